@@ -1,0 +1,33 @@
+"""Which network, which tokenizer, and which of its weights learn."""
+
+from dataclasses import dataclass
+
+from dlib.args.fields import setting
+
+
+@dataclass
+class ModelArgs:
+    """The model: a name on the Hugging Face hub, or a local folder with `config.json`."""
+
+    model: str = setting("roberta-base")
+    """Hugging Face name or local folder; ready shapes are under configs/models/."""
+    from_scratch: bool = setting(False)
+    """Draw new weights for the model's configuration in place of loading its weights."""
+    model_overrides: list[str] = setting(default_factory=list)
+    """Changes to the model's configuration: `--model_overrides hidden_size=256 num_hidden_layers=4`."""
+    tokenizer: str | None = setting(None)
+    """Hugging Face name or local folder of the tokenizer; none: the model's own, else one trained on train.txt."""
+    vocab_size: int = setting(8192)
+    """Number of tokens of a tokenizer that is trained on train.txt."""
+    checkpoint: str | None = setting(None)
+    """Start from the weights of a run, a checkpoint folder, or `wandb:RUN[:alias]`; the run itself is new."""
+    attn_implementation: str | None = setting(
+        None, choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+    )
+    """Attention kernel; none: the model's default."""
+    gradient_checkpointing: bool = setting(False)
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    compile: bool = setting(False)
+    """Compile the model's trunk with torch.compile: slow first steps, then faster ones."""
+    freeze: str = setting("none", choices=("none", "embeddings", "all_but_embeddings", "all_but_head"))
+    """Which weights do not learn."""

@@ -1,0 +1,71 @@
+"""What a run is called, where it computes, what it keeps and what it reports."""
+
+from dataclasses import dataclass
+
+from dlib.args.fields import setting
+
+
+@dataclass
+class RunArgs:
+    """The run: its name, its folder, its seed."""
+
+    name: str = setting("", alias="-n", free=True)
+    """Name of the run, and of its folder under `out_dir`. Required."""
+    out_dir: str = setting("runs", free=True)
+    """Folder that holds the run folders."""
+    seed: int = setting(1)
+    """Seed of everything random: weights, order, masks, dropout."""
+    resume: str = setting("auto", choices=("auto", "never"), free=True)
+    """`auto` goes on where a run of this name stopped; `never` refuses a name that is taken."""
+
+
+@dataclass
+class HardwareArgs:
+    """The devices. Nothing here changes what is computed, except `precision`."""
+
+    accelerator: str = setting("auto", choices=("auto", "cpu", "cuda", "gpu", "mps"), free=True)
+    """Kind of device; `auto` takes CUDA, else MPS, else the CPU."""
+    num_devices: int = setting(-1, free=True)
+    """Number of devices a node; -1: all that are found (one process on a CPU)."""
+    cuda_device_ids: list[int] = setting(default_factory=list, free=True)
+    """CUDA devices to use, by index, in place of `num_devices`."""
+    num_nodes: int = setting(1, free=True)
+    """Number of machines."""
+    distributed_strategy: str = setting("auto", choices=("auto", "ddp"), free=True)
+    """How several devices share the work; `auto`: one process a device, DDP when there are several."""
+    precision: str = setting("auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
+    """Arithmetic; `auto`: bf16-mixed where the CUDA device has it, else 32-true."""
+
+
+@dataclass
+class CheckpointArgs:
+    """What is kept under `checkpoints/`. The last and the best always stay."""
+
+    save_interval: str = setting("10%", free=True)
+    """How often a checkpoint is saved, a duration or a share of the training goal."""
+    max_checkpoints: int = setting(2, free=True)
+    """Number of ordinary checkpoints that stay beside the best and the extra ones, at least 1; -1: all."""
+    extra_steps: list[int] = setting(default_factory=list)
+    """More optimizer steps at which the model is evaluated and saved for good: `--extra_steps 10 100`."""
+
+
+@dataclass
+class TrackingArgs:
+    """Where the numbers go besides `metrics.jsonl`."""
+
+    offline: bool = setting(False, free=True)
+    """Use no network: W&B logs to the run folder, models come from local folders and caches."""
+    trackers: list[str] = setting(default_factory=lambda: ["wandb"], free=True)
+    """Sinks beside metrics.jsonl: any of `wandb`, `tensorboard`, or `none`."""
+    log_interval: int = setting(10)
+    """Number of optimizer steps from one record of metrics.jsonl to the next."""
+    wandb_project: str = setting("dlib", free=True)
+    """Project on W&B."""
+    wandb_entity: str | None = setting(None, free=True)
+    """User or team on W&B; none: your default."""
+    wandb_group: str | None = setting(None, free=True)
+    """Group on W&B; none: the run's name."""
+    upload_checkpoints: bool = setting(False, free=True)
+    """Upload each new last and best checkpoint to W&B as an artifact."""
+    progress: bool = setting(True, free=True)
+    """Show a progress bar when the output is a terminal, else a line now and then; `--progress false`: neither."""

@@ -1,0 +1,55 @@
+"""How the weights are changed: the optimizer, the batch, and for how long."""
+
+from dataclasses import dataclass
+
+from dlib.args.fields import setting
+
+
+@dataclass
+class OptimArgs:
+    """AdamW and the schedule of its learning rate."""
+
+    learning_rate: float = setting(1e-4)
+    """Peak learning rate."""
+    schedule: str = setting("linear", choices=("linear", "cosine", "constant", "wsd", "inverse_sqrt"))
+    """Shape of the learning rate after the warm-up; `wsd`: constant, then linear to the minimum at the end."""
+    warmup: str = setting("6%")
+    """Length of the linear warm-up, a duration or a share of the training goal."""
+    decay: str = setting("20%")
+    """wsd: length of the decay at the end, a duration or a share of the training goal."""
+    min_learning_rate_ratio: float = setting(0.0)
+    """Learning rate at the end of linear, cosine and wsd, as a fraction of the peak."""
+    weight_decay: float = setting(0.01)
+    """Weight decay, on matrices only: not on biases, norms and embeddings' one-dimensional parts."""
+    adam_beta1: float = setting(0.9)
+    """Decay rate of AdamW's mean of gradients."""
+    adam_beta2: float = setting(0.98)
+    """Decay rate of AdamW's mean of squared gradients."""
+    adam_epsilon: float = setting(1e-6)
+    """AdamW's term against division by zero."""
+    max_grad_norm: float = setting(1.0)
+    """Gradients are scaled down to this 2-norm; 0: never."""
+
+
+@dataclass
+class BatchArgs:
+    """One truth: batch_size = micro_batch_size x devices x nodes x accumulation."""
+
+    batch_size: int = setting(32, alias="-b")
+    """Number of sequences in an optimizer step, over all devices and nodes."""
+    micro_batch_size: int | None = setting(None)
+    """Number of sequences in a forward pass of one device; none: the largest up to 8 that divides."""
+    eval_batch_size: int = setting(16, free=True)
+    """Number of sequences in a forward pass of an evaluation."""
+
+
+@dataclass
+class DurationArgs:
+    """Durations are `2000`, "10k steps", "2B tokens", "50k samples" or "3 epochs"; intervals also "5%"."""
+
+    training_goal: str = setting("1 epoch")
+    """How long to train: `2000` (steps), "10k steps", "2B tokens", "50k samples", "3 epochs"."""
+    eval_interval: str = setting("10%")
+    """How often to evaluate on the development text, a duration or a share of the training goal."""
+    max_time: str | None = setting(None, free=True)
+    """Stop by the clock with everything saved, as HH:MM:SS or D-HH:MM:SS; the same command goes on."""

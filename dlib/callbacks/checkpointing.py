@@ -1,0 +1,62 @@
+"""Save checkpoints: at the plan's steps, at each new best, and when the run is told to stop."""
+
+import lightning.pytorch as pl
+from transformers import PreTrainedTokenizerBase
+
+from dlib.args import ExperimentArgs
+from dlib.callbacks.step_callback import StepCallback
+from dlib.checkpoints import write_checkpoint
+from dlib.run_log import RunLog
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import best
+from dlib.training_module import TrainingModule
+
+BEST_BY = "dev/loss"
+
+
+class Checkpointing(StepCallback):
+    """Publishes whole checkpoints and moves the links `last` and `best`; the old goes after the new is whole.
+
+    Runs in the first process alone. The step's record reaches metrics.jsonl first, so that a whole
+    checkpoint always finds every record up to its step.
+    """
+
+    def __init__(
+        self, folder: RunFolder, tokenizer: PreTrainedTokenizerBase, run_log: RunLog, args: ExperimentArgs
+    ) -> None:
+        """Keep up to `max_checkpoints` ordinary checkpoints (-1: all) beside the best and the extra ones."""
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.run_log = run_log
+        self.max_checkpoints = args.checkpoint.max_checkpoints
+        self.upload = args.tracking.upload_checkpoints
+
+    def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
+        if not trainer.is_global_zero:
+            return
+        step = module.steps_done
+        self.run_log.flush()
+        is_best = module.plan.evaluates_after(step) and self._best_step() == step
+        if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
+            return
+        self.folder.publish_checkpoint(step, lambda folder: write_checkpoint(folder, module, self.tokenizer))
+        self.folder.point("last", step)
+        if is_best:
+            self.folder.point("best", step)
+        self._remove_old(module.plan.extra_steps)
+        self.folder.write_status("running", step, module.plan.total_steps)
+        if self.upload:
+            self.run_log.upload_checkpoint(self.folder.checkpoint(step), ["last", "best"] if is_best else ["last"])
+
+    def _best_step(self) -> int | None:
+        lowest = best(self.folder.metrics, BEST_BY)
+        return lowest and lowest[0]
+
+    def _remove_old(self, extra_steps: frozenset[int]) -> None:
+        """Remove the oldest ordinary checkpoints beyond the number that stays."""
+        kept = {*extra_steps, self.folder.pointed_step("best")}
+        ordinary = [step for step, _ in self.folder.whole_checkpoints() if step not in kept]
+        if self.max_checkpoints >= 0:
+            for step in ordinary[: -self.max_checkpoints]:
+                self.folder.remove_checkpoint(step)

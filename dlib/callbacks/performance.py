@@ -1,0 +1,69 @@
+"""Measure what the machine does: speed, waiting for data, memory. Not part of what a run computes."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from dlib.callbacks.step_callback import StepCallback
+from dlib.devices import Devices
+from dlib.flops import training_flops
+from dlib.run_log import RunLog
+from dlib.training_module import TrainingModule
+
+MEBIBYTE = 2**20
+
+
+class Performance(StepCallback):
+    """Records means since the last logged step; evaluations and checkpoints do not count as training."""
+
+    def __init__(self, run_log: RunLog, devices: Devices) -> None:
+        """Write to `run_log` how well `devices` are used."""
+        self.run_log = run_log
+        self.devices = devices
+        self._idle_since: float | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._computing_seconds = self._waiting_seconds = 0.0
+        self._tokens, self._flops = 0, 0.0
+
+    def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Count the model's arithmetic, once."""
+        per_token, per_target = training_flops(module.model, module.plan.tokens_per_sample)
+        self._flops_per_token, self._flops_per_target = per_token, per_target
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Data has come: what passed since the last step's end was waiting, unless something else was done."""
+        self._started = time.perf_counter()
+        if self._idle_since is not None:
+            self._waiting_seconds += self._started - self._idle_since
+
+    def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Add the step up, and record the means where the plan logs."""
+        step, plan = module.steps_done, module.plan
+        if plan.logs_after(step) and module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)  # launches return early; a logged step waits for them
+        now = time.perf_counter()
+        self._computing_seconds += now - self._started
+        self._tokens += module.step_tokens
+        self._flops += module.step_tokens * self._flops_per_token + module.step_targets * self._flops_per_target
+        self._idle_since = None if plan.evaluates_after(step) or plan.saves_after(step) else now
+        if plan.logs_after(step):
+            self.run_log.measure(step, self._means(module.device))
+            self._clear()
+
+    def _means(self, device: torch.device) -> dict[str, float]:
+        seconds = self._computing_seconds + self._waiting_seconds
+        means = {
+            "performance/tokens_per_second": self._tokens / seconds,
+            "performance/data_wait_share": self._waiting_seconds / seconds,
+        }
+        if self.devices.peak_flops is not None:
+            means["performance/model_flops_utilization"] = (
+                self._flops / seconds / (self.devices.peak_flops * self.devices.world_size)
+            )
+        if device.type == "cuda":
+            means["performance/memory_mib"] = torch.cuda.max_memory_allocated(device) / MEBIBYTE
+        return means

@@ -1,0 +1,32 @@
+"""Record what an optimizer step was: its loss, learning rate and gradient."""
+
+import lightning.pytorch as pl
+
+from dlib.callbacks.step_callback import StepCallback
+from dlib.run_log import RunLog
+from dlib.training_module import TrainingModule
+
+
+class Recording(StepCallback):
+    """Writes a logged step's own numbers; they depend on the step alone, not on when it was computed."""
+
+    def __init__(self, run_log: RunLog) -> None:
+        """Write to `run_log`, which is silent in every process but the first."""
+        self.run_log = run_log
+
+    def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Add up the loss over processes, in logged steps only, and record it."""
+        step = module.steps_done
+        if not module.plan.logs_after(step):
+            return
+        loss_sum = trainer.strategy.reduce(module.step_loss_sum, reduce_op="sum")
+        self.run_log.record(
+            step,
+            {
+                "train/loss": float(loss_sum) / max(1, module.step_targets),
+                "train/learning_rate": module.learning_rate,
+                "train/gradient_norm": float(module.gradient_norm),
+                "train/samples": module.samples_done,
+                "train/tokens": float(module.samples_done * module.plan.tokens_per_sample),
+            },
+        )

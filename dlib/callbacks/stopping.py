@@ -1,0 +1,62 @@
+"""Stop at a step's boundary, with everything saved: when a signal asks for it, or the clock does."""
+
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
+
+from dlib.callbacks.step_callback import StepCallback
+from dlib.ranks import say
+from dlib.training_module import TrainingModule
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C, a scheduler's polite end, and a scheduler's early warning."""
+
+
+class Stopping(StepCallback):
+    """Turns a signal into a flag; the processes agree on it at the next boundary, and the run saves and ends.
+
+    Saving inside a signal handler can hang or corrupt (Lightning issue 21406). A second Ctrl-C
+    interrupts at once: what was saved is whole.
+
+    Attributes:
+        stopped: whether the run was stopped before its goal.
+    """
+
+    def __init__(self, max_seconds: int | None, started: float) -> None:
+        """Stop `max_seconds` after `started`, a reading of `time.monotonic()`; None: by signals alone."""
+        self.max_seconds = max_seconds
+        self.started = started
+        self.stopped = False
+        self._asked = False
+        self._group: Any = None
+
+    def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Take the signals over from Lightning, which would save or raise in the middle of a step."""
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+        if trainer.world_size > 1:  # on the CPU, so that asking does not wait for the accelerator
+            self._group = dist.new_group(backend="gloo")
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        say(f"{signal.Signals(number).name}: saving after this optimizer step, then stopping")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Stop the trainer when any process was asked to, unless the goal is reached anyway."""
+        out_of_time = self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds
+        if self._agree(self._asked or out_of_time) and module.steps_done < module.plan.total_steps:
+            self.stopped = trainer.should_stop = True
+
+    def _agree(self, wish: bool) -> bool:
+        """Whether any process wishes to stop: signals reach processes in different steps."""
+        if self._group is None:
+            return wish
+        wishes = torch.tensor(int(wish))
+        dist.all_reduce(wishes, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(wishes)

@@ -1,0 +1,47 @@
+"""What a checkpoint holds: a `model/` folder that transformers loads as it is, and the rest of the state.
+
+    step-00001000/
+      model/        config, weights (safetensors), tokenizer
+      state.ckpt    steps done, AdamW's two means, the loss scale where there is one
+
+Lightning's own checkpoints hold loop counters that do not bring a run back to where it was in the
+middle of an epoch (its issues 18098, 19764, 20550). Here the position is the step, so there is nothing
+else to hold: the data, the masks, dropout and the learning rate follow from it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from dlib.errors import UserError
+from dlib.runs.folder import CheckpointFolder
+from dlib.training_module import TrainingModule
+
+
+def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`)."""
+    checkpoint = CheckpointFolder(folder)
+    module.model.save_pretrained(checkpoint.model)
+    tokenizer.save_pretrained(checkpoint.model)
+    state = {
+        "steps_done": module.steps_done,
+        "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
+        "precision": module.trainer.precision_plugin.state_dict(),
+    }
+    torch.save(state, checkpoint.state)
+
+
+def read_training_state(folder: Path) -> dict[str, Any]:
+    """Read what stands beside the model. Nothing is unpickled but tensors and plain containers.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    state = CheckpointFolder(folder).state
+    try:
+        return torch.load(state, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{state} is damaged ({reason}); remove {folder} to go on from the one before") from error

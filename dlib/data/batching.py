@@ -1,0 +1,161 @@
+"""The batch plan: which samples, of which epoch, are in which micro-batch of which optimizer step.
+
+It stands apart because it is all the state that reading data has: a pure function of (seed, step), so
+that a run goes on at any step by arithmetic, and of nothing else, so that neither the number of workers
+nor that of devices changes what is learned from. The words:
+
+    batch_size = micro_batch_size x devices x nodes x accumulation    samples of an optimizer step
+    global sample number g = step * batch_size + place in the step
+    epoch, position = divmod(g, num_samples); sample = permutation of that epoch (position)
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dlib.data.permutation import permute
+from dlib.errors import UserError
+from dlib.seeding import derive_key
+
+LARGEST_DEFAULT_MICRO_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """The samples of one forward pass of one device, possibly none at the end of the training.
+
+    Attributes:
+        index: place within the global step, the same whichever device computes it.
+        epochs: epoch of each sample, (B,) int64.
+        sample_ids: number of each sample, (B,) int64.
+    """
+
+    index: int
+    epochs: np.ndarray
+    sample_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """All batches of a training run.
+
+    Attributes:
+        num_samples: samples in an epoch.
+        batch_size: samples in an optimizer step, over all devices.
+        micro_batch_size: samples in a forward pass of one device.
+        total_samples: samples at which the training ends; the last step may be partial.
+        seed: names the order of every epoch.
+    """
+
+    num_samples: int
+    batch_size: int
+    micro_batch_size: int
+    total_samples: int
+    seed: int
+
+    @property
+    def total_steps(self) -> int:
+        """Number of optimizer steps, a partial last one included."""
+        return -(-self.total_samples // self.batch_size)
+
+    def step_samples(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs and sample numbers of an optimizer step, two (batch_size,) int64, or shorter at the last step.
+
+        Raises:
+            ValueError: there is no such step.
+        """
+        return self._samples(step, 0, self.batch_size)
+
+    def micro_batches(self, step: int, rank: int, world_size: int) -> list[MicroBatch]:
+        """The micro-batches of one rank, a contiguous block of those of the step, in order.
+
+        Each rank has the same number of them, also at a partial last step, where some are short or
+        empty, so that ranks which wait for each other after each one never wait in vain.
+
+        Raises:
+            ValueError: there is no such step, or `check_batch_arithmetic` would have refused.
+        """
+        accumulation, rest = divmod(self.batch_size, self.micro_batch_size * world_size)
+        if rest or not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} of {world_size} has no whole micro-batches in {self}")
+        first = rank * accumulation
+        size = self.micro_batch_size
+        epochs, sample_ids = self._samples(step, first * size, (first + accumulation) * size)
+        return [
+            MicroBatch(first + number, epochs[number * size :][:size], sample_ids[number * size :][:size])
+            for number in range(accumulation)
+        ]
+
+    def _samples(self, step: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs and numbers of the samples at places `first` up to `last` of a step."""
+        if not 0 <= step < self.total_steps:
+            raise ValueError(f"step {step} is not in range({self.total_steps})")
+        start = step * self.batch_size
+        stop = min(start + last, self.total_samples)
+        numbers = np.arange(start + first, max(start + first, stop), dtype=np.int64)
+        epochs, positions = np.divmod(numbers, self.num_samples)
+        sample_ids = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            key = derive_key("order", self.seed, int(epoch))
+            sample_ids[chosen] = permute(positions[chosen], self.num_samples, key)
+        return epochs, sample_ids
+
+
+def eval_batches(num_samples: int, batch_size: int, rank: int, world_size: int) -> list[np.ndarray]:
+    """Sample numbers of the evaluation batches of one rank, each (B,) int64.
+
+    Each sample is in one batch of one rank. The batches are the same for any number of ranks, which
+    take them in turn; a rank may have one more than another, or none.
+    """
+    starts = range(rank * batch_size, num_samples, world_size * batch_size)
+    return [np.arange(start, min(start + batch_size, num_samples), dtype=np.int64) for start in starts]
+
+
+def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, devices: int, nodes: int) -> int:
+    """Check that batch_size = micro_batch_size x devices x nodes x accumulation.
+
+    Returns:
+        `micro_batch_size`, or for None the largest up to 8 that fits. It is chosen for a multiple of
+        four devices where the batch allows, so that 1, 2 and 4 devices share one result.
+
+    Raises:
+        UserError: it does not hold for any whole accumulation.
+    """
+    for flag, value in (("--batch_size", batch_size), ("--micro_batch_size", micro_batch_size)):
+        if value is not None and value < 1:
+            raise UserError(f"{flag} {value} is not at least 1")
+    world_size = devices * nodes
+    if batch_size % (world_size * (micro_batch_size or 1)):
+        raise UserError(_refusal(batch_size, micro_batch_size, devices, nodes))
+    return micro_batch_size or _default_micro_batch_size(batch_size, world_size)
+
+
+def _default_micro_batch_size(batch_size: int, world_size: int) -> int:
+    shares = (math.lcm(world_size, 4), math.lcm(world_size, 2), world_size)
+    share = next(share for share in shares if batch_size % share == 0)
+    largest = LARGEST_DEFAULT_MICRO_BATCH_SIZE
+    return next(size for size in range(largest, 0, -1) if batch_size % (share * size) == 0)
+
+
+def _refusal(batch_size: int, micro_batch_size: int | None, devices: int, nodes: int) -> str:
+    """What does not divide, and the nearest values that do."""
+    world_size = devices * nodes
+    unit = world_size * (micro_batch_size or 1)
+    factors = f"{devices} device{'s' * (devices > 1)} x {nodes} node{'s' * (nodes > 1)}"
+    if micro_batch_size is not None:
+        factors = f"--micro_batch_size {micro_batch_size} x {factors}"
+    below = batch_size // unit * unit
+    advice = "give --batch_size " + " or ".join(str(size) for size in (below, below + unit) if size)
+    if micro_batch_size is not None and batch_size % world_size == 0:
+        sizes = _nearest_divisors(batch_size // world_size, micro_batch_size)
+        advice += ", or --micro_batch_size " + " or ".join(map(str, sizes))
+    return f"--batch_size {batch_size} is not a multiple of {factors} = {unit}; {advice}"
+
+
+def _nearest_divisors(number: int, near: int) -> list[int]:
+    """The largest divisor below `near`, and the smallest above it if there is one."""
+    below = next(size for size in range(min(near, number), 0, -1) if number % size == 0)
+    above = next((size for size in range(near, number + 1) if number % size == 0), None)
+    return [below] if above is None else [below, above]

@@ -1,0 +1,251 @@
+"""From text files to what a process computes: the store, the rows, the plan's batches, assembled.
+
+Item `step` of the training data is all that this process does in that optimizer step, so that the
+position in the data is the step itself: one integer, no loader state, the same for any number of workers.
+
+It knows nothing of objectives: whoever turns rows into batches is handed in as a `Collator`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import PreTrainedTokenizerBase
+
+from dlib.args import DataArgs
+from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
+from dlib.data.packing import LineRows, PackedRows, RowSource
+from dlib.data.token_store import TokenStore, build_token_store
+from dlib.errors import UserError
+from dlib.tokenization import TokenRoles
+
+DEV_FILES = ("dev.txt", "val.txt")
+TensorBatch = dict[str, torch.Tensor]
+
+
+class Collator(Protocol):
+    """Turns rows of tokens into what a model is given. An objective is one."""
+
+    def count_targets(self, row: np.ndarray) -> int:
+        """Number of target tokens of a row (T,)."""
+
+    def collate(self, rows: Sequence[np.ndarray], keys: Sequence[tuple[int | str, ...]]) -> TensorBatch:
+        """Prepare and stack rows, each by its own key; `targets` and `target_positions` (K,) are in the result."""
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """The two texts of a run."""
+
+    train: Path
+    dev: Path
+
+
+@dataclass(frozen=True)
+class TextData:
+    """The two texts of a run, tokenized, and the rows that are cut from them."""
+
+    train_store: TokenStore
+    dev_store: TokenStore
+    train: RowSource
+    dev: RowSource
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What identifies the texts and the tokenizer, by what it identifies."""
+        return {"training text": self.train_store.fingerprint, "development text": self.dev_store.fingerprint}
+
+    @property
+    def dev_tokens_per_byte(self) -> float:
+        """Tokens that stand for a byte of the development text, on average."""
+        return self.dev_store.num_tokens / self.dev_store.num_bytes
+
+
+def find_text(args: DataArgs) -> TextFiles:
+    """Find the training and the development text.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    folder = Path(args.data_dir)
+    if not folder.is_dir():
+        raise UserError(f"--data_dir {folder}: there is no such folder")
+    train = folder / args.train_file
+    if not train.is_file():
+        raise UserError(f"--data_dir {folder}: it has no {args.train_file}; name the training text with --train_file")
+    names = DEV_FILES if args.dev_file is None else (args.dev_file,)
+    dev = next((folder / name for name in names if (folder / name).is_file()), None)
+    if dev is None:
+        raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; name the dev text with --dev_file")
+    return TextFiles(train, dev)
+
+
+def build_text_data(
+    args: DataArgs, files: TextFiles, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles
+) -> TextData:
+    """Tokenize both texts, or find them tokenized, and cut them into rows.
+
+    Raises:
+        UserError: a text cannot be read, or the cache cannot be written.
+    """
+
+    def store(text_file: Path) -> TokenStore:
+        return build_token_store(
+            text_file,
+            tokenizer,
+            separator_id=roles.separator_id,
+            cache_dir=Path(args.cache_dir),
+            encoding_errors=args.encoding_errors,
+            processes=args.tokenizer_processes,
+        )
+
+    def rows(tokens: TokenStore, keep_tail: bool) -> RowSource:
+        if args.line_by_line:
+            return LineRows(tokens, args.max_length, prefix_ids=[roles.lead_id], suffix_ids=[roles.separator_id])
+        return PackedRows(tokens, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
+
+    train, dev = store(files.train), store(files.dev)
+    return TextData(train, dev, rows(train, keep_tail=False), rows(dev, keep_tail=True))
+
+
+class TrainingSteps(Dataset[dict[str, Any]]):
+    """Item `step`: the micro-batches of one process in that optimizer step, and the step's size over all processes."""
+
+    def __init__(self, rows: RowSource, plan: BatchPlan, collator: Collator, rank: int, world_size: int) -> None:
+        """Keep what the pure function needs."""
+        self.rows = rows
+        self.plan = plan
+        self.collator = collator
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        """Optimizer steps of the run."""
+        return self.plan.total_steps
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        """One optimizer step.
+
+        Returns:
+            `step`; `micro_batches`, each with its `index` within the step over all processes; and, summed
+            over all processes, `num_samples`, `num_tokens` and `num_targets`. Every process knows these
+            sums by itself, because it can read every row of the step: that costs less than asking.
+        """
+        _, sample_ids = self.plan.step_samples(step)
+        step_rows = {int(sample): self.rows.row(int(sample)) for sample in sample_ids}
+        return {
+            "step": step,
+            "micro_batches": [
+                {"index": micro_batch.index, "batch": self._collate(micro_batch, step_rows)}
+                for micro_batch in self.plan.micro_batches(step, self.rank, self.world_size)
+            ],
+            "num_samples": len(sample_ids),
+            "num_tokens": sum(len(step_rows[int(sample)]) for sample in sample_ids),
+            "num_targets": sum(self.collator.count_targets(step_rows[int(sample)]) for sample in sample_ids),
+        }
+
+    def _collate(self, micro_batch: MicroBatch, step_rows: dict[int, np.ndarray]) -> TensorBatch:
+        if len(micro_batch.sample_ids) == 0:
+            return self._empty(next(iter(step_rows.items())))
+        samples = [
+            (int(epoch), int(sample)) for epoch, sample in zip(micro_batch.epochs, micro_batch.sample_ids, strict=True)
+        ]
+        keys = [(self.plan.seed, epoch, sample) for epoch, sample in samples]
+        return self.collator.collate([step_rows[sample] for _, sample in samples], keys)
+
+    def _empty(self, item: tuple[int, np.ndarray]) -> TensorBatch:
+        """A row without targets, for a process that has no sample left in the last step.
+
+        Its gradients are zero, and computing them keeps the processes in step.
+        """
+        sample, row = item
+        batch = self.collator.collate([row], [(self.plan.seed, 0, sample)])
+        return {**batch, "targets": batch["targets"][:0], "target_positions": batch["target_positions"][:0]}
+
+
+class EvaluationBatches(Dataset[TensorBatch]):
+    """Item i: the i-th batch of one process; over all processes every row once."""
+
+    def __init__(self, rows: RowSource, collator: Collator, batch_size: int, rank: int, world_size: int) -> None:
+        """Deal the rows out."""
+        self.rows = rows
+        self.collator = collator
+        self.batches = eval_batches(len(rows), batch_size, rank, world_size)
+
+    def __len__(self) -> int:
+        """Number of this process's batches."""
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> TensorBatch:
+        """One batch; what is drawn for a row depends on the row alone, not on the run's seed."""
+        samples = [int(sample) for sample in self.batches[index]]
+        return self.collator.collate([self.rows.row(s) for s in samples], [("evaluation", s) for s in samples])
+
+
+class StepSampler(Sampler[int]):
+    """The optimizer steps that are still to do: resuming costs nothing at any position."""
+
+    def __init__(self, first_step: int, total_steps: int) -> None:
+        """Go from `first_step` up to `total_steps`."""
+        self.steps = range(first_step, total_steps)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the steps in order."""
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        """Number of steps still to do."""
+        return len(self.steps)
+
+
+class DataModule(pl.LightningDataModule):
+    """The loaders of one process. Rank and world size are known only once the trainer has launched."""
+
+    def __init__(
+        self,
+        data: TextData,
+        plan: BatchPlan,
+        collator: Collator,
+        *,
+        first_step: int,
+        eval_batch_size: int,
+        num_workers: int,
+    ) -> None:
+        """Keep the rows, the plan and the collator; start at `first_step`."""
+        super().__init__()
+        self.data = data
+        self.plan = plan
+        self.collator = collator
+        self.first_step = first_step
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Optimizer steps from `first_step` on."""
+        rank, world_size = self._place()
+        steps = TrainingSteps(self.data.train, self.plan, self.collator, rank, world_size)
+        return self._loader(steps, StepSampler(self.first_step, self.plan.total_steps))
+
+    def dev_dataloader(self) -> DataLoader[Any]:
+        """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)"""
+        rank, world_size = self._place()
+        return self._loader(EvaluationBatches(self.data.dev, self.collator, self.eval_batch_size, rank, world_size))
+
+    def _place(self) -> tuple[int, int]:
+        assert self.trainer is not None
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _loader(self, dataset: Dataset[Any], sampler: Sampler[int] | None = None) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=False,
+        )

@@ -1,0 +1,116 @@
+"""The name of a token store: a hash of everything that its content depends on, and of nothing else.
+
+It stands apart because a name that misses something makes a run read another text's tokens, and a name
+that covers too much tokenizes the same text again and again.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlib.data.text import require_text
+from dlib.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+STORE_FORMAT = 1
+"""Raised whenever the same text and tokenizer give other files."""
+
+SETTLED_NANOSECONDS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the content of a token store depends on."""
+
+    text_sha256: str
+    tokenizer_sha256: str
+    separator_id: int
+    encoding_errors: str
+    store_format: int = STORE_FORMAT
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def text_sha256(text_file: Path, cache_dir: Path) -> str:
+    """SHA-256 of a text's bytes, remembered in `cache_dir` so that a big text is hashed once.
+
+    What is remembered holds for one state of one file; the system sets the time of a state's last
+    change (ctime), so that no copying tool can forge it.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    require_text(text_file)
+    try:
+        status = text_file.stat()
+        # A later change could carry the same time as long as the clock has not moved on: do not remember it yet.
+        settled = time.time_ns() - status.st_ctime_ns > SETTLED_NANOSECONDS
+        state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, str(text_file.resolve()))
+        memory = cache_dir / ".text_sha256" / hashlib.sha256(repr(state).encode()).hexdigest()
+        return (settled and _recall(memory)) or _hash_text(text_file, memory if settled else None)
+    except OSError as error:
+        raise UserError(f"cannot read {text_file}: {error.strerror}; see --data_dir and --train_file") from error
+
+
+def tokenizer_sha256(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 of what a tokenizer does to a text: its own file, or the files of one in pure Python."""
+    digest = hashlib.sha256()
+    if tokenizer.is_fast:
+        backend, encode_special_tokens = serialized_backend(tokenizer)
+        digest.update(f"{backend}\n{encode_special_tokens}".encode())
+        return digest.hexdigest()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file():
+                digest.update(f"{file.relative_to(folder)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def serialized_backend(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, bool]:
+    """A fast tokenizer's `tokenizer.json` without truncation and padding, and whether it splits special tokens.
+
+    Whoever used the tokenizer last may have left truncation or padding switched on in it.
+    """
+    backend = tokenizer.backend_tokenizer
+    content = json.loads(backend.to_str())
+    content["truncation"] = content["padding"] = None
+    return json.dumps(content, ensure_ascii=False), bool(backend.encode_special_tokens)
+
+
+def _recall(memory: Path) -> str | None:
+    with suppress(OSError, ValueError):
+        digest, check = memory.read_text().split()
+        if check == _check(digest, memory):
+            return digest
+    return None
+
+
+def _hash_text(text_file: Path, memory: Path | None) -> str:
+    with text_file.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    # A cache that cannot be written only costs time.
+    with suppress(OSError):
+        if memory is not None:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            temporary = memory.with_suffix(f".{os.getpid()}")
+            temporary.write_text(f"{digest.hexdigest()} {_check(digest.hexdigest(), memory)}\n")
+            temporary.replace(memory)
+    return digest.hexdigest()
+
+
+def _check(digest: str, memory: Path) -> str:
+    return hashlib.sha256(f"{digest} {memory.name}".encode()).hexdigest()

@@ -1,0 +1,158 @@
+"""Rows of token ids, cut from a token store: the documents end to end, or one document a row.
+
+It stands apart from the store because the same store serves every row length, and from the objectives
+because what a row holds does not depend on what is learned from it. A row is computed from its number
+alone, in O(1); nothing is held but the mapped files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from dlib.data.token_store import TokenStore
+from dlib.errors import UserError
+
+# Documents whose lengths are read at one go when they are summed.
+LENGTHS_AT_ONCE = 1 << 20
+
+
+class RowSource(Protocol):
+    """Numbered rows of token ids."""
+
+    def __len__(self) -> int:
+        """Number of rows, at least 1."""
+        ...
+
+    def row(self, index: int) -> np.ndarray:
+        """Row `index`, (T,) int64, T at most the `max_length` of the source."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Sum of the lengths of all rows, special tokens included."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Rows filled with the documents end to end: the lead token, then the next tokens of the stream.
+
+    No token of the text is dropped but those of the last row, where it would be partial. That row stays
+    with `keep_tail`, so that an evaluation counts each token once, and where it is the only one.
+
+    Attributes:
+        store: the text.
+        max_length: tokens in a row, the lead included.
+        lead_id: id that starts each row.
+        keep_tail: whether a last, shorter row stays.
+    """
+
+    store: TokenStore
+    max_length: int
+    lead_id: int
+    keep_tail: bool
+
+    def __post_init__(self) -> None:
+        """Check the length.
+
+        Raises:
+            UserError: it has no room for text.
+        """
+        _require_room(self.max_length, num_special=1)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        full, tail = divmod(self.store.num_tokens, self.max_length - 1)
+        return full + (tail > 0 and (self.keep_tail or full == 0))
+
+    @property
+    def num_tokens(self) -> int:
+        """Sum of the lengths of all rows, lead tokens included."""
+        return min(self.store.num_tokens, len(self) * (self.max_length - 1)) + len(self)
+
+    def row(self, index: int) -> np.ndarray:
+        """Row `index`, (T,) int64; T = max_length but for a kept tail.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        _require_row(index, len(self))
+        start = index * (self.max_length - 1)
+        return _joined([self.lead_id], self.store.tokens[start : start + self.max_length - 1], [])
+
+
+@dataclass(frozen=True)
+class LineRows:
+    """One row a document: prefix, the document without its separator, truncated, and suffix.
+
+    Attributes:
+        store: the text.
+        max_length: most tokens in a row, prefix and suffix included.
+        prefix_ids: ids that start each row.
+        suffix_ids: ids that end each row, of a truncated document also.
+    """
+
+    store: TokenStore
+    max_length: int
+    prefix_ids: Sequence[int]
+    suffix_ids: Sequence[int]
+
+    def __post_init__(self) -> None:
+        """Check the length.
+
+        Raises:
+            UserError: it has no room for text.
+        """
+        _require_room(self.max_length, self._num_special)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.store.num_documents
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """Sum of the lengths of all rows, special tokens included."""
+        offsets, room, total = self.store.offsets, self.max_length - self._num_special, 0
+        for start in range(0, len(self), LENGTHS_AT_ONCE):
+            lengths = np.diff(offsets[start : start + LENGTHS_AT_ONCE + 1]) - 1
+            total += int(np.minimum(lengths, room).sum())
+        return total + len(self) * self._num_special
+
+    def row(self, index: int) -> np.ndarray:
+        """Row `index`, (T,) int64, T at most `max_length`.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        _require_row(index, len(self))
+        start, stop = int(self.store.offsets[index]), int(self.store.offsets[index + 1]) - 1
+        stop = min(stop, start + self.max_length - self._num_special)
+        return _joined(self.prefix_ids, self.store.tokens[start:stop], self.suffix_ids)
+
+    @property
+    def _num_special(self) -> int:
+        return len(self.prefix_ids) + len(self.suffix_ids)
+
+
+def _joined(prefix_ids: Sequence[int], body: np.ndarray, suffix_ids: Sequence[int]) -> np.ndarray:
+    row = np.empty(len(prefix_ids) + len(body) + len(suffix_ids), dtype=np.int64)
+    row[: len(prefix_ids)] = prefix_ids
+    row[len(prefix_ids) : len(row) - len(suffix_ids)] = body
+    row[len(row) - len(suffix_ids) :] = suffix_ids
+    return row
+
+
+def _require_room(max_length: int, num_special: int) -> None:
+    if max_length <= num_special:
+        raise UserError(
+            f"--max_length {max_length} leaves no room for text beside {num_special} special tokens; "
+            f"give at least {num_special + 1}"
+        )
+
+
+def _require_row(index: int, num_rows: int) -> None:
+    if not 0 <= index < num_rows:
+        raise IndexError(f"row {index} is not in range({num_rows})")

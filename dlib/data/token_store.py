@@ -1,0 +1,241 @@
+"""The token store: a text tokenized once, as flat files that any number of processes map into memory.
+
+    cache/<fingerprint>/
+      tokens.bin      (num_tokens,) ids, in the smallest unsigned integer that holds the vocabulary
+      offsets.bin     (num_documents + 1,) int64, where each document starts
+      manifest.json   counts, sizes and what the fingerprint covers; written last
+
+It stands apart because building it is the one expensive thing in front of a run. The folder is named by
+its content's origin (`dlib/data/fingerprint.py`), written beside under another name, flushed and
+renamed whole; a lock lets one process build while the others that started with it wait. Whatever is
+interrupted has no manifest and not the name, so that it never looks finished.
+"""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
+from dlib.data.text import MIB, UndecodableError, undecodable_text
+from dlib.data.tokenizing import LENGTH_TYPE, Part, TokenizingJob
+from dlib.data.tokenizing_processes import tokenize_text
+from dlib.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LOGGER = logging.getLogger(__name__)
+
+TOKENS, OFFSETS, MANIFEST = "tokens.bin", "offsets.bin", "manifest.json"
+BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A finished token store, read only. It pickles as its folder, and maps its files at their first use.
+
+    Attributes:
+        folder: `<cache_dir>/<fingerprint>`.
+        fingerprint: hash of the text, the tokenizer and the options.
+        num_documents: documents that have tokens.
+        num_tokens: all tokens, a separator after each document included.
+        num_bytes: UTF-8 bytes of those documents, a line feed after each included.
+        dtype: numpy's name of the type of an id, such as "<u2".
+    """
+
+    folder: Path
+    fingerprint: str
+    num_documents: int
+    num_tokens: int
+    num_bytes: int
+    dtype: str
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """All ids in the order of the text, (num_tokens,); a separator stands after each document."""
+        return np.asarray(np.memmap(self.folder / TOKENS, dtype=self.dtype, mode="r", shape=(self.num_tokens,)))
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Document d is `tokens[offsets[d]:offsets[d + 1]]`, its separator last, (num_documents + 1,) int64."""
+        shape = (self.num_documents + 1,)
+        return np.asarray(np.memmap(self.folder / OFFSETS, dtype=LENGTH_TYPE, mode="r", shape=shape))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the mapped files, which would be copied whole."""
+        return TokenStore, (
+            self.folder,
+            self.fingerprint,
+            self.num_documents,
+            self.num_tokens,
+            self.num_bytes,
+            self.dtype,
+        )
+
+
+def build_token_store(
+    text_file: Path,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    separator_id: int,
+    cache_dir: Path,
+    encoding_errors: str = "strict",
+    processes: int = -1,
+) -> TokenStore:
+    """Tokenize a text, one document a line, or find it tokenized in `cache_dir`.
+
+    No special tokens are added and nothing is truncated; a document without tokens is left out. The
+    content is the same for any number of processes.
+
+    Args:
+        text_file: the text.
+        tokenizer: a fast tokenizer, or one in pure Python, which then works in this process alone.
+        separator_id: id that ends each document.
+        cache_dir: folder of the token stores.
+        encoding_errors: "strict", "replace" or "ignore" bytes that are not UTF-8.
+        processes: number of processes that tokenize; -1: one a CPU core.
+
+    Raises:
+        UserError: the text is missing, empty or not UTF-8; `cache_dir` cannot be written or is full.
+    """
+    if processes != -1 and processes < 1:
+        raise UserError(f"--tokenizer_processes {processes} is neither -1 nor at least 1")
+    recipe = Recipe(text_sha256(text_file, cache_dir), tokenizer_sha256(tokenizer), int(separator_id), encoding_errors)
+    folder = cache_dir / recipe.fingerprint
+    store = open_token_store(folder)
+    if store is not None:
+        return store
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(_lock_file(folder)):
+            return open_token_store(folder) or _build(text_file, tokenizer, recipe, folder, processes)
+    except UndecodableError as error:
+        raise undecodable_text(text_file, error.offset) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write to --cache_dir {cache_dir}: {reason}; make room or name another") from error
+
+
+def open_token_store(folder: Path) -> TokenStore | None:
+    """Open a token store, or None where there is no whole one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
+            return None
+        return TokenStore(folder, **manifest["store"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _build(
+    text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, folder: Path, processes: int
+) -> TokenStore:
+    """Build under the lock: beside, then renamed whole."""
+    if folder.exists():
+        folder.rename(_name_beside(folder))
+    _remove_dead_builds(folder)
+    LOGGER.info("Tokenizing %s (%.1f MB) into %s", text_file, text_file.stat().st_size / 1e6, folder)
+    beside = _name_beside(folder)
+    beside.mkdir()
+    try:
+        _fill(beside, text_file, tokenizer, recipe, processes)
+        if text_sha256(text_file, folder.parent) != recipe.text_sha256:
+            raise UserError(f"{text_file} changed while it was read; start again once it is complete")
+        beside.rename(folder)
+        _flush(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    store = open_token_store(folder)
+    assert store is not None, f"the token store {folder} vanished as soon as it was built"
+    return store
+
+
+def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int) -> None:
+    """Write the three files of a store, each flushed to the disk, the manifest last."""
+    dtype = _id_dtype(tokenizer, recipe.separator_id)
+    job = TokenizingJob(
+        str(text_file.resolve()), recipe.encoding_errors, recipe.separator_id, dtype.str, str(beside.resolve())
+    )
+    lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes))
+    sizes = {name: (beside / name).stat().st_size for name in (TOKENS, OFFSETS)}
+    counts = {
+        "fingerprint": recipe.fingerprint,
+        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize,
+        "num_tokens": sizes[TOKENS] // dtype.itemsize,
+        "num_bytes": num_bytes,
+        "dtype": dtype.str,
+    }
+    if not counts["num_tokens"]:
+        raise UserError(f"{text_file} holds no text that the tokenizer has tokens for; see --data_dir and --train_file")
+    manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": asdict(recipe)}
+    _flush(beside / TOKENS)
+    _flush(beside / OFFSETS)
+    (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    _flush(beside / MANIFEST)
+    _flush(beside)
+
+
+def _join(beside: Path, parts: Iterable[Part]) -> tuple[int, int]:
+    """Append each part to the store's files and remove it; returns the bytes of all lengths and of all text."""
+    lengths_bytes = num_bytes = 0
+    end = np.zeros(1, dtype=LENGTH_TYPE)
+    with (beside / TOKENS).open("wb") as tokens, (beside / OFFSETS).open("wb") as offsets:
+        offsets.write(end.data)
+        for part in parts:
+            tokens_part, lengths_part = beside / f"{part.name}.tokens", beside / f"{part.name}.lengths"
+            with tokens_part.open("rb") as file:
+                shutil.copyfileobj(file, tokens, MIB)
+            lengths = np.fromfile(lengths_part, dtype=LENGTH_TYPE)
+            ends = end[-1] + np.cumsum(lengths)
+            offsets.write(ends.data)
+            end = ends if len(ends) else end
+            lengths_bytes, num_bytes = lengths_bytes + lengths.nbytes, num_bytes + part.num_bytes
+            tokens_part.unlink()
+            lengths_part.unlink()
+    return lengths_bytes, num_bytes
+
+
+def _id_dtype(tokenizer: "PreTrainedTokenizerBase", separator_id: int) -> np.dtype:
+    """The smallest unsigned integer, little-endian, that holds every id, those of added tokens included."""
+    largest = max(separator_id, *tokenizer.get_vocab().values())
+    return np.min_scalar_type(largest).newbyteorder("<")
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _name_beside(folder: Path) -> Path:
+    """A name of its own for each build: processes of a killed one may go on writing for a moment."""
+    return folder.with_name(f".{folder.name}{BUILDING}{uuid.uuid4().hex[:8]}")
+
+
+def _remove_dead_builds(folder: Path) -> None:
+    """Remove what killed builds left in the cache. Who has the lock of a store knows that nobody else builds it."""
+    for beside in folder.parent.glob(f".*{BUILDING}*"):
+        owner = folder.with_name(beside.name[1:].split(BUILDING)[0])
+        if owner == folder:
+            shutil.rmtree(beside, ignore_errors=True)
+            continue
+        with suppress(Timeout), FileLock(_lock_file(owner), timeout=0):
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file or folder to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""A range of a text to token ids, in the process that calls.
+
+It stands apart from the token store because the processes that tokenize side by side
+(`dlib/data/tokenizing_processes.py`) run it too. A range becomes two files, the ids and the length of
+each document, so that a process holds no more than a batch of texts at a time.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from dlib.data.text import ByteRange, Piece, document_ranges, iterate_pieces
+
+# Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
+BATCH_CHARACTERS = 256 * 1024
+LENGTH_TYPE = np.dtype("<i8")
+
+Encode = Callable[[list[str]], Iterable[Sequence[int]]]
+"""Texts to the ids of each, without special tokens."""
+
+
+@dataclass(frozen=True)
+class TokenizingJob:
+    """What is to be tokenized, how, and where to.
+
+    Attributes:
+        text_file: absolute path of the text.
+        encoding_errors: "strict", "replace" or "ignore".
+        separator_id: stands after each document.
+        dtype: numpy's name of the type of an id, such as "<u2".
+        folder: absolute path of the folder for the parts.
+    """
+
+    text_file: str
+    encoding_errors: str
+    separator_id: int
+    dtype: str
+    folder: str
+
+
+class Part(NamedTuple):
+    """The tokens of one range.
+
+    Attributes:
+        name: of the files, before `.tokens` and `.lengths`.
+        num_bytes: UTF-8 bytes of the documents that have tokens, and one line feed for each.
+    """
+
+    name: str
+    num_bytes: int
+
+
+def load_encode(backend: str, encode_special_tokens: bool) -> Encode:
+    """The encoding function of a fast tokenizer, from the text of its `tokenizer.json`."""
+    tokenizer = Tokenizer.from_str(backend)
+    tokenizer.encode_special_tokens = encode_special_tokens
+    # The fast one leaves out where in the text a token stands; tokenizers has it since 0.20.
+    encode_batch = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)
+
+    def encode(texts: list[str]) -> Iterator[Sequence[int]]:
+        return (encoding.ids for encoding in encode_batch(texts, add_special_tokens=False))
+
+    return encode
+
+
+def tokenize_here(job: TokenizingJob, encode: Encode) -> Iterator[Part]:
+    """Tokenize in this process, on one thread.
+
+    Raises:
+        UndecodableError: bytes are not UTF-8 and `encoding_errors` is "strict".
+    """
+    with _single_thread():
+        for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
+            yield tokenize_range(job, encode, byte_range, number)
+
+
+def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, number: int) -> Part:
+    """Write the ids and the document lengths of one range; a document without tokens is left out."""
+    name = f"part-{number:06d}"
+    path = Path(job.folder) / name
+    num_bytes, lengths = 0, []
+    document_tokens, document_bytes = 0, 1
+    with path.with_suffix(".tokens").open("wb") as file:
+        for pieces in _batches(iterate_pieces(Path(job.text_file), byte_range, job.encoding_errors)):
+            flat: list[int] = []
+            for piece, ids in zip(pieces, encode([piece.text for piece in pieces]), strict=True):
+                flat.extend(ids)
+                document_tokens += len(ids)
+                document_bytes += len(piece.text.encode())
+                if not piece.ends_document:
+                    continue
+                if document_tokens:
+                    flat.append(job.separator_id)
+                    lengths.append(document_tokens + 1)
+                    num_bytes += document_bytes
+                document_tokens, document_bytes = 0, 1
+            file.write(np.array(flat, dtype=job.dtype).data)
+    path.with_suffix(".lengths").write_bytes(np.array(lengths, dtype=LENGTH_TYPE).data)
+    return Part(name, num_bytes)
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    batch: list[Piece] = []
+    characters = 0
+    for piece in pieces:
+        batch.append(piece)
+        # A document counts for something even when it is empty.
+        characters += len(piece.text) + 1
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Keep the tokenizer's threads away: once they ran, every later fork of a data worker warns of them."""
+    name = "TOKENIZERS_PARALLELISM"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        del os.environ[name]

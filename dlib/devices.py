@@ -1,0 +1,137 @@
+"""Which devices a run computes on, found without touching them, and what each could do at best."""
+
+from dataclasses import dataclass
+
+import torch
+
+from dlib.args import HardwareArgs
+from dlib.errors import UserError
+
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "GH200": 989e12,
+    "A100": 312e12,
+    "A40": 150e12,
+    "A30": 165e12,
+    "A10": 125e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "V100": 125e12,
+    "T4": 65e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+    "RTX A6000": 155e12,
+}
+"""Peak of dense 16-bit matrix arithmetic, FLOP/s, by a word of the device's name; from the makers' data sheets."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a run.
+
+    Attributes:
+        accelerator: "cpu", "cuda" or "mps".
+        indices: their indices on each node; one 0 for each process on a CPU.
+        num_nodes: number of machines.
+        precision: Lightning's name of the arithmetic.
+        names: what the devices are, in words, one for each.
+    """
+
+    accelerator: str
+    indices: tuple[int, ...]
+    num_nodes: int
+    precision: str
+    names: tuple[str, ...]
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train, one a device."""
+        return len(self.indices) * self.num_nodes
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The name of every GPU, on all nodes."""
+        return () if self.accelerator == "cpu" else self.names * self.num_nodes
+
+    @property
+    def peak_flops(self) -> float | None:
+        """FLOP/s that one device could do at best in 16 bits; None where it is not known or not used."""
+        if self.precision in ("32-true", "64-true"):
+            return None
+        words = self.names[0].replace("-", " ")
+        return next((peak for name, peak in PEAK_FLOPS.items() if f" {name} " in f" {words} "), None)
+
+    def __str__(self) -> str:
+        """In words, for the summary."""
+        nodes = f" on each of {self.num_nodes} nodes" if self.num_nodes > 1 else ""
+        return f"{len(self.indices)} x {self.names[0]}{nodes}, {self.precision}"
+
+
+def find_devices(args: HardwareArgs) -> Devices:
+    """Choose the devices of a run.
+
+    Raises:
+        UserError: there are no such devices, or not as many.
+    """
+    accelerator = choose_accelerator(args.accelerator)
+    indices = choose_indices(args, accelerator)
+    if args.num_nodes < 1:
+        raise UserError(f"--num_nodes {args.num_nodes}: give at least 1")
+    if accelerator == "cuda":
+        names = tuple(torch.cuda.get_device_name(index) for index in indices)
+    else:
+        names = ({"cpu": "CPU process", "mps": "Apple GPU"}[accelerator],) * len(indices)
+    return Devices(accelerator, indices, args.num_nodes, choose_precision(args.precision, accelerator), names)
+
+
+def choose_accelerator(wanted: str) -> str:
+    """Turn `auto` and `gpu` into the kind that is there.
+
+    Raises:
+        UserError: the wanted kind is not there.
+    """
+    found = [kind for kind, is_there in (("cuda", torch.cuda.device_count() > 0), ("mps", has_mps())) if is_there]
+    if wanted == "cpu" or (wanted == "auto" and not found):
+        return "cpu"
+    if wanted in ("auto", "gpu") and found:
+        return found[0]
+    if wanted in found:
+        return wanted
+    raise UserError(f"--accelerator {wanted}: no such device is found here; use --accelerator auto or cpu")
+
+
+def has_mps() -> bool:
+    """Whether this is a Mac whose GPU torch can use."""
+    return torch.backends.mps.is_available()
+
+
+def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
+    """The indices of the devices on each node.
+
+    Raises:
+        UserError: `--cuda_device_ids` or `--num_devices` asks for devices that are not there.
+    """
+    if args.num_devices == 0 or args.num_devices < -1:
+        raise UserError(f"--num_devices {args.num_devices}: give a number from 1, or -1 for all")
+    if args.cuda_device_ids and accelerator != "cuda":
+        raise UserError(f"--cuda_device_ids: the accelerator is {accelerator}, not cuda; leave the flag out")
+    if accelerator == "cpu":
+        return (0,) * max(1, args.num_devices)
+    found = torch.cuda.device_count() if accelerator == "cuda" else 1
+    wanted = tuple(args.cuda_device_ids) or tuple(range(found if args.num_devices == -1 else args.num_devices))
+    missing = [index for index in wanted if index not in range(found)]
+    if missing or len(set(wanted)) < len(wanted):
+        flag = "--cuda_device_ids" if args.cuda_device_ids else f"--num_devices {args.num_devices}"
+        raise UserError(f"{flag}: {found} {accelerator} devices are found; ask for some of 0 to {found - 1}, once each")
+    return wanted
+
+
+def choose_precision(wanted: str, accelerator: str) -> str:
+    """Turn `auto` into bf16-mixed where CUDA has it in hardware, else 32-true."""
+    if wanted != "auto":
+        return wanted
+    # Asked of the capability and not of is_bf16_supported(), which counts slow emulation as support.
+    if accelerator == "cuda" and torch.cuda.get_device_capability()[0] >= 8:
+        return "bf16-mixed"
+    return "32-true"

@@ -1,0 +1,69 @@
+"""How a script ends when its user made a mistake: one clear line instead of a traceback.
+
+It stands apart, below everything else, because every layer reports the user's mistakes in the same way.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+BROKEN_PIPE_STATUS = 141
+
+
+class UserError(Exception):
+    """A mistake of the user, told in one line that names the flag, file or key and says what to do."""
+
+
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Runs a script's `main` and ends the process with its exit status.
+
+    A `UserError` becomes one `error: ...` line on stderr and status 2. An interrupt ends quietly with status 130, and
+    so does a reader of stdout that went away (`train.py --help | head`) with status 141, as a shell reports it. Any
+    other exception is a fault of ours and keeps its traceback.
+
+    Args:
+        main: the script; what it returns is the exit status, None standing for 0.
+    """
+    try:
+        status = status_of(main)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not stdout_is_broken():
+            raise
+        discard_stdout()
+        status = BROKEN_PIPE_STATUS
+    sys.exit(status)
+
+
+def status_of(main: Callable[[], int | None]) -> int | str | None:
+    """The exit status of `main`, after a line on stderr where its user made a mistake."""
+    try:
+        return main()
+    except UserError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return USER_ERROR_STATUS
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+    except SystemExit as error:
+        return error.code
+
+
+def one_line(message: str) -> str:
+    """The message with its line breaks and runs of blanks replaced by single spaces."""
+    return " ".join(message.split())
+
+
+def stdout_is_broken() -> bool:
+    """Whether stdout is the pipe that broke, and not some other: its reader is gone."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def discard_stdout() -> None:
+    """Sends what is still buffered for stdout nowhere, so that the interpreter's last flush cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,27 @@
+"""How much arithmetic training is, so that speed can be told as a share of what the device could do."""
+
+from fractions import Fraction
+from typing import cast
+
+from torch import nn
+from transformers import PreTrainedModel
+
+FLOPS_PER_WEIGHT = 6
+"""Per token: a multiplication and an addition forward, twice that backward."""
+
+
+def training_flops(model: PreTrainedModel, tokens_per_row: Fraction) -> tuple[float, float]:
+    """Floating-point operations of a forward and a backward pass, for each token and for each target token.
+
+    Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H T a token, where N leaves the embeddings out;
+    the vocabulary projection, 6 V H, counts for target tokens alone, as it is computed for no others.
+    Recomputed activations do not count.
+
+    Args:
+        model: a transformer.
+        tokens_per_row: T, how far attention reaches.
+    """
+    embedding = cast(nn.Embedding, model.get_input_embeddings()).weight.numel()
+    trunk = sum(parameter.numel() for parameter in model.base_model.parameters() if parameter.ndim >= 2) - embedding
+    attention = 12 * model.config.num_hidden_layers * model.config.hidden_size * float(tokens_per_row)
+    return FLOPS_PER_WEIGHT * trunk + attention, FLOPS_PER_WEIGHT * embedding

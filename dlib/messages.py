@@ -1,0 +1,39 @@
+"""What a run says to a person: its own messages, without the chatter of the libraries below, kept in train.log too."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+from dlib.ranks import is_rank_zero, logger
+
+CHATTER = (
+    r".*does not have many workers.*",
+    r".*`isinstance\(treespec, LeafSpec\)`.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*You defined a `validation_step` but have no `val_dataloader`.*",
+    r".*You called `self\.log.*",
+    r".*barrier\(\): using the device under current context.*",
+)
+"""Warnings that are true, and of no use to somebody who uses this project."""
+
+
+def quiet_libraries() -> None:
+    """Silence what says nothing of this run; to be called before the libraries are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # set by hand: forked loader workers must not deadlock
+    # Not their packages: those set their own level when they are imported.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in CHATTER:
+        warnings.filterwarnings("ignore", message=pattern)
+
+
+def keep_messages(log_file: Path) -> None:
+    """Write every further message to a run's log file as well, with the time."""
+    if not is_rank_zero():
+        return
+    handler = logging.FileHandler(log_file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger().addHandler(handler)

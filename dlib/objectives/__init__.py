@@ -1,0 +1,20 @@
+"""What a model can be trained to do: one file an objective, one line in this table.
+
+An objective knows rows of tokens and a model; it knows nothing of Lightning, files or devices.
+"""
+
+from dlib.args import ObjectiveArgs
+from dlib.objectives.clm import CausalLanguageModeling
+from dlib.objectives.mlm import MaskedLanguageModeling
+from dlib.objectives.token_prediction import TokenPrediction
+from dlib.tokenization import TokenRoles
+
+OBJECTIVES: dict[str, type[TokenPrediction]] = {
+    "mlm": MaskedLanguageModeling,
+    "clm": CausalLanguageModeling,
+}
+
+
+def build_objective(args: ObjectiveArgs, roles: TokenRoles) -> TokenPrediction:
+    """The objective that `args` name, for a tokenizer whose special tokens are `roles`."""
+    return OBJECTIVES[args.objective](args, roles)

@@ -1,0 +1,94 @@
+"""Masked language modeling: hide some tokens of a row and predict them from both sides.
+
+Devlin et al. 2019, "BERT", section 3.1: of the chosen tokens 80 % become the mask token, 10 % a random
+token, 10 % stay. The number chosen is exact for every row, which makes the number of target tokens of
+an optimizer step known before any of its forward passes.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from dlib.args import ObjectiveArgs
+from dlib.objectives.token_prediction import SampleKey, TokenPrediction
+from dlib.seeding import keyed_generator
+from dlib.tokenization import TokenRoles
+
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
+
+
+class MaskedLanguageModeling(TokenPrediction):
+    """Fill in masked tokens."""
+
+    auto_model: ClassVar[str] = "AutoModelForMaskedLM"
+
+    def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
+        """Build the tables of ordinary tokens.
+
+        Raises:
+            UserError: the tokenizer has no mask token.
+        """
+        super().__init__(args, roles)
+        self.mask_id = roles.require_mask()
+        self.is_special = np.zeros(roles.vocab_size, dtype=bool)
+        self.is_special[list(roles.special_ids)] = True
+        self.ordinary_ids = np.flatnonzero(~self.is_special)
+
+    def count_targets(self, row: np.ndarray) -> int:
+        """The fraction of the row's length, rounded, at least 1 and at most all its ordinary tokens."""
+        wanted = max(1, round(self.args.mask_fraction * len(row)))
+        return min(wanted, len(row) - int(self.is_special[row].sum()))
+
+    def prepare_row(self, row: np.ndarray, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Choose and hide tokens, with a generator of the sample's own key."""
+        generator = keyed_generator("mask", *key)
+        candidates = np.flatnonzero(~self.is_special[row])
+        choose = choose_words if self.args.whole_word_masking else choose_tokens
+        count = self.count_targets(row)
+        positions = choose(candidates, count, self.roles.starts_word[row], generator)
+        return self._hide(row, positions, generator), positions, row[positions]
+
+    def _hide(self, row: np.ndarray, positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Replace the tokens at `positions` by mask (80 %), a random token (10 %) or themselves."""
+        draws = generator.random(len(positions))
+        random_ids = generator.choice(self.ordinary_ids, len(positions))
+        hidden = row.copy()
+        hidden[positions] = np.where(
+            draws < MASKED_SHARE,
+            self.mask_id,
+            np.where(draws < MASKED_SHARE + RANDOM_SHARE, random_ids, row[positions]),
+        )
+        return hidden
+
+
+def choose_tokens(
+    candidates: np.ndarray, count: int, starts_word: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Choose `count` of the candidate positions, each as likely as any other; sorted (count,)."""
+    return np.sort(generator.permutation(candidates)[:count])
+
+
+def choose_words(
+    candidates: np.ndarray, count: int, starts_word: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Choose `count` positions word by word; sorted (count,).
+
+    Words are taken in random order while they fit; the first that does not fit is cut, so that the
+    number stays exact. A word ends where the next one starts or where a special token stands.
+
+    Args:
+        candidates: positions of the row's ordinary tokens, ascending (n,).
+        count: number of positions to choose, at most n.
+        starts_word: for each position of the row whether its token starts a word (T,).
+        generator: source of randomness.
+    """
+    is_first = starts_word[candidates] | (np.diff(candidates, prepend=-2) > 1)
+    words = np.split(candidates, np.flatnonzero(is_first)[1:] if len(candidates) and is_first[0] else [])
+    chosen: list[np.ndarray] = []
+    missing = count
+    for index in generator.permutation(len(words)):
+        if missing == 0:
+            break
+        chosen.append(words[index][:missing])
+        missing -= len(chosen[-1])
+    return np.sort(np.concatenate(chosen)) if chosen else candidates[:0]

@@ -1,0 +1,79 @@
+"""Which of the run's processes this one is, as the environment tells before any process group exists.
+
+It imports no torch, so that messages, locks and the token store can know the first process from the others at once.
+Lightning's launcher gives its children LOCAL_RANK, NODE_RANK and WORLD_SIZE; torchrun also gives RANK; srun gives
+SLURM_PROCID and its like. A job script that runs `python` without srun carries SLURM's variables too: they count only
+in a step of several tasks.
+"""
+
+import functools
+import logging
+import os
+import sys
+
+
+def global_rank() -> int:
+    """This process's number among all processes of the run, 0 for the first.
+
+    Where a machine was started by hand with NODE_RANK alone, the number of processes a node is not known yet: the
+    answer then is not 0 on the further nodes, but need not be the final number.
+    """
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"])
+    if "LOCAL_RANK" in os.environ or not in_slurm_step():
+        return from_environment("NODE_RANK", 0) * from_environment("LOCAL_WORLD_SIZE", 1) + local_rank()
+    return int(os.environ["SLURM_PROCID"])
+
+
+def local_rank() -> int:
+    """This process's number on its node, 0 for the first."""
+    if "LOCAL_RANK" in os.environ or not in_slurm_step():
+        return from_environment("LOCAL_RANK", 0)
+    return from_environment("SLURM_LOCALID", 0)
+
+
+def world_size() -> int:
+    """Number of processes of the run, 1 as long as nobody launched others."""
+    if "WORLD_SIZE" in os.environ or not in_slurm_step():
+        return from_environment("WORLD_SIZE", 1)
+    return int(os.environ["SLURM_STEP_NUM_TASKS"])
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the first process of the run, the one that speaks and writes."""
+    return global_rank() == 0
+
+
+def in_slurm_step() -> bool:
+    """Whether srun started this process as one of several tasks."""
+    return "SLURM_PROCID" in os.environ and from_environment("SLURM_STEP_NUM_TASKS", 1) > 1
+
+
+def from_environment(name: str, default: int) -> int:
+    """The environment variable as an integer."""
+    return int(os.environ.get(name, default))
+
+
+def say(message: str) -> None:
+    """Tells the user something, once for the whole run, on stderr: stdout is for results."""
+    logger().info(message)
+
+
+@functools.cache
+def logger() -> logging.Logger:
+    """The logger for messages to the user; it is silent in every process but the first."""
+    messages = logging.getLogger("dlib")
+    messages.setLevel(logging.INFO)
+    messages.propagate = False
+    messages.addHandler(RankZeroHandler())
+    return messages
+
+
+class RankZeroHandler(logging.Handler):
+    """Prints messages on whatever stderr is now, and warnings as `warning: ...`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one message in the first process of the run."""
+        if is_rank_zero():
+            prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+            print(prefix + self.format(record), file=sys.stderr, flush=True)

@@ -1,0 +1,360 @@
+"""The paths inside a run's folder, and the writers that keep every one of them whole.
+
+This is the only file that spells those paths. The folder:
+
+    runs/<name>/
+      config.yml  record.json  status.json  train.log  code/  evals/step-00001000.json
+      metrics.jsonl      what the run computes; the same bytes whenever it is repeated
+      performance.jsonl  what was measured of the machine meanwhile (tokens/s, memory)
+      checkpoints/step-00001000/{model/, state.ckpt}  last  best
+
+Whatever bears its final name is whole: text and checkpoints are written under another name beside it, flushed to the
+disk, and renamed. A process killed in the middle leaves only dotted names, which the next holder of the run removes.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dlib.errors import UserError
+
+STATES = ("created", "running", "preempted", "failed", "finished")
+_CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+_WRITING = ".writing-"
+_REPLACED = ".replaced-"
+_REMOVED = ".removed-"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands, as status.json tells it.
+
+    created ---> running ---> finished    the goal is reached
+                 |     ^ |--> failed      an error ended it
+                 v     |          |
+             preempted-+----------+       the same command again goes on from the last checkpoint
+
+    preempted: stopped by a signal or the clock, with everything saved. A process that was killed outright leaves
+    "running" behind, and nobody holding the run.
+
+    Attributes:
+        state: one of `STATES`.
+        step: optimizer steps done.
+        total_steps: optimizer steps of the whole run.
+        time: when this was written, ISO 8601 in UTC.
+        pid: process that holds or last held the run.
+        host: the machine of that process.
+    """
+
+    state: str
+    step: int
+    total_steps: int
+    time: str
+    pid: int
+    host: str
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The folder of one checkpoint."""
+
+    root: Path
+
+    @property
+    def model(self) -> Path:
+        """What transformers loads: configuration, weights, tokenizer."""
+        return self.root / "model"
+
+    @property
+    def state(self) -> Path:
+        """The rest of the training state."""
+        return self.root / "state.ckpt"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; making the object touches nothing on disk."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.root.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved arguments."""
+        return self.root / "config.yml"
+
+    @property
+    def record(self) -> Path:
+        """What is needed to repeat the run."""
+        return self.root / "record.json"
+
+    @property
+    def status(self) -> Path:
+        """Where the run stands."""
+        return self.root / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The values that the run computes, one record a logged step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def performance(self) -> Path:
+        """What was measured of the machine, which no two runs share, one record a logged step."""
+        return self.root / "performance.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the run told its user."""
+        return self.root / "train.log"
+
+    @property
+    def code(self) -> Path:
+        """The code that no commit holds."""
+        return self.root / "code"
+
+    @property
+    def uncommitted_diff(self) -> Path:
+        """Changes to tracked files, as `git apply` takes them."""
+        return self.code / "uncommitted.diff"
+
+    @property
+    def untracked(self) -> Path:
+        """Copies of files that git neither tracks nor ignores."""
+        return self.code / "untracked"
+
+    @property
+    def wandb_run_id(self) -> Path:
+        """The id of the run on W&B, by which a resumed run goes on with it."""
+        return self.wandb / "run-id.txt"
+
+    @property
+    def wandb(self) -> Path:
+        """The files of W&B, which appends `wandb` to the folder it is given by itself."""
+        return self.root / "wandb"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The event files of TensorBoard."""
+        return self.root / "tensorboard"
+
+    @property
+    def evals(self) -> Path:
+        """The results of evaluate.py, a file a checkpoint."""
+        return self.root / "evals"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints and the links to them."""
+        return self.root / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """Link to the newest checkpoint."""
+        return self.checkpoints / "last"
+
+    @property
+    def best(self) -> Path:
+        """Link to the checkpoint of the lowest dev loss."""
+        return self.checkpoints / "best"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint of an optimizer step."""
+        return self.checkpoints / _step_name(step)
+
+    def evaluation(self, step: int) -> Path:
+        """The results of evaluating the checkpoint of an optimizer step."""
+        return self.evals / f"{_step_name(step)}.json"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keeps every other process from writing here; the kernel lets go when this one dies, however it dies.
+
+        Raises:
+            UserError: another live process holds the run. There is no waiting.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except (
+            Timeout,
+            RuntimeError,
+        ) as error:  # RuntimeError: the holder is this very process
+            raise UserError(self._in_use()) from error
+        try:
+            self._sign()
+            self._clear_leftovers()
+            yield
+        finally:
+            lock.release()
+
+    def write_status(self, state: str, step: int, total_steps: int) -> None:
+        """Replaces status.json, signed with this process and the time."""
+        if state not in STATES:
+            raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
+        time = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        status = Status(state, step, total_steps, time, os.getpid(), socket.gethostname())
+        write_text_atomically(self.status, json.dumps(asdict(status), indent=2) + "\n")
+
+    def read_status(self) -> Status | None:
+        """What status.json says; None when it is missing or damaged."""
+        try:
+            status = Status(**json.loads(self.status.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return status if status.state in STATES else None
+
+    def whole_checkpoints(self) -> list[tuple[int, Path]]:
+        """Every finished checkpoint as (step, folder), by step."""
+        if not self.checkpoints.is_dir():
+            return []
+        matches = ((_CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints.iterdir())
+        return sorted((int(match[1]), path) for match, path in matches if match and path.is_dir())
+
+    def publish_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Writes a checkpoint so that it is seen whole or not at all; one of the same step is replaced.
+
+        Only the holder of the run may call this, from one process. The numbers of the steps before it reach the disk
+        first: a resume cuts them back to the checkpoint and must find them all.
+
+        Args:
+            step: optimizer steps done.
+            write: fills the empty folder that it is given.
+
+        Returns:
+            The checkpoint's final folder.
+        """
+        final = self.checkpoint(step)
+        temporary = self.checkpoints / f"{_WRITING}{final.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        _sync_tree(temporary)
+        for numbers in (self.metrics, self.performance):
+            if numbers.exists():
+                _sync(numbers)
+        self._swap_in(temporary, final)
+        return final
+
+    def remove_checkpoint(self, step: int) -> None:
+        """Removes a checkpoint; it loses its name first, so that a half-removed one never looks whole."""
+        folder = self.checkpoint(step)
+        doomed = self.checkpoints / f"{_REMOVED}{folder.name}"
+        folder.rename(doomed)
+        _sync(self.checkpoints)
+        shutil.rmtree(doomed)
+
+    def point(self, name: str, step: int) -> None:
+        """Makes checkpoints/<name> a relative link to the checkpoint of `step`, in one move."""
+        temporary = self.checkpoints / f"{_WRITING}{name}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(_step_name(step), target_is_directory=True)
+        temporary.replace(self.checkpoints / name)
+        _sync(self.checkpoints)
+
+    def pointed_step(self, name: str) -> int | None:
+        """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
+        folder = (self.checkpoints / name).resolve()
+        match = _CHECKPOINT_NAME.fullmatch(folder.name)
+        return int(match[1]) if match and folder.is_dir() else None
+
+    def _sign(self) -> None:
+        """Puts this process into status.json, so that whoever is refused learns who holds the run."""
+        status = self.read_status() or Status("created", 0, 0, "", 0, "")
+        self.write_status(status.state, status.step, status.total_steps)
+
+    def _in_use(self) -> str:
+        status = self.read_status()
+        holder = f"process {status.pid} on host {status.host}" if status else "another process"
+        return f"run '{self.name}' is in use by {holder}; wait for it or choose another --name"
+
+    def _swap_in(self, new: Path, final: Path) -> None:
+        """Renames `new` to `final`; what stood there waits under another name until the new one stands."""
+        replaced = self.checkpoints / f"{_REPLACED}{final.name}"
+        if final.exists():
+            final.rename(replaced)
+        new.rename(final)
+        _sync(self.checkpoints)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _clear_leftovers(self) -> None:
+        """Removes what killed writers left, and puts back a checkpoint whose replacement never came."""
+        for path in self.root.glob(".*.writing"):
+            path.unlink()
+        for replaced in self.checkpoints.glob(f"{_REPLACED}*"):
+            final = self.checkpoints / replaced.name.removeprefix(_REPLACED)
+            if not final.exists():
+                replaced.rename(final)
+        for prefix in (_WRITING, _REPLACED, _REMOVED):
+            for path in self.checkpoints.glob(f"{prefix}*"):
+                path.unlink() if path.is_symlink() else shutil.rmtree(path)
+
+
+def resolve_model_folder(path: Path) -> Path:
+    """The folder that transformers loads, for a run (its best checkpoint, else its last), a checkpoint or a model.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it that can be loaded.
+    """
+    if not path.is_dir():
+        raise UserError(f"no folder '{path}': give a run, a checkpoint or a Hugging Face folder")
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    run = RunFolder(path)
+    newest = [folder for _, folder in run.whole_checkpoints()[-1:]]
+    for checkpoint in (run.best, run.last, *newest):
+        if (checkpoint / "model" / "config.json").is_file():
+            return checkpoint / "model"
+    raise UserError(f"nothing to load in '{path}': it has neither config.json nor model/ nor a whole checkpoint")
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a text so that a reader, and a crash of the machine, find the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync(path.parent)
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _sync(path: Path) -> None:
+    """Waits until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    for root, _, files in os.walk(folder):
+        for name in files:
+            _sync(Path(root) / name)
+        _sync(Path(root))

@@ -1,0 +1,122 @@
+"""The numbers of a run, one JSON object a logged step: metrics.jsonl, and performance.jsonl beside it.
+
+It stands apart from the trackers because it is the truth and they are copies: it needs no package and no network, and
+it is cut back to the checkpoint when a run resumes, so that every step stands in it once.
+
+A number that is not finite is written as the string "NaN", "Infinity" or "-Infinity". JSON has no such numbers: the
+bare words break every strict reader, and null would lose which of the three it was, the one thing that somebody whose
+run diverged wants to know. The strings are read by all, and `float()` turns them back.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlib.errors import UserError
+from dlib.runs.folder import write_text_atomically
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class MetricsLog:
+    """Appends records to a file; only the holder of the run may have one open. A torn last line is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: dict[str, Any] = {}
+        self._last_step = -1
+        if path.exists():
+            self._keep_up_to(None)
+
+    def add(self, step: int, values: Mapping[str, Any]) -> None:
+        """Merges values into the pending record of `step`; a later step writes the pending one first.
+
+        Args:
+            step: optimizer steps done.
+            values: numbers (also zero-dimensional arrays and tensors) or strings, by metric.
+
+        Raises:
+            ValueError: the record of `step`, or of a later one, is already written.
+        """
+        if self._pending and step > self._pending["step"]:
+            self.flush()
+        newest = self._pending.get("step", self._last_step + 1)
+        if step < newest:
+            raise ValueError(f"{self.path.name}: step {step} comes after step {max(newest, self._last_step)}")
+        self._pending.setdefault("step", step)
+        self._pending.update({key: _encode(value) for key, value in values.items()})
+
+    def flush(self) -> None:
+        """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out."""
+        if not self._pending:
+            return
+        line = json.dumps(self._pending, ensure_ascii=False, allow_nan=False) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line.encode("utf-8"))
+        self._last_step = self._pending["step"]
+        self._pending = {}
+
+    def rewind(self, step: int) -> None:
+        """Cuts the file back to the records of steps up to `step`, in one move; pending values are dropped."""
+        self._pending = {}
+        self._last_step = -1
+        if self.path.exists():
+            self._keep_up_to(step)
+
+    def _keep_up_to(self, step: int | None) -> None:
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        records = _parse(text, self.path)
+        kept = [(line, record) for line, record in records if step is None or record["step"] <= step]
+        self._last_step = kept[-1][1]["step"] if kept else -1
+        kept_text = "".join(line for line, _ in kept)
+        if kept_text != text:
+            write_text_atomically(self.path, kept_text)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole records, in order; a torn last line, and a missing file, are no error.
+
+    Raises:
+        UserError: a line that is not the last is damaged.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [{key: _decode(value) for key, value in record.items()} for _, record in _parse(text, path)]
+
+
+def best(path: Path, key: str) -> tuple[int, float] | None:
+    """The step and value at which a metric is lowest, the earliest of equals; None when it was never a number."""
+    values = [(record[key], record["step"]) for record in read_metrics(path) if key in record]
+    value, step = min((pair for pair in values if not math.isnan(pair[0])), default=(None, -1))
+    return None if value is None else (step, value)
+
+
+def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The lines with their records. Only a line with its end was written whole; split by LF, as it was joined."""
+    lines = [f"{line}\n" for line in text.split("\n")[:-1]]
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            record["step"]
+        except (ValueError, TypeError, KeyError):
+            if number == len(lines):
+                break
+            raise UserError(f"{path}, line {number}: not a record of metrics; mend or remove that line") from None
+        records.append((line, record))
+    return records
+
+
+def _encode(value: Any) -> Any:
+    number = value.item() if hasattr(value, "item") else value
+    if not isinstance(number, float) or math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _decode(value: Any) -> Any:
+    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,188 @@
+"""Whether a run may begin, where it goes on, and how it ends: the rules of one name, one run, one process.
+
+It stands apart from the folder, which spells paths, and from `train.py`, which tells the story.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dlib.args import ExperimentArgs
+from dlib.config import differing_fields, dump_config, load_config
+from dlib.errors import UserError
+from dlib.ranks import is_rank_zero, say
+from dlib.runs.folder import CheckpointFolder, RunFolder, write_text_atomically
+from dlib.runs.metrics_log import read_metrics
+from dlib.runs.record import read_record, write_record
+
+SHOWN_DIFFERENCES = 5
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a session of a run begins.
+
+    Attributes:
+        step: optimizer steps that are done.
+        checkpoint: the checkpoint of these steps; None at the run's beginning.
+    """
+
+    step: int
+    checkpoint: Path | None
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the run has reached its goal."""
+    status = folder.read_status()
+    return status is not None and status.state == "finished"
+
+
+def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
+    """The arguments of the run's beginning, None where it never began."""
+    return load_config([folder.config]) if folder.config.is_file() else None
+
+
+def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, name: str) -> None:
+    """Refuse to go on with other arguments than the run began with.
+
+    Raises:
+        UserError: some differ that enter the function that a run computes.
+    """
+    differences = differing_fields(recorded, args)
+    if differences:
+        shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
+        more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
+        raise UserError(
+            f"run '{name}' began with other arguments: {shown}{more}; restore them, or choose another --name"
+        )
+
+
+def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs | None) -> ExperimentArgs:
+    """The arguments, with what the run's beginning chose by itself where the user chose nothing.
+
+    The micro-batch is chosen by the number of devices, and dropout is drawn by micro-batch: a run that
+    goes on with other devices keeps the one that it began with.
+    """
+    if recorded is None or args.batch.micro_batch_size is not None:
+        return args
+    return replace(args, batch=replace(args.batch, micro_batch_size=recorded.batch.micro_batch_size))
+
+
+def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
+    """Refuse, before anything is built, what cannot go on; touches nothing.
+
+    Returns:
+        The arguments, with what the run's beginning chose by itself.
+
+    Raises:
+        UserError: the run exists and must not go on, or began with other arguments.
+    """
+    recorded = recorded_args(folder)
+    if recorded is None:
+        return args
+    if args.run.resume == "never":
+        raise UserError(f"run '{folder.name}' exists and --resume is never; choose another --name")
+    args = with_recorded_defaults(args, recorded)
+    refuse_changes(args, recorded, folder.name)
+    return args
+
+
+@contextmanager
+def opened(
+    folder: RunFolder,
+    args: ExperimentArgs,
+    total_steps: int,
+    hashes: Mapping[str, str],
+    gpus: Sequence[str],
+    repository: Path,
+) -> Iterator[Start]:
+    """Hold the run for this session: write what it is, or check that it is still the same.
+
+    Only the first process holds and writes; the others learn where to begin. A new run that fails by a
+    mistake of the user leaves nothing behind.
+
+    Args:
+        folder: the run.
+        args: what it computes.
+        total_steps: optimizer steps of the whole run.
+        hashes: fingerprints of its data.
+        gpus: name of every GPU it uses.
+        repository: a folder in the code's working tree.
+
+    Raises:
+        UserError: another process holds the run, or it began with other arguments or data.
+    """
+    if not is_rank_zero():
+        yield last_checkpoint(folder)
+        return
+    is_new = not folder.config.is_file()
+    try:
+        with folder.hold():
+            check(folder, args)
+            refuse_other_data(folder, hashes)
+            start = last_checkpoint(folder)
+            if is_new:
+                write_text_atomically(folder.config, dump_config(args))
+            write_record(folder, argv=sys.argv, gpus=gpus, hashes=hashes, from_step=start.step, repository=repository)
+            folder.write_status("running", start.step, total_steps)
+            with _told_in_status(folder, total_steps):
+                yield start
+    except UserError:
+        if is_new and not folder.whole_checkpoints():
+            shutil.rmtree(folder.root)
+        raise
+
+
+@contextmanager
+def _told_in_status(folder: RunFolder, total_steps: int) -> Iterator[None]:
+    """Write into status.json that an exception ended the session; an interrupt is no failure."""
+    try:
+        yield
+    except BaseException as error:
+        state = "preempted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
+        folder.write_status(state, last_checkpoint(folder).step, total_steps)
+        raise
+
+
+def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
+    """Write how a session ended, and tell the user, who may want to know how to go on."""
+    if not is_rank_zero():
+        return
+    folder.write_status(state, step, total_steps)
+    if state == "preempted":
+        say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
+        return
+    newest = read_metrics(folder.metrics)[-1]
+    numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
+    say(f"run '{folder.name}' is finished: dev {numbers}")
+    say(f"model: {CheckpointFolder(folder.best).model}")
+
+
+def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
+    """Refuse to go on with other texts or another tokenizer than the run began with.
+
+    Args:
+        folder: the run.
+        hashes: fingerprints, as they will be recorded.
+
+    Raises:
+        UserError: one differs from the record.
+    """
+    record = read_record(folder)
+    if record is None:
+        return
+    for name, value in hashes.items():
+        if record["hashes"].get(name) != value:
+            raise UserError(f"run '{folder.name}' began with another {name.replace('_', ' ')}; choose another --name")
+
+
+def last_checkpoint(folder: RunFolder) -> Start:
+    """The newest whole checkpoint.
+
+    The folders are asked and not the link `last`, which a kill may have left one checkpoint behind.
+    """
+    checkpoints = folder.whole_checkpoints()
+    return Start(*checkpoints[-1]) if checkpoints else Start(0, None)

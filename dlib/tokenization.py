@@ -1,0 +1,227 @@
+"""Which tokenizer a run uses, loaded or trained on its text, and the roles of its special tokens."""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from dlib.args import ExperimentArgs
+from dlib.data.fingerprint import text_sha256
+from dlib.data.text import iterate_documents
+from dlib.errors import UserError
+from dlib.hub import explain_loading
+from dlib.ranks import say
+
+SPECIAL_TOKENS = {
+    "bos_token": "<s>",
+    "pad_token": "<pad>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+"""Special tokens of a trained tokenizer, by role; their ids are 0 to 4, as in RoBERTa."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+"""A local folder with none of these carries no tokenizer. (transformers may invent an empty one.)"""
+
+
+START_MARKS = ("Ġ", "▁", "Ċ")
+"""What a token that starts a word starts with: a space or a line end in byte-level BPE, a space in SentencePiece."""
+
+
+TRAINING_FORMAT = 1
+"""Raised whenever the same text and options train another tokenizer."""
+
+
+@dataclass(frozen=True)
+class TokenRoles:
+    """What the special tokens of a tokenizer are for, as ids.
+
+    Attributes:
+        lead_id: stands at the start of every row: CLS or BOS, else the separator.
+        separator_id: stands after every document: SEP or EOS.
+        pad_id: fills short rows; never seen, as it is masked out.
+        mask_id: stands for a token to be predicted; None where the tokenizer has none.
+        special_ids: all tokens that are never targets of masked language modeling.
+        starts_word: for each id of the vocabulary whether its token starts a word (vocab_size,).
+        name: the tokenizer's name, for messages.
+    """
+
+    lead_id: int
+    separator_id: int
+    pad_id: int
+    mask_id: int | None
+    special_ids: frozenset[int]
+    starts_word: np.ndarray
+    name: str
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, from 0 to the largest."""
+        return len(self.starts_word)
+
+    def require_mask(self) -> int:
+        """The mask token's id.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+        if self.mask_id is None:
+            raise UserError(f"--objective mlm needs a mask token and {self.name} has none; use --objective clm")
+        return self.mask_id
+
+
+def token_roles(tokenizer: PreTrainedTokenizerBase) -> TokenRoles:
+    """Read the roles of a tokenizer's special tokens.
+
+    Raises:
+        UserError: the tokenizer has neither a separator nor an end-of-text token.
+    """
+    name = tokenizer.name_or_path or "the tokenizer"
+    separator_id = first_id(tokenizer.sep_token_id, tokenizer.eos_token_id)
+    if separator_id is None:
+        raise UserError(f"--tokenizer {name} has neither sep_token nor eos_token; documents cannot be separated")
+    lead_id = first_id(tokenizer.cls_token_id, tokenizer.bos_token_id, separator_id)
+    pad_id = first_id(tokenizer.pad_token_id, separator_id)
+    assert lead_id is not None  # it falls back to the separator
+    assert pad_id is not None  # likewise
+    return TokenRoles(
+        lead_id=lead_id,
+        separator_id=separator_id,
+        pad_id=pad_id,
+        mask_id=tokenizer.mask_token_id,
+        special_ids=frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id},
+        starts_word=word_starts(tokenizer),
+        name=name,
+    )
+
+
+def first_id(*candidates: int | None) -> int | None:
+    """The first candidate that is not None."""
+    return next((candidate for candidate in candidates if candidate is not None), None)
+
+
+def word_starts(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """For each id whether its token starts a word, words being what spaces separate (vocab_size,).
+
+    Tokenizers write a word's start either as a mark on its first token ("Ġ", "▁") or as a mark on
+    the others ("##"); the vocabulary itself tells which.
+    """
+    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
+    starts = np.zeros(max(tokens) + 1, dtype=bool)
+    marked_starts = sum(token.startswith(START_MARKS) for token in tokens.values())
+    marked_continuations = sum(token.startswith("##") for token in tokens.values())
+    for index, token in tokens.items():
+        if marked_continuations > marked_starts:
+            starts[index] = not token.startswith("##")
+        else:
+            starts[index] = token.startswith(START_MARKS)
+    return starts
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a local folder carries a tokenizer."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
+def load_tokenizer(name: str, flag: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer by Hugging Face name or from a local folder.
+
+    Raises:
+        UserError: it cannot be had; names `flag`.
+    """
+    with explain_loading(flag, name):
+        return AutoTokenizer.from_pretrained(name)
+
+
+def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_errors: str) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
+
+    Args:
+        text_file: the text, one document a line.
+        vocab_size: number of tokens, special ones included; fewer when the text is too small for more.
+        objective: `clm` gets a template without an end-of-text token, so that a prompt stays open.
+        encoding_errors: what to do with bytes that are not UTF-8, see `DataArgs`.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS.values()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors), trainer)
+    bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A" if objective == "clm" else f"{bos} $A {eos}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, cls_token=bos, sep_token=eos, **SPECIAL_TOKENS, clean_up_tokenization_spaces=False
+    )
+
+
+def build_tokenizer(args: ExperimentArgs, text_file: Path, model_folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
+
+    A trained one is kept in the cache by the content of the text, and found there again.
+
+    Args:
+        args: the experiment.
+        text_file: the training text.
+        model_folder: name or folder of the model that the run starts from.
+
+    Raises:
+        UserError: a tokenizer cannot be had, or `--tokenizer` names a folder without one.
+    """
+    if args.model.tokenizer is not None:
+        if Path(args.model.tokenizer).is_dir() and not has_tokenizer(Path(args.model.tokenizer)):
+            raise UserError(f"--tokenizer {args.model.tokenizer}: the folder has no tokenizer.json or vocabulary")
+        return load_tokenizer(args.model.tokenizer, "--tokenizer")
+    if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
+        return load_tokenizer(model_folder, "--model")
+    return load_tokenizer(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
+
+
+def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
+    """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
+
+    Several processes that start together train it once. It is written beside and renamed whole.
+
+    Raises:
+        UserError: the text is missing or not UTF-8, or the cache cannot be written.
+    """
+    cache_dir = Path(args.data.cache_dir)
+    options = [TRAINING_FORMAT, args.model.vocab_size, args.objective.objective, args.data.encoding_errors]
+    recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
+    folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
+    if has_tokenizer(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+            if not has_tokenizer(folder):
+                say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
+                tokenizer = train_tokenizer(
+                    text_file, args.model.vocab_size, args.objective.objective, args.data.encoding_errors
+                )
+                tokenizer.save_pretrained(Path(beside) / "whole")
+                (Path(beside) / "whole").rename(folder)
+    except OSError as error:
+        raise UserError(f"--cache_dir {cache_dir} cannot be written: {error.strerror}") from error
+    return folder

@@ -1,0 +1,121 @@
+"""One optimizer step: micro-batches forward and backward, and the weights' change. Lightning runs it everywhere.
+
+Lightning's own accumulation averages the means of micro-batches, which is not the mean over tokens when
+rows differ in length (its issue 20350), so the step is written out: a Lightning batch is a whole
+optimizer step, and the loss is a sum over target tokens divided by their number in the whole step, over
+all micro-batches and processes. That number is known beforehand.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedModel
+
+from dlib.args import OptimArgs
+from dlib.objectives.token_prediction import TokenPrediction
+from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
+from dlib.plan import TrainingPlan
+from dlib.seeding import seed_torch
+
+
+class TrainingModule(pl.LightningModule):
+    """A model, what it is trained to do, and how its weights change.
+
+    Attributes:
+        steps_done: optimizer steps done since the run began, over all its sessions.
+        samples_done: samples seen in these steps, by all processes.
+        step_loss_sum: sum of the losses of this process's target tokens in the newest step, a scalar in nats.
+        step_targets: target tokens of the newest step, of all processes.
+        step_tokens: tokens of the newest step, of all processes.
+        gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
+        learning_rate: learning rate of the newest step.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, objective: TokenPrediction, optim: OptimArgs, plan: TrainingPlan, precision: str
+    ) -> None:
+        """Take a built model."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.objective = objective
+        self.optim = optim
+        self.plan = plan
+        self.precision = precision
+        self.steps_done = 0
+        self.samples_done = 0
+        self.resumed_state: dict[str, Any] | None = None
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state (`read_training_state`); the model holds its weights already."""
+        self.steps_done = state["steps_done"]
+        self.samples_done = self.steps_done * self.plan.batches.batch_size
+        self.resumed_state = state
+
+    def configure_optimizers(self) -> AdamW:
+        """The optimizer, as it stood at the checkpoint where the run goes on from one."""
+        fused = has_fused_kernel(self.device, self.precision)
+        optimizer = build_optimizer(self.model.named_parameters(), self.optim, fused=fused)
+        if self.resumed_state is not None:
+            optimizer.load_state_dict(self.resumed_state["optimizer"])
+            self.trainer.precision_plugin.load_state_dict(self.resumed_state["precision"])
+            self.resumed_state = None
+        return optimizer
+
+    def on_train_start(self) -> None:
+        """Leave evaluation mode, in which transformers hands out loaded models."""
+        self.model.train()
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Do one optimizer step of `TrainingSteps`."""
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.step_loss_sum = self._accumulate_gradients(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+        self.steps_done = batch["step"] + 1
+        self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
+        self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
+
+    def _accumulate_gradients(self, batch: dict[str, Any]) -> Tensor:
+        """Add up the gradients of this process's micro-batches.
+
+        Dropout is drawn from a generator keyed by the micro-batch's index within the step, so that it is
+        the same whichever process computes it, and whatever else was drawn before.
+
+        Returns:
+            Sum of the losses of this process's target tokens, in nats, without a gradient.
+        """
+        scale = self.trainer.world_size / max(1, batch["num_targets"])  # DDP averages over processes; this undoes it
+        loss_sum = torch.zeros((), device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
+        for item in batch["micro_batches"]:
+            seed_torch("dropout", self.plan.batches.seed, batch["step"], item["index"])
+            with self._synchronizing(item is batch["micro_batches"][-1]):
+                loss = self.objective.loss_sum(self.model, item["batch"])
+                self.manual_backward(loss * scale)
+            loss_sum += loss.detach()
+        return loss_sum
+
+    @contextmanager
+    def _synchronizing(self, is_last: bool) -> Iterator[None]:
+        """Exchange gradients between processes in the backward pass of the step's last micro-batch only."""
+        if is_last or self.trainer.world_size == 1:
+            yield
+        else:
+            with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
+                yield
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient, once it is whole and without a loss scale."""
+        limit = self.optim.max_grad_norm or float("inf")
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        self.gradient_norm = clip_grad_norm_(parameters, limit)

@@ -1,0 +1,110 @@
+"""The ranges of values that a type cannot tell, checked before anything is built."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dlib.args import ExperimentArgs
+from dlib.config_fields import flag_of
+from dlib.durations import parse_clock, parse_duration
+from dlib.errors import UserError
+
+# What a counter holds; a number beyond it is a slip of the keyboard.
+LARGEST_NUMBER = 2**63 - 1
+# Folder names end at 255 bytes; what is written beside a run adds to its name.
+LONGEST_NAME_BYTES = 200
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that are taken, and how an error says it."""
+
+    accepts: Callable[[float], bool]
+    words: str
+
+
+def at_least(lowest: int) -> Range:
+    """Numbers from `lowest` on."""
+    return Range(lambda number: lowest <= number <= LARGEST_NUMBER, f"at least {lowest}")
+
+
+ALL_OR_SOME = Range(lambda number: number == -1 or 1 <= number <= LARGEST_NUMBER, "at least 1, or -1 for all")
+DECAY_RATE = Range(lambda number: 0 <= number < 1, "at least 0 and less than 1")
+
+RANGES: dict[str, Range] = {
+    "data.max_length": at_least(2),
+    "data.tokenizer_processes": ALL_OR_SOME,
+    "data.num_workers": at_least(0),
+    # 256 bytes, the special tokens, and some merges.
+    "model.vocab_size": at_least(300),
+    "objective.mask_fraction": Range(lambda number: 0 < number <= 1, "more than 0 and at most 1"),
+    "optim.learning_rate": at_least(0),
+    "optim.min_learning_rate_ratio": Range(lambda number: 0 <= number <= 1, "at least 0 and at most 1"),
+    "optim.weight_decay": at_least(0),
+    "optim.adam_beta1": DECAY_RATE,
+    "optim.adam_beta2": DECAY_RATE,
+    "optim.adam_epsilon": Range(lambda number: 0 < number < math.inf, "more than 0"),
+    "optim.max_grad_norm": at_least(0),
+    "batch.batch_size": at_least(1),
+    "batch.micro_batch_size": at_least(1),
+    "batch.eval_batch_size": at_least(1),
+    "hardware.num_devices": ALL_OR_SOME,
+    "hardware.cuda_device_ids": at_least(0),
+    "hardware.num_nodes": at_least(1),
+    "checkpoint.max_checkpoints": ALL_OR_SOME,
+    "checkpoint.extra_steps": at_least(1),
+    "tracking.log_interval": at_least(1),
+}
+
+
+def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
+    """Refuses values out of range, durations that cannot be read, and names that cannot be a folder's.
+
+    Args:
+        args: the arguments, right in their types.
+        places: where each full key was said, for the errors; a key's flag where it is not given.
+
+    Raises:
+        UserError: the first wrong value; the message names its flag, or its file and key.
+    """
+    for key, span in RANGES.items():
+        check_range(value_of(args, key), span, places.get(key, flag_of(key)))
+    check_durations(args, places)
+    check_name(args.run.name, places.get("run.name", "--name"))
+
+
+def value_of(args: ExperimentArgs, key: str) -> Any:
+    """The value of a full key, for example `optim.learning_rate`."""
+    section, name = key.split(".")
+    return getattr(getattr(args, section), name)
+
+
+def check_range(value: Any, span: Range, place: str) -> None:
+    """Refuses a number, or a number in a list, out of its range; None is no number."""
+    for number in value if isinstance(value, list) else [value]:
+        if number is not None and not span.accepts(number):
+            raise UserError(f"{place}: {number} is out of range: it must be {span.words}")
+
+
+def check_durations(args: ExperimentArgs, places: Mapping[str, str]) -> None:
+    """Refuses durations that cannot be read; nothing keeps what is read, for only the run knows its scale."""
+    for key in ("optim.warmup", "optim.decay", "durations.eval_interval", "checkpoint.save_interval"):
+        place = places.get(key, flag_of(key))
+        parse_duration(value_of(args, key), place, interval=True, allow_zero=key == "optim.warmup")
+    parse_duration(args.durations.training_goal, places.get("durations.training_goal", "--training_goal"))
+    if args.durations.max_time is not None:
+        parse_clock(args.durations.max_time, places.get("durations.max_time", "--max_time"))
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuses a name that is no plain folder name; the empty one, which a plan may have, is left to the caller."""
+    if name and (
+        name != name.strip()
+        or not name.isprintable()
+        or name[0] in ".-"
+        or "/" in name
+        or "\\" in name
+        or len(name.encode()) > LONGEST_NAME_BYTES
+    ):
+        raise UserError(f"{place}: {name!r} cannot name a folder: start with a letter or digit, and use no slash")

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Check the style, the types and the shell scripts; every check runs, even when one fails.
+#
+#   scripts/check.sh
+#   scripts/check.sh --fix     mend first what can be mended by itself
+set -euo pipefail
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+case "${1:-}" in
+  "" | --fix) ;;
+  *)
+    printf "error: unknown argument '%s': only --fix is known\n" "$1" >&2
+    exit 2
+    ;;
+esac
+scripts/setup.sh
+
+status=0
+check() {
+  printf '== %s\n' "$*"
+  "$@" || status=1
+}
+
+if [ "${1:-}" = --fix ]; then
+  .venv/bin/python -m ruff check --quiet --fix . || true
+  .venv/bin/python -m ruff format --quiet .
+fi
+shopt -s nullglob
+check .venv/bin/python -m ruff format --check .
+check .venv/bin/python -m ruff check .
+check .venv/bin/python -m mypy dlib ./*.py
+if command -v shellcheck >/dev/null; then
+  check shellcheck scripts/*.sh .ci/run
+fi
+exit "$status"

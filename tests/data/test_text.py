@@ -1,0 +1,118 @@
+"""What a document is, and that reading one needs little memory."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlib.data import text
+from dlib.data.text import ByteRange, UndecodableError, document_ranges, iterate_documents, iterate_pieces
+from dlib.errors import UserError
+
+ENDINGS = {
+    b"one\ntwo\n": ["one", "two"],
+    b"one\r\ntwo\r\n": ["one", "two"],
+    b"no line feed at the end": ["no line feed at the end"],
+    b"a\rb\n\x00c\n": ["a\rb", "\x00c"],
+    b"a\r\r\nb\r": ["a\r", "b\r"],
+    b"a\n\n\r\n b \n": ["a", "", "", " b "],
+    "a\u2028b\x0bc\x85d\n".encode(): ["a\u2028b\x0bc\x85d"],
+    b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n": ["one", "\ufefftwo"],
+    b"": [],
+    b"\n": [""],
+}
+ALPHABET = st.sampled_from(["a", "b", " ", "  ", "\r", "\n", "\r\n", "\x00", "é", "漢", "🙂"])
+
+
+def documents(file: Path, range_bytes: int, encoding_errors: str = "strict") -> list[str]:
+    """The documents of a file, put together from the pieces of its ranges."""
+    whole, unfinished = [], ""
+    for byte_range in document_ranges(file, range_bytes):
+        for piece in iterate_pieces(file, byte_range, encoding_errors):
+            unfinished += piece.text
+            if piece.ends_document:
+                whole.append(unfinished)
+                unfinished = ""
+        assert not unfinished, "a range ended within a document"
+    return whole
+
+
+@pytest.mark.parametrize("content", ENDINGS, ids=repr)
+def test_lines_end_with_a_line_feed_and_all_else_is_data(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(content)
+    assert documents(file, 4) == ENDINGS[content]
+    assert list(iterate_documents(file)) == ENDINGS[content]
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=st.lists(ALPHABET, max_size=60), range_bytes=st.integers(1, 30), piece_bytes=st.integers(5, 20))
+def test_pieces_and_ranges_of_any_size_concatenate_to_the_lines(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[str], range_bytes: int, piece_bytes: int
+) -> None:
+    content = "".join(parts)
+    file = tmp_path_factory.getbasetemp() / "hypothesis.txt"
+    file.write_bytes(content.encode())
+    expected = [line.removesuffix("\r") for line in content.split("\n")[:-1]]
+    expected += [content.split("\n")[-1]] if content and not content.endswith("\n") else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "PIECE_BYTES", piece_bytes)
+        assert documents(file, range_bytes) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=60).filter(lambda content: b"\n" not in content), piece_bytes=st.integers(5, 20))
+def test_replaced_bytes_are_those_of_the_whole_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, piece_bytes: int
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "hypothesis.txt"
+    file.write_bytes(b"x" + content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "PIECE_BYTES", piece_bytes)
+        assert documents(file, 10, "replace") == [(b"x" + content).decode("utf-8", "replace")]
+
+
+def test_a_long_line_is_cut_before_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "PIECE_BYTES", 12)
+    file = tmp_path / "a.txt"
+    file.write_text("one two three   four five")
+    pieces = [piece.text for piece in iterate_pieces(file, ByteRange(0, 25), "strict")]
+    assert pieces == ["one two", " three  ", " four five"]
+
+
+def test_a_long_line_needs_memory_for_a_piece_only(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    with file.open("wb") as writer:
+        for _ in range(40):
+            writer.write(b"word " * 200_000)
+    tracemalloc.start()
+    length = sum(len(document) for document in iterate_documents(file))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert length == 40_000_000
+    assert peak < 10_000_000
+
+
+def test_bytes_that_are_not_utf8_name_file_line_and_flag(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"fine\n\nfine \xc3\xa9 bad \xff\n")
+    with pytest.raises(UserError, match=r"a\.txt line 3: .*--encoding_errors replace"):
+        list(iterate_documents(file))
+    assert list(iterate_documents(file, "replace"))[2] == "fine é bad \ufffd"
+    assert list(iterate_documents(file, "ignore"))[2] == "fine é bad "
+
+
+def test_the_offset_of_a_bad_byte_is_exact_within_a_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "PIECE_BYTES", 8)
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"ab\n" + b"word " * 10 + b"\xff tail\n")
+    with pytest.raises(UndecodableError) as caught:
+        documents(file, 100)
+    assert caught.value.offset == 53
+
+
+def test_a_missing_file_names_the_flags(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.txt.*--data_dir.*--train_file"):
+        list(iterate_documents(tmp_path / "nothing.txt"))

@@ -1,0 +1,112 @@
+"""Ids are those of the tokenizer, piece by piece, and text comes back from them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from dlib.data.fingerprint import serialized_backend
+from dlib.data.text import UndecodableError
+from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
+from dlib.data.tokenizing_processes import PACKAGE_ROOT, tokenize_in_processes, tokenize_text
+from dlib.errors import UserError
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Callable[[Path], TokenizingJob]:
+    """A job that writes its parts under the test's own folder."""
+
+    def make(text_file: Path) -> TokenizingJob:
+        folder = tmp_path / "parts"
+        folder.mkdir(exist_ok=True)
+        return TokenizingJob(str(text_file), "strict", 1, "<u2", str(folder))
+
+    return make
+
+
+def parts_content(job: TokenizingJob) -> dict[str, bytes]:
+    """The bytes of each file of a job."""
+    return {file.name: file.read_bytes() for file in Path(job.folder).iterdir()}
+
+
+def test_processes_and_this_one_write_the_same_parts(
+    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    job = make_job(big_text)
+    here = list(tokenize_here(job, load_encode(*serialized_backend(byte_tokenizer))))
+    expected = parts_content(job)
+    for file in Path(job.folder).iterdir():
+        file.unlink()
+    assert list(tokenize_in_processes(job, *serialized_backend(byte_tokenizer), processes=2)) == here
+    assert parts_content(job) == expected
+    assert len(here) == 3
+
+
+def test_a_bad_byte_found_by_a_process_comes_with_its_offset(
+    tmp_path: Path, make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    text = tmp_path / "bad.txt"
+    content = big_text.read_bytes() + b"\nbad \xff byte\n"
+    text.write_bytes(content)
+    with pytest.raises(UndecodableError) as caught:
+        list(tokenize_in_processes(make_job(text), *serialized_backend(byte_tokenizer), processes=2))
+    assert caught.value.offset == content.index(b"\xff byte")
+
+
+def test_a_process_that_cannot_write_reports_it(
+    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    job = make_job(big_text)
+    Path(job.folder).rmdir()
+    with pytest.raises(FileNotFoundError):
+        list(tokenize_in_processes(job, *serialized_backend(byte_tokenizer), processes=2))
+
+
+def test_a_process_that_dies_names_the_flag(
+    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    backend, encode_special_tokens = serialized_backend(byte_tokenizer)
+    broken = backend.replace('"BPE"', '"none such"')
+    with pytest.raises(UserError, match="--tokenizer_processes"):
+        list(tokenize_in_processes(make_job(big_text), broken, encode_special_tokens, processes=2))
+
+
+def test_a_tokenizing_process_loads_neither_torch_nor_transformers() -> None:
+    code = "import sys, dlib.data.tokenizing_processes; print({'torch', 'transformers'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+def test_tokenizing_here_leaves_the_environment_as_it_was(
+    tmp_path: Path,
+    make_job: Callable[[Path], TokenizingJob],
+    byte_tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("one\ntwo\n")
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    before = dict(os.environ)
+    (part,) = tokenize_text(make_job(text), byte_tokenizer, processes=-1)
+    assert dict(os.environ) == before
+    assert part.num_bytes == len("one\ntwo\n")
+
+
+def test_a_job_is_plain_data(make_job: Callable[[Path], TokenizingJob], tmp_path: Path) -> None:
+    assert TokenizingJob(**asdict(make_job(tmp_path / "a.txt"))) == make_job(tmp_path / "a.txt")
+
+
+def test_a_batch_of_empty_documents_leaves_empty_parts(
+    tmp_path: Path, make_job: Callable[[Path], TokenizingJob], byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("\n\n\n")
+    job = make_job(text)
+    list(tokenize_text(job, byte_tokenizer, processes=1))
+    assert np.concatenate([np.fromfile(file, dtype="u1") for file in Path(job.folder).iterdir()]).size == 0

@@ -1,0 +1,68 @@
+"""How scripts end, seen from outside: exit status, stderr, no traceback for a user's mistake."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script whose `main` has the given body."""
+    return subprocess.run([sys.executable, "-c", script(body)], capture_output=True, text=True, timeout=60)
+
+
+def script(body: str) -> str:
+    lines = ["import os, sys, time", "from dlib.errors import UserError, run_script", "def main():"]
+    return "\n".join([*lines, *("    " + line for line in body.splitlines()), "run_script(main)"])
+
+
+@pytest.mark.parametrize(("body", "status"), [("pass", 0), ("return 0", 0), ("return 3", 3), ("sys.exit(4)", 4)])
+def test_script_ends_with_what_main_returns(body: str, status: int) -> None:
+    result = run(body)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "", "")
+
+
+def test_users_mistake_is_one_line_and_status_2() -> None:
+    result = run("print('before'); raise UserError('--seed: write\\n  a number')")
+    assert (result.returncode, result.stdout) == (2, "before\n")
+    assert result.stderr == "error: --seed: write a number\n"
+
+
+def test_our_own_fault_keeps_its_traceback() -> None:
+    result = run("raise ValueError('ours')")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "ValueError: ours" in result.stderr
+
+
+def test_interrupt_ends_quietly_with_130() -> None:
+    result = run("import signal; os.kill(os.getpid(), signal.SIGINT); time.sleep(10)")
+    assert (result.returncode, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("body", ["print('x' * 1_000_000)", "print('x')", "print('x'); sys.exit(0)"])
+def test_reader_that_went_away_is_no_error(body: str, unbuffered: str) -> None:
+    command = [sys.executable, "-c", script("sys.stdin.read()\n" + body)]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_another_broken_pipe_is_not_hidden() -> None:
+    result = run("read, write = os.pipe(); os.close(read); os.write(write, b'x')")
+    assert result.returncode == 1
+    assert "BrokenPipeError" in result.stderr
+
+
+def test_errors_need_no_other_module_of_the_project() -> None:
+    result = run("print(sorted(name for name in sys.modules if name.startswith('dlib')))")
+    assert result.stdout.strip() == "['dlib', 'dlib.errors']"

@@ -1,0 +1,132 @@
+"""Train a language model on `train.txt` and `dev.txt`, and leave a run folder that can be loaded and repeated.
+
+    python train.py -n first -d data --model roberta-base
+    python train.py -n tiny -d data --model configs/models/roberta-tiny --from_scratch --training_goal "2 epochs"
+    python train.py --config_path configs/demo.yml -n demo --plan
+
+The same command again goes on where a run stopped. Exit status: 0 finished, 2 a mistake of the user,
+75 stopped by a signal or the clock with everything saved.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from dlib.args import ExperimentArgs
+from dlib.config import parse_args
+from dlib.errors import run_script
+from dlib.messages import keep_messages, quiet_libraries
+from dlib.ranks import is_rank_zero, say
+from dlib.runs import session
+from dlib.runs.folder import CheckpointFolder, RunFolder
+
+DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
+PREEMPTED_STATUS = 75
+
+
+def main() -> int:
+    """Answer at once what needs no libraries, then train."""
+    started = time.monotonic()
+    parsed = parse_args(description=DESCRIPTION)
+    args = parsed.args
+    folder = RunFolder(Path(args.run.out_dir, args.run.name))
+    if not parsed.plan:
+        args = session.check(folder, args)
+        if session.is_finished(folder):
+            say(f"run '{folder.name}' is finished: {folder.root}; choose another --name for a new one")
+            return 0
+    return train(args, folder, started, plan_only=parsed.plan)
+
+
+def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only: bool) -> int:
+    """The story of a run.
+
+    Args:
+        args: the experiment.
+        folder: the run's folder, which need not exist.
+        started: reading of `time.monotonic()` at the program's start.
+        plan_only: say what would be done, and do nothing.
+
+    Returns:
+        The exit status.
+    """
+    quiet_libraries()
+    # Here and not above: these take seconds to import, and `--help` must not wait for them.
+    from dlib.callbacks.checkpointing import Checkpointing
+    from dlib.callbacks.evaluating import Evaluating
+    from dlib.callbacks.performance import Performance
+    from dlib.callbacks.progress import ProgressBar
+    from dlib.callbacks.recording import Recording
+    from dlib.callbacks.stopping import Stopping
+    from dlib.checkpoints import read_training_state
+    from dlib.data.batching import check_batch_arithmetic
+    from dlib.data.data_module import DataModule, build_text_data, find_text
+    from dlib.devices import find_devices
+    from dlib.hub import choose_hub_mode
+    from dlib.modeling import build_meta_model, build_model, count_parameters, find_source
+    from dlib.objectives import build_objective
+    from dlib.plan import make_plan, summarize
+    from dlib.run_log import open_run_log
+    from dlib.tokenization import build_tokenizer, token_roles
+    from dlib.trainer import build_trainer
+    from dlib.training_module import TrainingModule
+
+    choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
+    devices = find_devices(args.hardware)
+    micro_batch_size = check_batch_arithmetic(
+        args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
+    )
+    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size))
+
+    texts = find_text(args.data)
+    source = find_source(args)
+    tokenizer = build_tokenizer(args, texts.train, source)
+    objective = build_objective(args.objective, token_roles(tokenizer))
+    data = build_text_data(args.data, texts, tokenizer, objective.roles)
+
+    plan = make_plan(args, data.train)
+    parameters = count_parameters(build_meta_model(args, source, tokenizer, objective.auto_model))
+    say(summarize(args, plan, devices, source, parameters))
+    if plan_only:
+        return 0
+
+    repository = Path(__file__).parent
+    with session.opened(folder, args, plan.total_steps, data.fingerprints, devices.gpus, repository) as start:
+        keep_messages(folder.log)
+        run_log = open_run_log(folder, args, start.step)
+        if start.checkpoint is not None:
+            say(f"run '{folder.name}' goes on after step {start.step}")
+            source = str(CheckpointFolder(start.checkpoint).model)
+            args = replace(args, model=replace(args.model, from_scratch=False))
+        model = build_model(args, source, tokenizer, objective.auto_model, devices.precision)
+        module = TrainingModule(model, objective, args.optim, plan, devices.precision)
+        if start.checkpoint is not None:
+            module.resume(read_training_state(start.checkpoint))
+        data_module = DataModule(
+            data,
+            plan.batches,
+            objective,
+            first_step=start.step,
+            eval_batch_size=args.batch.eval_batch_size,
+            num_workers=args.data.num_workers,
+        )
+        stopping = Stopping(plan.max_seconds, started)
+        callbacks = [
+            Performance(run_log, devices),
+            Recording(run_log),
+            Evaluating(data_module, run_log, data.dev_tokens_per_byte),
+            stopping,
+            Checkpointing(folder, tokenizer, run_log, args),
+            *([ProgressBar(run_log)] if args.tracking.progress else []),
+        ]
+        if start.step < plan.total_steps:
+            build_trainer(devices, callbacks).fit(module, data_module)
+        state = "preempted" if stopping.stopped else "finished"
+        run_log.finish(state)
+        session.close(folder, state, module.steps_done, plan.total_steps)
+    # The other processes end with 0: whoever launched them would take anything else for a crash.
+    return PREEMPTED_STATUS if state == "preempted" and is_rank_zero() else 0
+
+
+if __name__ == "__main__":
+    run_script(main)
