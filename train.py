@@ -86,9 +86,11 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     plan = make_plan(args, data.train)
     parameters = count_parameters(build_meta_model(args, source, tokenizer, objective.auto_model))
-    say(summarize(args, plan, devices, source, parameters))
+    summary = summarize(args, plan, devices, source, parameters)
     if plan_only:
+        print(summary)
         return 0
+    say(summary)
 
     repository = Path(__file__).parent
     with session.opened(folder, args, plan.total_steps, data.fingerprints, devices.gpus, repository) as start:

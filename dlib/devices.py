@@ -1,5 +1,6 @@
 """Which devices a run computes on, found without touching them, and what each could do at best."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +83,8 @@ def find_devices(args: HardwareArgs) -> Devices:
         names = tuple(torch.cuda.get_device_name(index) for index in indices)
     else:
         names = ({"cpu": "CPU process", "mps": "Apple GPU"}[accelerator],) * len(indices)
-    return Devices(accelerator, indices, args.num_nodes, choose_precision(args.precision, accelerator), names)
+    precision = choose_precision(args.precision, accelerator, indices)
+    return Devices(accelerator, indices, args.num_nodes, precision, names)
 
 
 def choose_accelerator(wanted: str) -> str:
@@ -127,11 +129,17 @@ def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
     return wanted
 
 
-def choose_precision(wanted: str, accelerator: str) -> str:
-    """Turn `auto` into bf16-mixed where CUDA has it in hardware, else 32-true."""
+def choose_precision(wanted: str, accelerator: str, indices: Sequence[int]) -> str:
+    """Turn `auto` into bf16-mixed where all the CUDA devices have it in hardware, else 32-true.
+
+    Raises:
+        UserError: the accelerator does not have the wanted arithmetic; Lightning would take another.
+    """
+    if wanted == "16-mixed" and accelerator == "cpu":
+        raise UserError("--precision 16-mixed: a CPU does not have it; use bf16-mixed or 32-true")
     if wanted != "auto":
         return wanted
     # Asked of the capability and not of is_bf16_supported(), which counts slow emulation as support.
-    if accelerator == "cuda" and torch.cuda.get_device_capability()[0] >= 8:
+    if accelerator == "cuda" and all(torch.cuda.get_device_capability(index)[0] >= 8 for index in indices):
         return "bf16-mixed"
     return "32-true"

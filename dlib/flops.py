@@ -22,6 +22,8 @@ def training_flops(model: PreTrainedModel, tokens_per_row: Fraction) -> tuple[fl
         tokens_per_row: T, how far attention reaches.
     """
     embedding = cast(nn.Embedding, model.get_input_embeddings()).weight.numel()
-    trunk = sum(parameter.numel() for parameter in model.base_model.parameters() if parameter.ndim >= 2) - embedding
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    matrices = [p for p in model.base_model.parameters() if p.ndim >= 2 and id(p) not in tables]
+    trunk = sum(parameter.numel() for parameter in matrices)
     attention = 12 * model.config.num_hidden_layers * model.config.hidden_size * float(tokens_per_row)
     return FLOPS_PER_WEIGHT * trunk + attention, FLOPS_PER_WEIGHT * embedding

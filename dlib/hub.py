@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ HUB_ANSWER_SECONDS = 5.0
 def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
     """Keep the Hugging Face libraries off the network where it is unwanted, unneeded or out of reach.
 
-    To be called before they are imported: they read their settings then.
+    They read their settings when they are imported; where that has happened, they are told again.
 
     Args:
         names: the Hugging Face names and local folders that will be loaded.
@@ -25,6 +26,8 @@ def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
     is_remote = any(name is not None and not Path(name).is_dir() for name in names)
     if offline or not is_remote or not hub_answers():
         os.environ["HF_HUB_OFFLINE"] = "1"
+        if "huggingface_hub.constants" in sys.modules:
+            sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
 
 
 def hub_answers() -> bool:
@@ -32,8 +35,9 @@ def hub_answers() -> bool:
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    port = hub.port or (80 if hub.scheme == "http" else 443)
     try:
-        with socket.create_connection((hub.hostname or "", hub.port or 443), timeout=HUB_ANSWER_SECONDS):
+        with socket.create_connection((hub.hostname or "", port), timeout=HUB_ANSWER_SECONDS):
             return True
     except OSError:
         return False
@@ -48,7 +52,9 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises whatever a model's own code raises
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if Path(name).is_dir():
             raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error

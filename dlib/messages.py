@@ -13,9 +13,18 @@ CHATTER = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
     r".*You called `self\.log.*",
+    r".*module\(s\) in eval mode at the start of training.*",
     r".*barrier\(\): using the device under current context.*",
 )
 """Warnings that are true, and of no use to somebody who uses this project."""
+
+CHATTERERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.distributed",
+    "huggingface_hub",
+)
+"""Loggers whose errors alone are shown."""
 
 
 def quiet_libraries() -> None:
@@ -24,7 +33,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # set by hand: forked loader workers must not deadlock
     # Not their packages: those set their own level when they are imported.
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero", "huggingface_hub"):
+    for name in CHATTERERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in CHATTER:
         warnings.filterwarnings("ignore", message=pattern)

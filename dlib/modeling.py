@@ -1,6 +1,7 @@
 """Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,14 +12,15 @@ from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs, ModelArgs
+from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.runs.folder import resolve_model_folder
 from dlib.seeding import seed_torch
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
-EMBEDDING_NAMES = ("embeddings", "embed_tokens", "embed_positions", "wte", "wpe")
-"""What the modules that hold embeddings are called in Hugging Face models."""
+SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+"""Numbers such as 1e-5, which YAML takes for text."""
 
 
 def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
@@ -36,14 +38,18 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
         raise UserError(f"--model {source}: the folder has no config.json")
     with explain_loading("--model", source):
         config = AutoConfig.from_pretrained(source)
+    if args.model_overrides:
+        overrides = dict(parse_override(override, config) for override in args.model_overrides)
+        # Built again and not changed in place: some fields are worked out from others when it is built.
+        fields, _ = PretrainedConfig.get_config_dict(source)
+        with explain_loading("--model_overrides", " ".join(args.model_overrides)):
+            config = type(config)(**{**fields, **overrides})
     if args.from_scratch:
         config.vocab_size = len(tokenizer)
         for role in ("bos", "eos", "pad", "sep", "cls"):
-            if hasattr(config, f"{role}_token_id"):
-                setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
-    for override in args.model_overrides:
-        name, value = parse_override(override, config)
-        setattr(config, name, value)
+            token_id = getattr(tokenizer, f"{role}_token_id")
+            if hasattr(config, f"{role}_token_id") and token_id is not None:
+                setattr(config, f"{role}_token_id", token_id)
     return config
 
 
@@ -56,12 +62,16 @@ def parse_override(text: str, config: PretrainedConfig) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--model_overrides {text}: write field=value, as in hidden_size=256")
-    fields = sorted(config.to_dict())
+    fields = sorted({*config.to_dict(), *config.attribute_map})
     if name not in fields:
         nearest = difflib.get_close_matches(name, fields, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise UserError(f"--model_overrides {text}: {type(config).__name__} has no field {name}{hint}")
-    return name, yaml.safe_load(value)
+    try:
+        parsed = float(value) if SCIENTIFIC.fullmatch(value) else yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--model_overrides {text}: {value} is not YAML; quote text that looks like a list") from error
+    return config.attribute_map.get(name, name), parsed
 
 
 def build_model(
@@ -80,9 +90,7 @@ def build_model(
         UserError: the folder has no weights, the name cannot be had, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer)
-    options: dict[str, Any] = {"dtype": torch.float64 if precision == "64-true" else torch.float32}
-    if args.model.attn_implementation is not None:
-        options["attn_implementation"] = args.model.attn_implementation
+    options = {"dtype": torch.float64 if precision == "64-true" else torch.float32, **attention_options(args.model)}
     model_class = getattr(transformers, auto_model)
     seed_torch("weights", args.run.seed)
     with explain_loading("--model", source):
@@ -90,10 +98,10 @@ def build_model(
             model = model_class.from_config(config, **options)
         else:
             model = model_class.from_pretrained(source, config=config, **options)
+        if args.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     fit_embeddings(model, tokenizer)
     freeze(model, args.model.freeze)
-    if args.model.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model
         trunk.forward = torch.compile(trunk.forward)
@@ -111,12 +119,19 @@ def build_meta_model(
     config = load_model_config(args.model, source, tokenizer)
     if not args.model.from_scratch:
         refuse_missing_weights(source)
+    config.vocab_size = max(config.vocab_size, len(tokenizer))  # weights that are not there cannot be resized
     with torch.device("meta"), explain_loading("--model", source):
-        model = getattr(transformers, auto_model).from_config(config)
+        model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model))
+        if args.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
     check_positions(model, args.data.max_length, source)
-    fit_embeddings(model, tokenizer)
     freeze(model, args.model.freeze)
     return model
+
+
+def attention_options(args: ModelArgs) -> dict[str, Any]:
+    """What `--attn_implementation` asks of transformers."""
+    return {} if args.attn_implementation is None else {"attn_implementation": args.attn_implementation}
 
 
 def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -171,21 +186,29 @@ def max_positions(model: PreTrainedModel) -> int | None:
 
 
 def check_positions(model: PreTrainedModel, max_length: int, source: str) -> None:
-    """Refuse rows that are longer than the model's positions.
+    """Refuse rows that are longer than the model's positions, once padded.
 
     Raises:
         UserError: they are.
     """
     limit = max_positions(model)
-    if limit is not None and max_length > limit:
-        raise UserError(f"--max_length {max_length}: {source} has {limit} positions; use --max_length {limit} or less")
+    if limit is None:
+        return
+    room = limit // PADDING_MULTIPLE * PADDING_MULTIPLE
+    if max_length > room:
+        raise UserError(f"--max_length {max_length}: {source} has {limit} positions; use --max_length {room} or less")
 
 
 def freeze(model: PreTrainedModel, what: str) -> None:
-    """Switch off the gradients of the weights that `--freeze` names."""
+    """Switch off the gradients of the weights that `--freeze` names.
+
+    Raises:
+        UserError: no weight is left to learn.
+    """
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     trunk = {id(parameter) for parameter in model.base_model.parameters()}
     for name, parameter in model.named_parameters():
-        is_embedding = any(part in EMBEDDING_NAMES for part in name.split("."))
+        is_embedding = id(parameter) in tables or "embeddings" in name.split(".")  # with their norms, as in BERT
         frozen = {
             "none": False,
             "embeddings": is_embedding,
@@ -193,6 +216,8 @@ def freeze(model: PreTrainedModel, what: str) -> None:
             "all_but_head": id(parameter) in trunk,
         }
         parameter.requires_grad_(not frozen[what])
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"--freeze {what} leaves {type(model).__name__} no weight to learn; use --freeze none")
 
 
 def count_parameters(model: PreTrainedModel) -> tuple[int, int]:

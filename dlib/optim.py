@@ -57,7 +57,8 @@ def learning_rate_at(step: int, args: OptimArgs, plan: TrainingPlan) -> float:
     if args.schedule == "cosine":
         return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * (1 - remaining))) / 2)
     if args.schedule == "wsd":
-        decay_left = min(1.0, (plan.total_steps - step) / max(1, plan.decay_steps))
+        decay_steps = min(plan.decay_steps, plan.total_steps - plan.warmup_steps)
+        decay_left = min(1.0, (plan.total_steps - step) / max(1, decay_steps))
         return peak * (floor + (1 - floor) * decay_left)
     if args.schedule == "inverse_sqrt":
         return peak * math.sqrt(max(1, plan.warmup_steps) / max(1, step + 1))

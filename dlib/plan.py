@@ -4,6 +4,7 @@ It stands apart so that `--plan` can print it without a device, and so that the 
 and the data all read the same numbers.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -73,6 +74,15 @@ class TrainingPlan:
     def num_saves(self) -> int:
         """Number of checkpoints that are saved in the whole run, those of new bests aside."""
         return self._count(self.save_interval_steps)
+
+    @property
+    def most_checkpoints(self) -> int:
+        """Number of steps at which a checkpoint may be saved, if each evaluation finds a new best."""
+        first, second = self.eval_interval_steps, self.save_interval_steps
+        both = self.total_steps // math.lcm(first, second)
+        regular = self.total_steps // first + self.total_steps // second - both
+        irregular = {step for step in {*self.extra_steps, self.total_steps} if step % first and step % second}
+        return regular + len(irregular)
 
     def _count(self, interval: int) -> int:
         regular = self.total_steps // interval + (self.total_steps % interval > 0)
@@ -153,8 +163,10 @@ def summarize(
 
 
 def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:
-    """The largest number of checkpoints that stand beside each other: ordinary ones, the best, the extra ones."""
-    ordinary = plan.num_saves - len(plan.extra_steps)
-    if args.checkpoint.max_checkpoints >= 0:
-        ordinary = min(ordinary, args.checkpoint.max_checkpoints)
-    return ordinary + 1 + len(plan.extra_steps)
+    """The largest number of checkpoints that stand beside each other in a run that is never stopped.
+
+    They are the ordinary ones, the extra ones, the best, and the newest, which is whole before an old one goes.
+    """
+    if args.checkpoint.max_checkpoints < 0:
+        return plan.most_checkpoints
+    return min(plan.most_checkpoints, args.checkpoint.max_checkpoints + len(plan.extra_steps) + 2)

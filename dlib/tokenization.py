@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import ExperimentArgs
@@ -103,7 +103,8 @@ def token_roles(tokenizer: PreTrainedTokenizerBase) -> TokenRoles:
         separator_id=separator_id,
         pad_id=pad_id,
         mask_id=tokenizer.mask_token_id,
-        special_ids=frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id},
+        # GPT-2's unknown token is its end-of-text token too: what has a role stays special.
+        special_ids=frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id} | {lead_id, separator_id, pad_id},
         starts_word=word_starts(tokenizer),
         name=name,
     )
@@ -161,19 +162,21 @@ def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_e
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(SPECIAL_TOKENS.values()),
+        special_tokens=[*SPECIAL_TOKENS.values()],  # in this order: their ids
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors), trainer)
+    # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
+    mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
+    tokenizer.add_special_tokens([mask])
     bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A" if objective == "clm" else f"{bos} $A {eos}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, cls_token=bos, sep_token=eos, **SPECIAL_TOKENS, clean_up_tokenization_spaces=False
-    )
+    roles = {**SPECIAL_TOKENS, "cls_token": bos, "sep_token": eos, "mask_token": mask}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles, clean_up_tokenization_spaces=False)
 
 
 def build_tokenizer(args: ExperimentArgs, text_file: Path, model_folder: str) -> PreTrainedTokenizerBase:

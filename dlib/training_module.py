@@ -43,6 +43,7 @@ class TrainingModule(pl.LightningModule):
     ) -> None:
         """Take a built model."""
         super().__init__()
+        own_memory(model)
         self.automatic_optimization = False
         self.model = model
         self.objective = objective
@@ -119,3 +120,13 @@ class TrainingModule(pl.LightningModule):
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.gradient_norm = clip_grad_norm_(parameters, limit)
+
+
+def own_memory(model: PreTrainedModel) -> None:
+    """Copy weights into memory of torch's own, whose alignment is always the same.
+
+    Loaded weights are a view of their file, where they start at any byte. Kernels sum in another order there, so that
+    a run that goes on from a file would differ in the last bits from one that never stopped.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()

@@ -1,5 +1,7 @@
 """Measure what the machine does: speed, waiting for data, memory. Not part of what a run computes."""
 
+import resource
+import sys
 import time
 from typing import Any
 
@@ -64,6 +66,12 @@ class Performance(StepCallback):
             means["performance/model_flops_utilization"] = (
                 self._flops / seconds / (self.devices.peak_flops * self.devices.world_size)
             )
-        if device.type == "cuda":
-            means["performance/memory_mib"] = torch.cuda.max_memory_allocated(device) / MEBIBYTE
-        return means
+        return {**means, "performance/memory_mib": peak_memory_mib(device)}
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory that was in use so far: the GPU's own, else the process's, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MEBIBYTE
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEBIBYTE

@@ -10,6 +10,13 @@ from dlib.callbacks.step_callback import StepCallback
 from dlib.run_log import RunLog
 from dlib.training_module import TrainingModule
 
+SHOWN = (
+    ("loss", "train/loss", ".4f"),
+    ("dev loss", "dev/loss", ".4f"),
+    ("tokens/s", "performance/tokens_per_second", ",.0f"),
+)
+"""What is shown of the newest numbers: a name, whose value, in which format."""
+
 LINES_IN_ALL = 20
 """How many lines a whole run prints where there is no terminal, evaluations aside."""
 
@@ -46,8 +53,7 @@ class ProgressBar(StepCallback):
 
     def _numbers(self) -> str:
         newest = self.run_log.newest
-        shown = {"loss": "train/loss", "dev loss": "dev/loss", "tokens/s": "performance/tokens_per_second"}
-        return "  ".join(f"{name} {newest[key]:,.4g}" for name, key in shown.items() if key in newest)
+        return "  ".join(f"{name} {newest[key]:{form}}" for name, key, form in SHOWN if key in newest)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

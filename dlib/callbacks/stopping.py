@@ -2,14 +2,16 @@
 
 import signal
 import time
+from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 
 from dlib.callbacks.step_callback import StepCallback
+from dlib.errors import INTERRUPTED_STATUS
 from dlib.ranks import say
 from dlib.training_module import TrainingModule
 
@@ -44,8 +46,13 @@ class Stopping(StepCallback):
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
-        say(f"{signal.Signals(number).name}: saving after this optimizer step, then stopping")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, self._interrupt)
+        with suppress(RuntimeError):  # the signal came while another message was being printed
+            say(f"{signal.Signals(number).name}: saving after this optimizer step, then stopping")
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
+        # Not a KeyboardInterrupt, for which Lightning ends the process with a status of its own.
+        raise SystemExit(INTERRUPTED_STATUS)
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Stop the trainer when any process was asked to, unless the goal is reached anyway."""

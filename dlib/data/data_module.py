@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
+from dlib.data.loader_workers import leave_signals_to_trainer
 from dlib.data.packing import LineRows, PackedRows, RowSource
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.errors import UserError
@@ -248,4 +249,5 @@ class DataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=False,
+            worker_init_fn=leave_signals_to_trainer,
         )

@@ -15,6 +15,9 @@ import numpy as np
 from dlib.data.token_store import TokenStore
 from dlib.errors import UserError
 
+PADDING_MULTIPLE = 8
+"""Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes."""
+
 # Documents whose lengths are read at one go when they are summed.
 LENGTHS_AT_ONCE = 1 << 20
 

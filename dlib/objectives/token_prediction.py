@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
+from dlib.data.packing import PADDING_MULTIPLE
 from dlib.tokenization import TokenRoles
 
 Batch = dict[str, Tensor]
@@ -29,9 +30,6 @@ into the B*T flattened tokens; `targets` (K,). All int64."""
 SampleKey = tuple[int | str, ...]
 """All that a sample's randomness may depend on: (seed, epoch, sample id) in training, (name of the
 pass, sample id) in an evaluation, where two models must see the same masks whatever their seeds."""
-
-PADDING_MULTIPLE = 8
-"""Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes."""
 
 
 class TokenPrediction(ABC):

@@ -184,17 +184,19 @@ class RunFolder:
         """Keeps every other process from writing here; the kernel lets go when this one dies, however it dies.
 
         Raises:
-            UserError: another live process holds the run. There is no waiting.
+            UserError: another live process holds the run, or its folder cannot be written. There is no waiting.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".lock", timeout=0, thread_local=False)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except (
             Timeout,
             RuntimeError,
         ) as error:  # RuntimeError: the holder is this very process
             raise UserError(self._in_use()) from error
+        except OSError as error:
+            raise UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}") from error
         try:
             self._sign()
             self._clear_leftovers()

@@ -83,7 +83,7 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
     recorded = recorded_args(folder)
     if recorded is None:
         return args
-    if args.run.resume == "never":
+    if args.run.resume == "never" and is_rank_zero():  # the other processes come when the run stands
         raise UserError(f"run '{folder.name}' exists and --resume is never; choose another --name")
     args = with_recorded_defaults(args, recorded)
     refuse_changes(args, recorded, folder.name)
@@ -118,18 +118,24 @@ def opened(
     if not is_rank_zero():
         yield last_checkpoint(folder)
         return
+    with folder.hold(), _nothing_left_of_a_mistake(folder):
+        check(folder, args)
+        refuse_other_data(folder, hashes)
+        start = last_checkpoint(folder)
+        if not folder.config.is_file():
+            write_text_atomically(folder.config, dump_config(args))
+        write_record(folder, argv=sys.argv, gpus=gpus, hashes=hashes, from_step=start.step, repository=repository)
+        folder.write_status("running", start.step, total_steps)
+        with _told_in_status(folder, total_steps):
+            yield start
+
+
+@contextmanager
+def _nothing_left_of_a_mistake(folder: RunFolder) -> Iterator[None]:
+    """Remove a new run that a mistake of the user ended; only its holder may ask whether it is new, and remove it."""
     is_new = not folder.config.is_file()
     try:
-        with folder.hold():
-            check(folder, args)
-            refuse_other_data(folder, hashes)
-            start = last_checkpoint(folder)
-            if is_new:
-                write_text_atomically(folder.config, dump_config(args))
-            write_record(folder, argv=sys.argv, gpus=gpus, hashes=hashes, from_step=start.step, repository=repository)
-            folder.write_status("running", start.step, total_steps)
-            with _told_in_status(folder, total_steps):
-                yield start
+        yield
     except UserError:
         if is_new and not folder.whole_checkpoints():
             shutil.rmtree(folder.root)

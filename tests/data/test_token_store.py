@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,24 @@ def let_go(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "locked": lambda cache: any(cache.glob(".*.lock")),
+    "begun": lambda cache: any(cache.glob(".*building*")),
+    "a part written": lambda cache: any(cache.glob(".*building*/part-000001.tokens")),
+    "joining": lambda cache: any(file.stat().st_size for file in cache.glob(f".*building*/{TOKENS}")),
+    "manifest begun": lambda cache: any(cache.glob(f".*building*/{MANIFEST}")),
+}
+
+
+def wait_for(moment: Callable[[Path], bool], cache: Path, process: "subprocess.Popen[str]") -> None:
+    """Wait for a moment of a build, or for its end where the moment was too short to be seen."""
+    while process.poll() is None:
+        # A file may vanish while it is looked at.
+        with suppress(FileNotFoundError):
+            if moment(cache):
+                return
 
 
 def test_the_text_comes_back_from_the_ids(byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -202,15 +221,6 @@ def test_a_damaged_store_is_built_again(
     assert {path.name for path in store.folder.parent.iterdir() if path.is_dir()} <= {store.fingerprint, ".text_sha256"}
 
 
-MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "locked": lambda cache: any(cache.glob(".*.lock")),
-    "begun": lambda cache: any(cache.glob(".*building*")),
-    "a part written": lambda cache: any(cache.glob(".*building*/part-000001.tokens")),
-    "joining": lambda cache: any(file.stat().st_size for file in cache.glob(f".*building*/{TOKENS}")),
-    "manifest begun": lambda cache: any(cache.glob(f".*building*/{MANIFEST}")),
-}
-
-
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_build_leaves_nothing_that_looks_finished(
     byte_tokenizer: PreTrainedTokenizerFast,
@@ -222,9 +232,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
     let_go(process)
-    deadline = time.monotonic() + 30
-    while not reached(MOMENTS[moment], cache) and time.monotonic() < deadline:
-        pass
+    wait_for(MOMENTS[moment], cache, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     finished = [folder for folder in cache.iterdir() if open_token_store(folder) and not folder.name.startswith(".")]
@@ -235,22 +243,13 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(
     assert not list(cache.glob(".*building*"))
 
 
-def reached(moment: Callable[[Path], bool], cache: Path) -> bool:
-    """Whether a moment has come; files that vanish while looked at mean that it may have passed."""
-    try:
-        return moment(cache)
-    except FileNotFoundError:
-        return False
-
-
 def test_dead_builds_of_other_texts_are_removed_and_live_ones_stay(
     byte_tokenizer: PreTrainedTokenizerFast, big_text: Path, make_store: Callable[[str], TokenStore], tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
     let_go(process)
-    while not any(cache.glob(".*building*")):
-        time.sleep(0.001)
+    wait_for(MOMENTS["begun"], cache, process)
     (alive,) = cache.glob(".*building*")
     process.send_signal(signal.SIGSTOP)
     make_store("one\n")
@@ -279,8 +278,7 @@ def test_ctrl_c_leaves_neither_files_nor_processes(
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
     let_go(process)
-    while not any(cache.glob(".*building*")):
-        time.sleep(0.001)
+    wait_for(MOMENTS["begun"], cache, process)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)

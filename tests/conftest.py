@@ -1,0 +1,21 @@
+"""Where the runs of the tests stand: one text and one cache for a whole session, a folder of runs for each test."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.launching import Place, write_corpus
+
+
+@pytest.fixture(scope="session")
+def session_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The small text, and a folder for the runs that several tests look at."""
+    root = tmp_path_factory.mktemp("place")
+    return Place(data=write_corpus(root / "data"), cache=root / "cache", runs=root / "runs")
+
+
+@pytest.fixture
+def place(session_place: Place, tmp_path: Path) -> Place:
+    """The small text, and a folder for the runs of one test."""
+    return replace(session_place, runs=tmp_path / "runs")

@@ -1,0 +1,230 @@
+"""Starts `train.py` on a small text as a user would, in a process of its own, and never waits for ever.
+
+Importing the libraries takes five seconds. So most runs are forked from one process that has imported them already
+(`warm`): they have their own process group, signals and exit status, and cost a second. What depends on a new
+interpreter (the order of imports, the launching of further processes) starts one.
+"""
+
+import multiprocessing
+import os
+import random
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from unittest.mock import patch
+
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import read_metrics
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT_SECONDS = 120
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""What `train.py` sets before it imports the libraries, which the server has imported already."""
+PRELOADED = (
+    "torch",
+    "lightning.pytorch",
+    "transformers.models.roberta.modeling_roberta",
+    "transformers.models.modernbert.modeling_modernbert",
+    "transformers.models.gpt2.modeling_gpt2",
+    "transformers.models.llama.modeling_llama",
+)
+
+SUBJECTS = ("the old keeper", "a small child", "the river", "her brother", "the baker's cat", "a stranger from the hills")
+VERBS = ("opened", "remembered", "carried", "painted", "walked around", "did not like", "always found")
+OBJECTS = ("the stone bridge", "a long letter", "three red apples", "the garden door", "an empty boat", "bread and salt")
+PLACES = ("in the morning", "behind the house", "before winter came", "near the harbour", "while it rained", "at last")
+
+SMALL_MODEL = ("hidden_size=32", "num_hidden_layers=2", "num_attention_heads=2", "intermediate_size=64")
+
+
+def write_corpus(folder: Path, seed: int = 1, num_lines: int = 400) -> Path:
+    """Writes train.txt (some 40 KB) and a dev.txt of a tenth of it; the same seed gives the same bytes."""
+    randomness = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count in (("train.txt", num_lines), ("dev.txt", num_lines // 10)):
+        lines = (" ".join(sentence(randomness) for _ in range(randomness.randint(1, 3))) for _ in range(count))
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+def sentence(randomness: random.Random) -> str:
+    """A sentence of four parts."""
+    text = " ".join(randomness.choice(parts) for parts in (SUBJECTS, VERBS, OBJECTS, PLACES))
+    return text[0].upper() + text[1:] + "."
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the runs of a test stand: their text, their cache, their folder."""
+
+    data: Path
+    cache: Path
+    runs: Path
+
+    def folder(self, name: str) -> RunFolder:
+        """The folder of a run."""
+        return RunFolder(self.runs / name)
+
+    def arguments(self, name: str, *further: str) -> list[str]:
+        """The words after `train.py` for a tiny RoBERTa of a few seconds; of flags given twice the last counts."""
+        return [
+            *("-n", name, "-d", str(self.data), "--cache_dir", str(self.cache), "--out_dir", str(self.runs)),
+            *("--model", "configs/models/roberta-tiny", "--from_scratch", "--model_overrides", *SMALL_MODEL),
+            *("--vocab_size", "400", "--max_length", "32", "-b", "8", "--micro_batch_size", "2"),
+            *("--learning_rate", "1e-2", "--log_interval", "1", "--tokenizer_processes", "1", "--num_workers", "0"),
+            *("--accelerator", "cpu", "--offline", "--trackers", "none", *further),
+        ]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a process ended: its exit status, negative for a signal, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line on stderr."""
+        return self.stderr.splitlines()[-1] if self.stderr else ""
+
+
+class Training:
+    """A running `train.py`, the first process of a group of its own. Leaving the `with` block kills what is left."""
+
+    def __init__(self, pid: int, wait: Callable[[float], int | None], outputs: tuple[Path, Path]) -> None:
+        self.pid = pid
+        self._wait = wait
+        self._outputs = outputs
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.signal_group(signal.SIGKILL)
+        self._wait(TIMEOUT_SECONDS)
+
+    @property
+    def stderr(self) -> str:
+        """What it printed on stderr so far."""
+        return self._outputs[1].read_text(encoding="utf-8")
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Sends a signal to all its processes, as a terminal does with Ctrl-C."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the first process alone."""
+        os.kill(self.pid, number)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Waits until something is so, while the process lives."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not condition():
+            assert self._wait(0) is None, f"it ended too early: {self.stderr}"
+            assert time.monotonic() < deadline, f"waited too long: {self.stderr}"
+            time.sleep(0.005)
+
+    def wait_for_steps(self, folder: RunFolder, count: int, *, resumed: bool = False) -> None:
+        """Waits until this session of the run has recorded at least `count` optimizer steps."""
+        if resumed:  # else the steps that are about to be cut off would count
+            self.wait_for(lambda: "goes on after" in self.stderr)
+        first = recorded_steps(folder) if resumed else 0
+        self.wait_for(lambda: recorded_steps(folder) >= first + count)
+
+    def result(self) -> Result:
+        """Waits for the end."""
+        status = self._wait(TIMEOUT_SECONDS)
+        assert status is not None, f"it does not end: {self.stderr}"
+        stdout, stderr = (path.read_text(encoding="utf-8") for path in self._outputs)
+        return Result(status, stdout, stderr)
+
+
+def recorded_steps(folder: RunFolder) -> int:
+    """The newest step in metrics.jsonl."""
+    records = read_metrics(folder.metrics)
+    return records[-1]["step"] if records else 0
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with one thread a process, and without a launcher's or a tracker's variables."""
+    foreign = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "SLURM_", "WANDB_", "DLIB_", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | THREADS
+
+
+def start(arguments: Sequence[str], scratch: Path) -> Training:
+    """Starts `train.py` in a new interpreter; its output goes to files in `scratch`."""
+    outputs = output_files(scratch)
+    with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "train.py", *arguments],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+    def wait(seconds: float) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode
+
+    return Training(process.pid, wait, outputs)
+
+
+def start_warm(arguments: Sequence[str], scratch: Path) -> Training:
+    """Starts `train.py` in a process forked from one that has imported the libraries."""
+    outputs = output_files(scratch)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    process = context.Process(target=run_here, args=(list(arguments), *outputs))
+    with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
+        process.start()
+    assert process.pid is not None
+
+    def wait(seconds: float) -> int | None:
+        process.join(seconds)
+        return process.exitcode
+
+    training = Training(process.pid, wait, outputs)
+    training.wait_for(outputs[1].exists)
+    return training
+
+
+def run_here(arguments: list[str], stdout: Path, stderr: Path) -> None:
+    """Makes this process, forked for it, one that runs `train.py`."""
+    os.setsid()
+    os.chdir(ROOT)
+    wanted = environment()
+    os.environ.clear()
+    os.environ.update(wanted)
+    for descriptor, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.argv = ["train.py", *arguments]
+    runpy.run_path("train.py", run_name="__main__")
+
+
+def output_files(scratch: Path) -> tuple[Path, Path]:
+    """Two files for what a process prints."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    number = len(list(scratch.glob("*.stdout")))
+    (scratch / f"{number}.stdout").touch()
+    return scratch / f"{number}.stdout", scratch / f"{number}.stderr"
+
+
+def train(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:
+    """Runs `train.py` to its end."""
+    with (start_warm if warm else start)(arguments, scratch) as training:
+        return training.result()

@@ -1,0 +1,75 @@
+"""Devices, chosen on a machine that may have none but its CPU."""
+
+import pytest
+import torch
+
+from dlib.args import HardwareArgs
+from dlib.devices import Devices, choose_precision, find_devices
+from dlib.errors import UserError
+
+needs_no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA devices are there")
+
+
+@pytest.mark.parametrize(("num_devices", "processes"), [(-1, 1), (1, 1), (3, 3)])
+def test_cpu_has_as_many_processes_as_are_asked_for(num_devices: int, processes: int) -> None:
+    devices = find_devices(HardwareArgs(accelerator="cpu", num_devices=num_devices, num_nodes=2))
+    assert devices.indices == (0,) * processes
+    assert devices.world_size == 2 * processes
+    assert devices.precision == "32-true"
+    assert devices.gpus == ()
+    assert str(devices) == f"{processes} x CPU process on each of 2 nodes, 32-true"
+
+
+@needs_no_cuda
+@pytest.mark.parametrize("accelerator", ["cuda", "gpu", "mps"])
+def test_accelerator_that_is_not_there_is_refused(accelerator: str) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("an Apple GPU is there")
+    with pytest.raises(UserError, match=f"--accelerator {accelerator}"):
+        find_devices(HardwareArgs(accelerator=accelerator))
+
+
+@pytest.mark.parametrize("num_devices", [0, -2])
+def test_senseless_numbers_are_refused(num_devices: int) -> None:
+    with pytest.raises(UserError, match=f"--num_devices {num_devices}"):
+        find_devices(HardwareArgs(accelerator="cpu", num_devices=num_devices))
+    with pytest.raises(UserError, match="--num_nodes 0"):
+        find_devices(HardwareArgs(accelerator="cpu", num_nodes=0))
+
+
+def test_cuda_device_ids_without_cuda_are_refused() -> None:
+    with pytest.raises(UserError, match="--cuda_device_ids: the accelerator is cpu"):
+        find_devices(HardwareArgs(accelerator="cpu", cuda_device_ids=[0]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_devices_that_are_not_there_are_refused() -> None:
+    count = torch.cuda.device_count()
+    for args in (HardwareArgs(cuda_device_ids=[count]), HardwareArgs(num_devices=count + 1)):
+        with pytest.raises(UserError, match="devices are found"):
+            find_devices(args)
+    assert find_devices(HardwareArgs(cuda_device_ids=[count - 1])).indices == (count - 1,)
+
+
+def test_wanted_precision_is_kept() -> None:
+    assert choose_precision("64-true", "cpu", (0,)) == "64-true"
+    assert choose_precision("auto", "cpu", (0,)) == "32-true"
+    assert choose_precision("auto", "mps", (0,)) == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "peak"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "bf16-mixed", 312e12),
+        ("NVIDIA H200", "bf16-true", 989e12),
+        ("Tesla V100-SXM2-32GB", "16-mixed", 125e12),
+        ("NVIDIA GeForce RTX 4090", "bf16-mixed", 165e12),
+        ("NVIDIA H200", "32-true", None),
+        ("NVIDIA A10G", "bf16-mixed", None),
+    ],
+)
+def test_peak_is_told_where_it_is_known_and_used(name: str, precision: str, peak: float | None) -> None:
+    devices = Devices("cuda", (0, 1), 2, precision, (name, name))
+    assert devices.peak_flops == peak
+    assert devices.gpus == (name,) * 4

@@ -1,0 +1,327 @@
+"""Networks: loaded or drawn anew, fitted to the tokenizer, and refused in one line where they cannot work."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForMaskedLM,
+    GPT2Config,
+    LlamaConfig,
+    ModernBertConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
+
+from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArgs
+from dlib.errors import UserError
+from dlib.modeling import (
+    build_meta_model,
+    build_model,
+    check_positions,
+    count_parameters,
+    find_source,
+    freeze,
+    load_model_config,
+    max_positions,
+    parse_override,
+)
+from dlib.objectives import build_objective
+from dlib.runs.folder import RunFolder
+from tests.toys import BERT_SIZES, CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
+from tests.toys import train_wordpiece as train_larger_tokenizer
+
+MASKED_LM = "AutoModelForMaskedLM"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """160 tokens: more than the toys' 64."""
+    return train_larger_tokenizer()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved toy whose vocabulary is larger than any tokenizer's here."""
+    config = RobertaConfig(**{**BERT_SIZES, "vocab_size": 200})
+    torch.manual_seed(7)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def arguments(*, seed: int = 1, max_length: int = 16, **model: object) -> ExperimentArgs:
+    return ExperimentArgs(
+        run=RunArgs(seed=seed),
+        data=DataArgs(max_length=max_length),
+        model=ModelArgs(**model),  # type: ignore[arg-type]
+    )
+
+
+def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: object) -> PreTrainedModel:
+    precision = str(options.pop("precision", "32-true"))
+    return build_model(arguments(**options), str(folder), tokenizer, MASKED_LM, precision)  # type: ignore[arg-type]
+
+
+def plan(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, auto_model: str = MASKED_LM, **options: object
+) -> PreTrainedModel:
+    return build_meta_model(arguments(**options), str(folder), tokenizer, auto_model)  # type: ignore[arg-type]
+
+
+def words_of(model: PreTrainedModel) -> torch.Tensor:
+    return cast(torch.nn.Embedding, model.get_input_embeddings()).weight
+
+
+def equal(first: PreTrainedModel, second: PreTrainedModel) -> bool:
+    return all(a.equal(b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_saved_weights_are_loaded(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build(folder, tokenizer)
+    assert equal(model, AutoModelForMaskedLM.from_pretrained(folder))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    double = build(folder, tokenizer, precision="64-true")
+    assert {parameter.dtype for parameter in double.parameters()} == {torch.float64}
+
+
+def test_weights_from_scratch_are_a_function_of_the_seed(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    first = build(folder, tokenizer, from_scratch=True)
+    torch.rand(5)
+    assert equal(first, build(folder, tokenizer, from_scratch=True))
+    assert not equal(first, build(folder, tokenizer, from_scratch=True, seed=2))
+    assert first.config.vocab_size == len(tokenizer)
+    assert first.config.pad_token_id == tokenizer.pad_token_id
+
+
+def test_embeddings_are_enlarged_for_a_larger_tokenizer_and_never_cut(
+    tmp_path: Path, folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    small = AutoModelForMaskedLM.from_config(RobertaConfig(**BERT_SIZES))
+    small.save_pretrained(tmp_path / "small")
+    model, again = (build(tmp_path / "small", tokenizer) for _ in range(2))
+    assert equal(model, again)
+    embeddings = words_of(model)
+    assert len(embeddings) == model.get_output_embeddings().weight.shape[0] == model.config.vocab_size == len(tokenizer)
+    assert embeddings[:VOCAB_SIZE].equal(words_of(small))
+    assert count_parameters(plan(tmp_path / "small", tokenizer)) == count_parameters(model)
+    assert len(words_of(build(folder, tokenizer))) == 200
+
+
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_plan_counts_what_the_model_has_without_drawing_it(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, from_scratch: bool
+) -> None:
+    options: dict[str, Any] = {"from_scratch": from_scratch, "freeze": "embeddings"}
+    planned = plan(folder, tokenizer, **options)
+    assert {parameter.device.type for parameter in planned.parameters()} == {"meta"}
+    total, learning = count_parameters(planned)
+    assert (total, learning) == count_parameters(build(folder, tokenizer, **options))
+    assert learning < total
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("hidden_size=32", "hidden_size", 32),
+        ("layer_norm_eps=1e-5", "layer_norm_eps", 1e-5),
+        ("hidden_dropout_prob=0.25", "hidden_dropout_prob", 0.25),
+        ("tie_word_embeddings=false", "tie_word_embeddings", False),
+        ("hidden_act=relu", "hidden_act", "relu"),
+    ],
+)
+def test_overrides_have_the_type_they_look_like(override: str, name: str, value: object) -> None:
+    found = parse_override(override, RobertaConfig())
+    assert found == (name, value)
+    assert type(found[1]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hidden_sise=32", "RobertaConfig has no field hidden_sise; did you mean hidden_size?"),
+        ("qqqqqq=1", "RobertaConfig has no field qqqqqq$"),
+        ("hidden_size", "write field=value"),
+        ("hidden_act=[", "is not YAML"),
+        ("hidden_size=wide", "--model_overrides hidden_size=wide"),
+        ("hidden_size=15", "cannot be loaded"),
+    ],
+)
+def test_wrong_override_is_one_line(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, override: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        plan(folder, tokenizer, from_scratch=True, model_overrides=[override])
+
+
+def test_common_names_override_a_configuration_with_its_own_names(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    GPT2Config(n_embd=16, n_layer=1, n_head=2).save_pretrained(tmp_path)
+    args = ModelArgs(from_scratch=True, model_overrides=["hidden_size=32", "n_layer=3"])
+    config = load_model_config(args, str(tmp_path), tokenizer)
+    assert (config.n_embd, config.n_layer) == (32, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "override", "auto_model"),
+    [
+        (LlamaConfig, {"hidden_size": 16, "num_attention_heads": 2}, "hidden_size=32", "AutoModelForCausalLM"),
+        (ModernBertConfig, {"hidden_size": 16, "num_attention_heads": 2}, "num_hidden_layers=5", MASKED_LM),
+    ],
+    ids=["head_dim", "layer_types"],
+)
+def test_what_follows_from_an_overridden_field_follows(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    config: type[PretrainedConfig],
+    fields: dict[str, int],
+    override: str,
+    auto_model: str,
+) -> None:
+    text = {"model_type": config.model_type, "num_hidden_layers": 2, "intermediate_size": 24, **fields}
+    (tmp_path / "config.json").write_text(json.dumps(text))
+    model = plan(tmp_path, tokenizer, auto_model, from_scratch=True, model_overrides=[override])
+    changed = model.config
+    assert getattr(changed, "head_dim", 16) == 16
+    assert len(getattr(changed, "layer_types", None) or range(changed.num_hidden_layers)) == changed.num_hidden_layers
+
+
+def test_positions_that_padded_rows_can_use() -> None:
+    assert max_positions(build_toy("roberta")) == 32, "RoBERTa counts from the padding id + 1"
+    assert max_positions(build_toy("bert")) == 34
+    assert max_positions(build_toy("gpt2")) == 32
+    assert max_positions(build_toy("llama")) == 34
+    check_positions(build_toy("roberta"), 32, "toy")
+    with pytest.raises(UserError, match="--max_length 33: toy has 32 positions; use --max_length 32 or less"):
+        check_positions(build_toy("roberta"), 33, "toy")
+    with pytest.raises(UserError, match="--max_length 33: toy has 34 positions; use --max_length 32 or less"):
+        check_positions(build_toy("bert"), 33, "toy")
+
+
+def test_position_limit_of_a_real_roberta(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    sizes: dict[str, Any] = {**BERT_SIZES, "max_position_embeddings": 514}
+    AutoModelForMaskedLM.from_config(RobertaConfig(**sizes)).save_pretrained(tmp_path)
+    plan(tmp_path, tokenizer, max_length=512)
+    with pytest.raises(UserError, match=r"--max_length 513: .* use --max_length 512 or less"):
+        plan(tmp_path, tokenizer, max_length=513)
+
+
+@pytest.mark.parametrize("name", ["roberta", "bert", "gpt2", "distilbert", "electra"])
+def test_rows_of_the_largest_length_that_is_taken_do_run_padded(name: str) -> None:
+    model = build_toy(name)
+    limit = max_positions(model)
+    assert limit is not None
+    longest = limit // 8 * 8
+    check_positions(model, longest, name)
+    objective = build_objective(ObjectiveArgs(objective="clm" if name == "gpt2" else "mlm"), toy_roles())
+    batch = objective.collate([toy_row(longest), toy_row(3)], [(1, 0, 0), (1, 0, 1)])
+    assert objective.loss_sum(model, batch).isfinite()
+
+
+def test_folder_without_a_configuration(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(UserError, match=r"--model .* has no config\.json"):
+        plan(tmp_path, tokenizer)
+
+
+def test_folder_without_weights(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    (folder / "model.safetensors").unlink()
+    for attempt in (plan, build):
+        with pytest.raises(UserError, match="--model"):
+            attempt(folder, tokenizer)
+    with pytest.raises(UserError, match="has no weights; add --from_scratch"):
+        plan(folder, tokenizer)
+    assert build(folder, tokenizer, from_scratch=True)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_damaged_folder_is_one_line(folder: Path, tokenizer: PreTrainedTokenizerFast, file: str) -> None:
+    (folder / file).write_bytes((folder / file).read_bytes()[:100])
+    with pytest.raises(UserError, match=r"--model .* cannot be loaded"):
+        build(folder, tokenizer)
+
+
+def test_attention_that_the_model_has_not_is_refused_before_anything_is_built(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=64).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="flex_attention"):
+        plan(tmp_path, tokenizer, "AutoModelForCausalLM", from_scratch=True, attn_implementation="flex_attention")
+    eager = plan(tmp_path, tokenizer, "AutoModelForCausalLM", from_scratch=True, attn_implementation="eager")
+    assert eager.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("name", [*MASKED_CONFIGS, *CAUSAL_CONFIGS])
+def test_freezing(name: str) -> None:
+    model = build_toy(name)
+    every = {name for name, _ in model.named_parameters()}
+
+    def learning(what: str) -> set[str]:
+        freeze(model, what)
+        return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    words = next(n for n, p in model.named_parameters() if p is model.get_input_embeddings().weight)
+    assert learning("none") == every
+    assert words not in learning("embeddings")
+    assert learning("embeddings") | learning("all_but_embeddings") == every
+    assert not learning("embeddings") & learning("all_but_embeddings")
+    assert not any("layer" in n or ".h." in n for n in learning("all_but_embeddings") if "norm" not in n.lower())
+    trunk = {f"{model.base_model_prefix}.{n}" for n, _ in model.base_model.named_parameters()}
+    if every - trunk:
+        assert learning("all_but_head") == every - trunk
+    else:
+        with pytest.raises(UserError, match=r"--freeze all_but_head leaves .* no weight to learn"):
+            freeze(model, "all_but_head")
+
+
+def test_gradient_checkpointing_gives_equal_gradients(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    objective = build_objective(ObjectiveArgs(), toy_roles())
+    batch = objective.collate([toy_row(12), toy_row(7)], [(1, 0, 0), (1, 0, 1)])
+    gradients = []
+    for checkpointing in (False, True):
+        options = {"gradient_checkpointing": checkpointing, "precision": "64-true"}
+        model = build(folder, tokenizer, **options).train()
+        assert model.is_gradient_checkpointing == checkpointing
+        torch.manual_seed(1)
+        objective.loss_sum(model, batch).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a compiler")
+def test_compiled_trunk_gives_the_same_loss(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    objective = build_objective(ObjectiveArgs(), toy_roles())
+    batch = objective.collate([toy_row(12), toy_row(7)], [(1, 0, 0), (1, 0, 1)])
+    with torch.no_grad():
+        plain, compiled = (objective.loss_sum(build(folder, tokenizer, compile=c).eval(), batch) for c in (False, True))
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_checkpoint_comes_before_the_model(folder: Path, tmp_path: Path) -> None:
+
+    def copy_model(place: Path) -> None:
+        shutil.copytree(folder, place / "model")
+
+    run = RunFolder(tmp_path / "run")
+    for step in (1, 2):
+        run.publish_checkpoint(step, copy_model)
+        run.point("last", step)
+    assert find_source(arguments(model="roberta-base")) == "roberta-base"
+    for place, expected in (
+        (folder, folder),
+        (run.checkpoint(1), run.checkpoint(1) / "model"),
+        (run.root, run.last / "model"),
+    ):
+        assert find_source(arguments(checkpoint=str(place))) == str(expected)
+    run.point("best", 1)
+    assert Path(find_source(arguments(checkpoint=str(run.root)))).resolve() == run.checkpoint(1).resolve() / "model"
+    with pytest.raises(UserError, match="no folder"):
+        find_source(arguments(checkpoint=str(tmp_path / "nowhere")))
+    with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
+        find_source(arguments(checkpoint=str(folder), from_scratch=True))
