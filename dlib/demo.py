@@ -58,12 +58,13 @@ def show_continuations(folder: RunFolder) -> None:
 def show_next_commands(folder: RunFolder, is_causal: bool) -> None:
     """Print what a newcomer may type next."""
     objective, shape = ("clm", "llama-mini") if is_causal else ("mlm", "roberta-mini")
+    command = f".venv/bin/python train.py -n mine -d FOLDER --objective {objective} --model configs/models/{shape}"
     print(f"""
 The run is in {folder.root}: metrics.jsonl has its numbers, checkpoints/best/model loads with transformers.
 Next, on a text of your own (a folder with train.txt and dev.txt, one document a line):
 
-  .venv/bin/python train.py -n mine -d FOLDER --objective {objective} --model configs/models/{shape} --from_scratch --plan
-  .venv/bin/python train.py -n mine -d FOLDER --objective {objective} --model configs/models/{shape} --from_scratch
+  {command} --from_scratch --plan
+  {command} --from_scratch
   .venv/bin/python train.py --help""")
 
 

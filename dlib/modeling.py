@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
 from dlib.hub import explain_loading
+from dlib.ranks import say
 from dlib.runs.folder import resolve_model_folder
 from dlib.seeding import seed_torch
 
@@ -97,7 +99,8 @@ def build_model(
         if args.model.from_scratch:
             model = model_class.from_config(config, **options)
         else:
-            model = model_class.from_pretrained(source, config=config, **options)
+            model, loading = model_class.from_pretrained(source, config=config, output_loading_info=True, **options)
+            tell_new_weights(loading["missing_keys"], source)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     fit_embeddings(model, tokenizer)
@@ -127,6 +130,13 @@ def build_meta_model(
     check_positions(model, args.data.max_length, source)
     freeze(model, args.model.freeze)
     return model
+
+
+def tell_new_weights(names: Collection[str], source: str) -> None:
+    """Tell which weights the loaded folder did not hold: a head, mostly, which then has to be learned."""
+    if names:
+        parts = sorted({name.rpartition(".")[0] for name in names})
+        say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
 
 
 def attention_options(args: ModelArgs) -> dict[str, Any]:
