@@ -37,9 +37,23 @@ PRELOADED = (
     "transformers.models.llama.modeling_llama",
 )
 
-SUBJECTS = ("the old keeper", "a small child", "the river", "her brother", "the baker's cat", "a stranger from the hills")
+SUBJECTS = (
+    "the old keeper",
+    "a small child",
+    "the river",
+    "her brother",
+    "the baker's cat",
+    "a stranger from the hills",
+)
 VERBS = ("opened", "remembered", "carried", "painted", "walked around", "did not like", "always found")
-OBJECTS = ("the stone bridge", "a long letter", "three red apples", "the garden door", "an empty boat", "bread and salt")
+OBJECTS = (
+    "the stone bridge",
+    "a long letter",
+    "three red apples",
+    "the garden door",
+    "an empty boat",
+    "bread and salt",
+)
 PLACES = ("in the morning", "behind the house", "before winter came", "near the harbour", "while it rained", "at last")
 
 SMALL_MODEL = ("hidden_size=32", "num_hidden_layers=2", "num_attention_heads=2", "intermediate_size=64")
@@ -185,7 +199,10 @@ def start(arguments: Sequence[str], scratch: Path) -> Training:
 
 
 def start_warm(arguments: Sequence[str], scratch: Path) -> Training:
-    """Starts `train.py` in a process forked from one that has imported the libraries."""
+    """Starts `train.py` in a process forked from one that has imported the libraries.
+
+    Give it no loader processes (`--num_workers`): there they take five seconds to end.
+    """
     outputs = output_files(scratch)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))

@@ -1,0 +1,91 @@
+"""What is shipped works: every configuration parses and plans, every model's shape builds and has its positions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from dlib.args import ExperimentArgs
+from dlib.config import load_config
+from dlib.errors import UserError
+from dlib.modeling import build_meta_model, max_positions
+from dlib.tokenization import load_tokenizer, trained_tokenizer_folder
+from tests.launching import ROOT, Place, train
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yml"))
+MODELS = sorted(path.parent for path in (ROOT / "configs" / "models").glob("*/config.json"))
+OBJECTIVES = {"ForMaskedLM": "mlm", "ForCausalLM": "clm", "LMHeadModel": "clm"}
+AUTO_MODELS = {"mlm": "AutoModelForMaskedLM", "clm": "AutoModelForCausalLM"}
+SHAPES = {"mlm": "configs/models/roberta-tiny", "clm": "configs/models/gpt2-tiny"}
+
+
+def name_of(path: Path) -> str:
+    """How a test is called."""
+    return path.name
+
+
+def objective_of(folder: Path) -> str:
+    """The objective that a model's architecture is for."""
+    (architecture,) = json.loads((folder / "config.json").read_text())["architectures"]
+    return next(objective for ending, objective in OBJECTIVES.items() if architecture.endswith(ending))
+
+
+def test_something_is_shipped() -> None:
+    assert CONFIGS
+    assert {objective_of(folder) for folder in MODELS} == {"mlm", "clm"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_a_shipped_configuration_parses_and_plans(path: Path, place: Place, tmp_path: Path) -> None:
+    args = load_config([path])
+    data = ["-d", str(place.data), "--cache_dir", str(place.cache), "--out_dir", str(place.runs)]
+    flags = ["--config_path", str(path), "-n", "planned", *data, "--accelerator", "cpu", "--offline", "--plan"]
+    if not (ROOT / args.model.model).is_dir():  # a name on the hub, which no test may ask
+        flags += ["--model", SHAPES[args.objective.objective], "--from_scratch"]
+    result = train(flags, tmp_path)
+    assert result.status == 0, result.stderr
+    assert "optimizer steps" in result.stdout + result.stderr
+    assert not place.runs.exists()
+
+
+@pytest.fixture(scope="module")
+def arguments(session_place: Place) -> ExperimentArgs:
+    """Those of a model from scratch with a tokenizer trained on the small text."""
+    args = ExperimentArgs()
+    return replace(
+        args,
+        data=replace(args.data, cache_dir=str(session_place.cache)),
+        model=replace(args.model, from_scratch=True, vocab_size=400),
+    )
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=name_of)
+def test_a_shipped_shape_builds_and_refuses_rows_beyond_its_positions(
+    folder: Path, arguments: ExperimentArgs, session_place: Place
+) -> None:
+    auto_model = AUTO_MODELS[objective_of(folder)]
+    tokenizer_folder = trained_tokenizer_folder(arguments, session_place.data / "train.txt")
+    tokenizer = load_tokenizer(str(tokenizer_folder), "--tokenizer")
+    model = build_meta_model(arguments, str(folder), tokenizer, auto_model)
+    assert type(model).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]
+    limit = max_positions(model)
+    assert limit is not None
+    assert limit >= 512
+    longer = replace(arguments, data=replace(arguments.data, max_length=limit + 1))
+    with pytest.raises(UserError, match=f"has {limit} positions"):
+        build_meta_model(longer, str(folder), tokenizer, auto_model)
+
+
+@pytest.mark.parametrize("folder", [folder for folder in MODELS if folder.name.endswith("-tiny")], ids=name_of)
+def test_a_tiny_shape_reads_a_row_of_all_its_positions(folder: Path) -> None:
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, AUTO_MODELS[objective_of(folder)]).from_config(config).eval()
+    limit = max_positions(model)
+    assert limit is not None
+    with torch.no_grad():
+        logits = model(input_ids=torch.full((1, limit), 7)).logits
+    assert logits.shape[:2] == (1, limit)
+    assert torch.isfinite(logits).all()

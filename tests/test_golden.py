@@ -1,0 +1,46 @@
+"""The loss curves of two short runs stay what they were: order, masks, weights, dropout, schedule and optimizer.
+
+Whoever changes one of them on purpose runs `python -m tests.golden.regenerate` and says why in the changelog.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.golden.regenerate import OBJECTIVES, compute_curve, curve_file
+from tests.launching import Place
+
+TOLERANCE = 1e-4
+"""Relative. Another CPU differs by 1e-6; another mask, order or draw of weights by 1e-3 and more."""
+
+
+def first_difference(curve: dict[str, list[float]], golden: dict[str, list[float]]) -> str | None:
+    """Where a curve first leaves the golden one, None where it does not."""
+    for name, values in golden.items():
+        if len(curve[name]) != len(values):
+            return f"{name} has {len(curve[name])} values, not {len(values)}"
+        for number, (value, wanted) in enumerate(zip(curve[name], values, strict=True), start=1):
+            if value != pytest.approx(wanted, rel=TOLERANCE):
+                return f"{name}, value {number}: {value!r}, not {wanted!r}"
+    return None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_curve_is_the_golden_one(objective: str, place: Place, tmp_path: Path) -> None:
+    content = json.loads(curve_file(objective).read_text(encoding="utf-8"))
+    difference = first_difference(compute_curve(objective, place, tmp_path), content["curve"])
+    versions = {package: version(package) for package in content["packages"]}
+    assert difference is None, f"{difference}\nrecorded with {content['packages']}, now {versions}"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "changed", [["--seed", "2"], ["--weight_decay", "0.1"], ["--mask_fraction", "0.2"]], ids=" ".join
+)
+def test_a_changed_run_leaves_the_curve(objective: str, changed: list[str], place: Place, tmp_path: Path) -> None:
+    if objective == "clm" and "--mask_fraction" in changed:
+        pytest.skip("it has no masks")
+    golden = json.loads(curve_file(objective).read_text(encoding="utf-8"))["curve"]
+    assert first_difference(compute_curve(objective, place, tmp_path, *changed), golden) is not None
