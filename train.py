@@ -79,7 +79,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size))
 
     texts = find_text(args.data)
-    source = find_source(args)
+    source = find_source(args, session.last_checkpoint(folder).checkpoint)
     tokenizer = build_tokenizer(args, texts.train, source)
     objective = build_objective(args.objective, token_roles(tokenizer))
     data = build_text_data(args.data, texts, tokenizer, objective.roles)

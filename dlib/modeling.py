@@ -17,7 +17,7 @@ from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.ranks import say
-from dlib.runs.folder import resolve_model_folder
+from dlib.runs.folder import CheckpointFolder, resolve_model_folder
 from dlib.seeding import seed_torch
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
@@ -150,8 +150,13 @@ def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.resize_token_embeddings(len(tokenizer))
 
 
-def find_source(args: ExperimentArgs) -> str:
+def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> str:
     """Name or folder of the model that a run starts from: `--checkpoint` before `--model`.
+
+    Args:
+        args: the experiment.
+        last_checkpoint: the run's own newest checkpoint, if it has one; it then stands for `--checkpoint`, which may
+            be gone by now.
 
     Raises:
         UserError: the checkpoint cannot be had, or `--from_scratch` would throw its weights away.
@@ -159,6 +164,8 @@ def find_source(args: ExperimentArgs) -> str:
     checkpoint = args.model.checkpoint
     if checkpoint is None:
         return args.model.model
+    if last_checkpoint is not None:
+        return str(CheckpointFolder(last_checkpoint).model)
     if args.model.from_scratch:
         raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")
     if checkpoint.startswith("wandb:"):

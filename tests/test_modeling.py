@@ -323,5 +323,8 @@ def test_checkpoint_comes_before_the_model(folder: Path, tmp_path: Path) -> None
     assert Path(find_source(arguments(checkpoint=str(run.root)))).resolve() == run.checkpoint(1).resolve() / "model"
     with pytest.raises(UserError, match="no folder"):
         find_source(arguments(checkpoint=str(tmp_path / "nowhere")))
+    own = tmp_path / "own" / "step-00000001"  # a run that goes on does not need what it once started from
+    assert find_source(arguments(checkpoint=str(tmp_path / "nowhere")), own) == str(own / "model")
+    assert find_source(arguments(model="roberta-base"), own) == "roberta-base"
     with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
         find_source(arguments(checkpoint=str(folder), from_scratch=True))

@@ -1,8 +1,11 @@
 """Record what an optimizer step was: its loss, learning rate and gradient."""
 
+import math
+
 import lightning.pytorch as pl
 
 from dlib.callbacks.step_callback import StepCallback
+from dlib.ranks import logger
 from dlib.run_log import RunLog
 from dlib.training_module import TrainingModule
 
@@ -13,6 +16,7 @@ class Recording(StepCallback):
     def __init__(self, run_log: RunLog) -> None:
         """Write to `run_log`, which is silent in every process but the first."""
         self.run_log = run_log
+        self._warned = False
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Add up the loss over processes, in logged steps only, and record it."""
@@ -20,10 +24,14 @@ class Recording(StepCallback):
         if not module.plan.logs_after(step):
             return
         loss_sum = trainer.strategy.reduce(module.step_loss_sum, reduce_op="sum")
+        loss = float(loss_sum) / max(1, module.step_targets)
+        if not math.isfinite(loss) and not self._warned:
+            logger().warning("the loss is %s after step %d: lower --learning_rate, or lengthen --warmup", loss, step)
+            self._warned = True
         self.run_log.record(
             step,
             {
-                "train/loss": float(loss_sum) / max(1, module.step_targets),
+                "train/loss": loss,
                 "train/learning_rate": module.learning_rate,
                 "train/gradient_norm": float(module.gradient_norm),
                 "train/samples": module.samples_done,

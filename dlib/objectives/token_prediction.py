@@ -32,6 +32,10 @@ SampleKey = tuple[int | str, ...]
 pass, sample id) in an evaluation, where two models must see the same masks whatever their seeds."""
 
 
+LARGEST_EXPONENT = 700
+"""Of e, in a float."""
+
+
 class TokenPrediction(ABC):
     """An objective: rows of tokens in, a sum of losses over target tokens out."""
 
@@ -109,7 +113,7 @@ class TokenPrediction(ABC):
         loss = sums["loss"] / max(sums["targets"], 1.0)
         return {
             "loss": loss,
-            "perplexity": math.exp(loss) if loss < 700 else math.inf,
+            "perplexity": math.inf if loss > LARGEST_EXPONENT else math.exp(loss),
             "bits_per_byte": loss / math.log(2) * tokens_per_byte,
             "accuracy": sums["correct"] / max(sums["targets"], 1.0),
         }

@@ -164,7 +164,7 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
     newest = read_metrics(folder.metrics)[-1]
     numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
     say(f"run '{folder.name}' is finished: dev {numbers}")
-    say(f"model: {CheckpointFolder(folder.best).model}")
+    say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
 
 
 def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
