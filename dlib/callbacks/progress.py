@@ -1,24 +1,26 @@
-"""Show a person how far the run is: a bar on a terminal, a line now and then elsewhere."""
+"""Show a person how far the run is: a bar on a terminal, a line now and then elsewhere and in train.log."""
 
 import sys
+import time
 
 import lightning.pytorch as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dlib.callbacks.step_callback import StepCallback
+from dlib.ranks import say
 from dlib.run_log import RunLog
 from dlib.training_module import TrainingModule
 
-SHOWN = (
-    ("loss", "train/loss", ".4f"),
-    ("dev loss", "dev/loss", ".4f"),
-    ("tokens/s", "performance/tokens_per_second", ",.0f"),
-)
-"""What is shown of the newest numbers: a name, whose value, in which format."""
+SHOWN = {
+    "loss": ("train/loss", ".4f"),
+    "tokens/s": ("performance/tokens_per_second", ",.0f"),
+    "dev loss": ("dev/loss", ".4f"),
+}
+"""What is shown of the newest numbers, and in which format."""
 
-LINES_IN_ALL = 20
-"""How many lines a whole run prints where there is no terminal, evaluations aside."""
+SECONDS_BETWEEN_LINES = 10
+"""Where there is no terminal; evaluations always have their line."""
 
 
 class ProgressBar(StepCallback):
@@ -27,15 +29,15 @@ class ProgressBar(StepCallback):
     def __init__(self, run_log: RunLog) -> None:
         """Show what `run_log` recorded last."""
         self.run_log = run_log
-        self.console = Console(stderr=True)
         self.bar: Progress | None = None
+        self._last_line = -float("inf")
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Open the bar where the output is a terminal."""
         if not trainer.is_global_zero or not sys.stderr.isatty():
             return
         columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console)
+        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
         self.task = self.bar.add_task("", total=module.plan.total_steps, completed=module.steps_done)
         self.bar.start()
 
@@ -43,17 +45,25 @@ class ProgressBar(StepCallback):
         """Move on by a step."""
         if not trainer.is_global_zero:
             return
-        step, total = module.steps_done, module.plan.total_steps
+        step, plan = module.steps_done, module.plan
         if self.bar is not None:
-            self.bar.update(self.task, completed=step, description=self._numbers())
-        if module.plan.evaluates_after(step) or (
-            self.bar is None and module.plan.logs_after(step) and step % max(1, total // LINES_IN_ALL) == 0
-        ):
-            self.console.print(f"step {step}/{total}  {self._numbers()}", highlight=False)
+            self.bar.update(self.task, completed=step, description=self._numbers("loss", "tokens/s"))
+        if plan.evaluates_after(step):
+            say(f"step {step}/{plan.total_steps}  {self._numbers('loss', 'dev loss', 'tokens/s')}")
+        elif self.bar is None and plan.logs_after(step) and self._line_is_due():
+            say(f"step {step}/{plan.total_steps}  {self._numbers('loss', 'tokens/s')}")
 
-    def _numbers(self) -> str:
+    def _line_is_due(self) -> bool:
+        now = time.monotonic()
+        is_due = now - self._last_line >= SECONDS_BETWEEN_LINES
+        if is_due:
+            self._last_line = now
+        return is_due
+
+    def _numbers(self, *names: str) -> str:
         newest = self.run_log.newest
-        return "  ".join(f"{name} {newest[key]:{form}}" for name, key, form in SHOWN if key in newest)
+        shown = ((name, *SHOWN[name]) for name in names)
+        return "  ".join(f"{name} {newest[key]:{form}}" for name, key, form in shown if key in newest)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
