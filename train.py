@@ -39,16 +39,9 @@ def main() -> int:
 
 
 def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only: bool) -> int:
-    """The story of a run.
+    """The story of a run, from its arguments to its exit status; with `plan_only` to the summary alone.
 
-    Args:
-        args: the experiment.
-        folder: the run's folder, which need not exist.
-        started: reading of `time.monotonic()` at the program's start.
-        plan_only: say what would be done, and do nothing.
-
-    Returns:
-        The exit status.
+    The program started at `started`, a reading of `time.monotonic()`.
     """
     quiet_libraries()
     # Here and not above: these take seconds to import, and `--help` must not wait for them.
@@ -92,8 +85,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         return 0
     say(summary)
 
-    repository = Path(__file__).parent
-    with session.opened(folder, args, plan.total_steps, data.fingerprints, devices.gpus, repository) as start:
+    hashes, gpus, repository = data.fingerprints, devices.gpus, Path(__file__).parent
+    with session.opened(folder, args, plan.total_steps, hashes, gpus, repository) as start:
         keep_messages(folder.log)
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:

@@ -169,7 +169,7 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
     if args.model.from_scratch:
         raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")
     if checkpoint.startswith("wandb:"):
-        from dlib.tracking import fetch_checkpoint  # only here: most runs start from elsewhere
+        from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere
 
         tracking = args.tracking
         folder = fetch_checkpoint(

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    "errors args config config_errors config_fields config_files command_line validation durations seeding ranks",
+    "errors durable args config config_errors config_fields config_files command_line validation "
+    "durations seeding ranks",
     "runs",
     "data modeling tokenization hub optim metrics tracking devices flops messages plan run_log launch",
     "objectives",

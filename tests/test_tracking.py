@@ -14,7 +14,8 @@ from dlib.args import TrackingArgs
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
-from dlib.tracking import build_trackers, fetch_checkpoint
+from dlib.tracking import build_trackers
+from dlib.tracking.wandb_checkpoints import fetch_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TRAIN = """
@@ -24,7 +25,7 @@ import dlib.tracking
 from dlib.args import TrackingArgs
 from dlib.runs.folder import RunFolder
 
-dlib.tracking.INIT_TIMEOUT_SECONDS = 2
+dlib.tracking.weights_and_biases.INIT_TIMEOUT_SECONDS = 2
 folder, offline, first, last = RunFolder(Path(sys.argv[1])), sys.argv[2] == "offline", *map(int, sys.argv[3:])
 args = TrackingArgs(offline=offline)
 (tracker,) = dlib.tracking.build_trackers(args, folder, config={"seed": 1}, from_step=first)
@@ -185,8 +186,9 @@ def test_a_malformed_reference_shows_the_right_form(tmp_path: Path, reference: s
 
 
 def test_a_checkpoint_is_not_fetched_by_whoever_is_not_logged_in(tmp_path: Path, nobody: dict[str, str]) -> None:
-    program = "import sys; from pathlib import Path; from dlib.tracking import fetch_checkpoint as fetch; "
-    program += "from dlib.errors import run_script; run_script(lambda: fetch('wandb:wiki', Path(sys.argv[1])) and 0)"
+    program = "import sys; from pathlib import Path; from dlib.errors import run_script; "
+    program += "from dlib.tracking.wandb_checkpoints import fetch_checkpoint as fetch; "
+    program += "run_script(lambda: fetch('wandb:wiki', Path(sys.argv[1])) and 0)"
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=nobody, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 2

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dlib.checkpoints import read_training_state
-from dlib.runs.folder import RunFolder, Status
+from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
+from dlib.runs.status import Status
 from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train
 
 # Dropout is on, a step has four micro-batches, and the last step is partial.

@@ -13,7 +13,6 @@ interrupted has no manifest and not the name, so that it never looks finished.
 
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Iterable
@@ -30,6 +29,7 @@ from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
 from dlib.data.text import MIB, UndecodableError, undecodable_text
 from dlib.data.tokenizing import LENGTH_TYPE, Part, TokenizingJob
 from dlib.data.tokenizing_processes import tokenize_text
+from dlib.durable import sync
 from dlib.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _build(
         if text_sha256(text_file, folder.parent) != recipe.text_sha256:
             raise UserError(f"{text_file} changed while it was read; start again once it is complete")
         beside.rename(folder)
-        _flush(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     store = open_token_store(folder)
@@ -179,11 +179,11 @@ def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", r
     if not counts["num_tokens"]:
         raise UserError(f"{text_file} holds no text that the tokenizer has tokens for; see --data_dir and --train_file")
     manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": asdict(recipe)}
-    _flush(beside / TOKENS)
-    _flush(beside / OFFSETS)
+    sync(beside / TOKENS)
+    sync(beside / OFFSETS)
     (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    _flush(beside / MANIFEST)
-    _flush(beside)
+    sync(beside / MANIFEST)
+    sync(beside)
 
 
 def _join(beside: Path, parts: Iterable[Part]) -> tuple[int, int]:
@@ -230,12 +230,3 @@ def _remove_dead_builds(folder: Path) -> None:
             continue
         with suppress(Timeout), FileLock(_lock_file(owner), timeout=0):
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file or folder to the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,49 +18,21 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from dlib.durable import sync, sync_tree, write_text_atomically
 from dlib.errors import UserError
+from dlib.runs.status import STATES, Status
 
-STATES = ("created", "running", "preempted", "failed", "finished")
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 _REMOVED = ".removed-"
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a run stands, as status.json tells it.
-
-    created ---> running ---> finished    the goal is reached
-                 |     ^ |--> failed      an error ended it
-                 v     |          |
-             preempted-+----------+       the same command again goes on from the last checkpoint
-
-    preempted: stopped by a signal or the clock, with everything saved. A process that was killed outright leaves
-    "running" behind, and nobody holding the run.
-
-    Attributes:
-        state: one of `STATES`.
-        step: optimizer steps done.
-        total_steps: optimizer steps of the whole run.
-        time: when this was written, ISO 8601 in UTC.
-        pid: process that holds or last held the run.
-        host: the machine of that process.
-    """
-
-    state: str
-    step: int
-    total_steps: int
-    time: str
-    pid: int
-    host: str
 
 
 @dataclass(frozen=True)
@@ -245,10 +217,10 @@ class RunFolder:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
-        _sync_tree(temporary)
+        sync_tree(temporary)
         for numbers in (self.metrics, self.performance):
             if numbers.exists():
-                _sync(numbers)
+                sync(numbers)
         self._swap_in(temporary, final)
         return final
 
@@ -257,7 +229,7 @@ class RunFolder:
         folder = self.checkpoint(step)
         doomed = self.checkpoints / f"{_REMOVED}{folder.name}"
         folder.rename(doomed)
-        _sync(self.checkpoints)
+        sync(self.checkpoints)
         shutil.rmtree(doomed)
 
     def point(self, name: str, step: int) -> None:
@@ -266,7 +238,7 @@ class RunFolder:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(_step_name(step), target_is_directory=True)
         temporary.replace(self.checkpoints / name)
-        _sync(self.checkpoints)
+        sync(self.checkpoints)
 
     def pointed_step(self, name: str) -> int | None:
         """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
@@ -290,7 +262,7 @@ class RunFolder:
         if final.exists():
             final.rename(replaced)
         new.rename(final)
-        _sync(self.checkpoints)
+        sync(self.checkpoints)
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _clear_leftovers(self) -> None:
@@ -325,38 +297,5 @@ def resolve_model_folder(path: Path) -> Path:
     raise UserError(f"nothing to load in '{path}': it has neither config.json nor model/ nor a whole checkpoint")
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text so that a reader, and a crash of the machine, find the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync(path.parent)
-
-
 def _step_name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _sync(path: Path) -> None:
-    """Waits until the disk has a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_tree(folder: Path) -> None:
-    for root, _, files in os.walk(folder):
-        for name in files:
-            _sync(Path(root) / name)
-        _sync(Path(root))

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlib.durable import write_text_atomically
 from dlib.errors import UserError
-from dlib.runs.folder import write_text_atomically
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

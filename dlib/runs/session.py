@@ -12,9 +12,10 @@ from pathlib import Path
 
 from dlib.args import ExperimentArgs
 from dlib.config import differing_fields, dump_config, load_config
+from dlib.durable import write_text_atomically
 from dlib.errors import UserError
 from dlib.ranks import is_rank_zero, say
-from dlib.runs.folder import CheckpointFolder, RunFolder, write_text_atomically
+from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.runs.record import read_record, write_record
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dlib.durable import write_text_atomically
 from dlib.errors import UserError
-from dlib.runs.folder import RunFolder, resolve_model_folder, write_text_atomically
+from dlib.runs.folder import RunFolder, resolve_model_folder
 
 ROOT = Path(__file__).parents[2]
 HOLD_FOR_EVER = """

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from dlib.runs import record
+from dlib.runs import working_tree
 from dlib.runs.folder import RunFolder
-from dlib.runs.record import describe_git, read_record, strip_remote, strip_secrets, write_record
+from dlib.runs.record import SCHEMA_VERSION, read_record, strip_secrets, write_record
+from dlib.runs.working_tree import describe_git, strip_remote
 
 
 def git(folder: Path, *command: str) -> str:
@@ -54,7 +55,7 @@ def test_a_record_tells_command_commit_packages_machine_and_hashes(
 ) -> None:
     monkeypatch.chdir(repository / "dlib")
     found = write(run, repository)
-    assert found["schema_version"] == record.SCHEMA_VERSION
+    assert found["schema_version"] == SCHEMA_VERSION
     assert found["command"]["argv"] == ["train.py", "-n", "wiki"]
     assert found["command"]["cwd"] == "dlib"
     assert found["git"]["commit"] == git(repository, "rev-parse", "HEAD").strip()
@@ -102,7 +103,7 @@ def test_commit_diff_and_untracked_files_bring_the_code_back(run: RunFolder, rep
 def test_large_ignored_secret_and_run_files_are_not_copied(run: RunFolder, repository: Path) -> None:
     (repository / "cache").mkdir()
     (repository / "cache" / "store").write_text("ignored")
-    (repository / "large.txt").write_bytes(b"x" * (record.MAX_FILE_BYTES + 1))
+    (repository / "large.txt").write_bytes(b"x" * (working_tree.MAX_FILE_BYTES + 1))
     (repository / ".env").write_text("KEY=hidden")
     (repository / "link").symlink_to("/etc/hostname")
     (repository / "runs" / "other").mkdir(parents=True)
@@ -115,8 +116,8 @@ def test_large_ignored_secret_and_run_files_are_not_copied(run: RunFolder, repos
 
 
 def test_copies_and_lists_are_bounded_in_all(run: RunFolder, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "MAX_COPIED_BYTES", 1000)
-    monkeypatch.setattr(record, "MAX_LISTED_FILES", 2)
+    monkeypatch.setattr(working_tree, "MAX_COPIED_BYTES", 1000)
+    monkeypatch.setattr(working_tree, "MAX_LISTED_FILES", 2)
     for number in range(5):
         (repository / f"{number}.txt").write_bytes(b"x" * 600)
     found = write(run, repository)["code"]

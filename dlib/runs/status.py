@@ -1,0 +1,34 @@
+"""Where a run stands, and how it may get from one state to another."""
+
+from dataclasses import dataclass
+
+STATES = ("created", "running", "preempted", "failed", "finished")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands, as status.json tells it.
+
+    created ---> running ---> finished    the goal is reached
+                 |     ^ |--> failed      an error ended it
+                 v     |          |
+             preempted-+----------+       the same command again goes on from the last checkpoint
+
+    preempted: stopped by a signal or the clock, with everything saved. A process that was killed outright leaves
+    "running" behind, and nobody holding the run.
+
+    Attributes:
+        state: one of `STATES`.
+        step: optimizer steps done.
+        total_steps: optimizer steps of the whole run.
+        time: when this was written, ISO 8601 in UTC.
+        pid: process that holds or last held the run.
+        host: the machine of that process.
+    """
+
+    state: str
+    step: int
+    total_steps: int
+    time: str
+    pid: int
+    host: str

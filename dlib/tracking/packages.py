@@ -1,0 +1,17 @@
+"""Packages that only some runs use: imported late, and missed in one clear line."""
+
+import importlib
+from typing import Any
+
+from dlib.errors import UserError
+
+
+def import_package(module: str, flag_value: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(missing_package(module, flag_value)) from error
+
+
+def missing_package(package: str, flag_value: str) -> str:
+    return f"--trackers {flag_value} needs the package {package}; install it (`pip install {package}`) or leave it out"
