@@ -56,12 +56,12 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.data.data_module import DataModule, build_text_data, find_text
     from dlib.devices import find_devices
     from dlib.hub import choose_hub_mode
-    from dlib.modeling import build_meta_model, build_model, count_parameters, find_source
+    from dlib.modeling import as_saved, build_meta_model, build_model, count_parameters, find_source
     from dlib.objectives import build_objective
     from dlib.plan import make_plan, summarize
     from dlib.run_log import open_run_log
     from dlib.tokenization import build_tokenizer, token_roles
-    from dlib.trainer import build_trainer
+    from dlib.trainer import build_trainer, fit
     from dlib.training_module import TrainingModule
 
     choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
@@ -69,31 +69,36 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     micro_batch_size = check_batch_arithmetic(
         args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
     )
-    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size))
+    # What was chosen here stands in config.yml, so that a run which goes on elsewhere keeps it.
+    hardware = replace(args.hardware, precision=devices.precision)
+    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
 
     texts = find_text(args.data)
-    source = find_source(args, session.last_checkpoint(folder).checkpoint)
-    tokenizer = build_tokenizer(args, texts.train, source)
+    checkpoint = session.last_checkpoint(folder).checkpoint
+    source = find_source(args, checkpoint)
+    tokenizer = build_tokenizer(args, texts.train, source, goes_on=checkpoint is not None)
     objective = build_objective(args.objective, token_roles(tokenizer))
-    data = build_text_data(args.data, texts, tokenizer, objective.roles)
+    data = build_text_data(args.data, texts, tokenizer, objective.roles, close_truncated=objective.close_truncated)
 
     plan = make_plan(args, data.train)
-    parameters = count_parameters(build_meta_model(args, source, tokenizer, objective.auto_model))
+    model_args = args if checkpoint is None else as_saved(args)
+    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model))
     summary = summarize(args, plan, devices, source, parameters)
     if plan_only:
         print(summary)
         return 0
-    say(summary)
 
     hashes, gpus, repository = data.fingerprints, devices.gpus, Path(__file__).parent
     with session.opened(folder, args, plan.total_steps, hashes, gpus, repository) as start:
         keep_messages(folder.log)
+        say(summary)
+        stopping = Stopping(plan.max_seconds, started)
+        stopping.listen()
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")
-            source = str(CheckpointFolder(start.checkpoint).model)
-            args = replace(args, model=replace(args.model, from_scratch=False))
-        model = build_model(args, source, tokenizer, objective.auto_model, devices.precision)
+            source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
+        model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
         module = TrainingModule(model, objective, args.optim, plan, devices.precision)
         if start.checkpoint is not None:
             module.resume(read_training_state(start.checkpoint))
@@ -102,10 +107,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             plan.batches,
             objective,
             first_step=start.step,
-            eval_batch_size=args.batch.eval_batch_size,
+            eval_batch_size=args.batch.eval_batch_size or micro_batch_size,
             num_workers=args.data.num_workers,
         )
-        stopping = Stopping(plan.max_seconds, started)
         callbacks = [
             Performance(run_log, devices),
             Recording(run_log),
@@ -115,7 +119,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             *([ProgressBar(run_log)] if args.tracking.progress else []),
         ]
         if start.step < plan.total_steps:
-            build_trainer(devices, callbacks).fit(module, data_module)
+            fit(build_trainer(devices, args.hardware.distributed_strategy, callbacks), module, data_module)
         state = "preempted" if stopping.stopped else "finished"
         run_log.finish(state)
         session.close(folder, state, module.steps_done, plan.total_steps)

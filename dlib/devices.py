@@ -7,6 +7,7 @@ import torch
 
 from dlib.args import HardwareArgs
 from dlib.errors import UserError
+from dlib.ranks import world_size
 
 PEAK_FLOPS = {
     "H200": 989e12,
@@ -84,7 +85,13 @@ def find_devices(args: HardwareArgs) -> Devices:
     else:
         names = ({"cpu": "CPU process", "mps": "Apple GPU"}[accelerator],) * len(indices)
     precision = choose_precision(args.precision, accelerator, indices)
-    return Devices(accelerator, indices, args.num_nodes, precision, names)
+    devices = Devices(accelerator, indices, args.num_nodes, precision, names)
+    if world_size() not in (1, devices.world_size):
+        raise UserError(
+            f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
+            "node, and --num_nodes, so that their product is the number of processes"
+        )
+    return devices
 
 
 def choose_accelerator(wanted: str) -> str:

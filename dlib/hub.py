@@ -1,6 +1,7 @@
 """Hugging Face names and folders: working offline, and errors that say what to do."""
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,11 @@ from dlib.errors import UserError
 
 HUB_ANSWER_SECONDS = 5.0
 """How long to wait for the hub's first answer. Its own client tries for 23 s, three times over."""
+
+UNKNOWN_HEAD = re.compile(
+    r"Unrecognized configuration class <class '[\w.]*?(?P<config>\w+)'> for this kind of AutoModel: "
+    r"(?P<auto_model>AutoModelFor(Masked|Causal)LM)\b"
+)
 
 
 def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
@@ -55,7 +61,9 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # transformers raises whatever a model's own code raises
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = reason_of(error)
+        if foreign := UNKNOWN_HEAD.match(reason):
+            raise UserError(f"{flag} {name}: {explain_head(**foreign.groupdict())}") from error
         if Path(name).is_dir():
             raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
         if looks_like_path(name):
@@ -66,6 +74,38 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
                 "give a local folder, or train a new model: --model configs/models/roberta-mini --from_scratch"
             ) from error
         raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's message, and the next where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    for line in lines[1:]:
+        if not reason.endswith(":"):
+            break
+        reason = f"{reason} {line}"
+    return f"{type(error).__name__}: {reason}" if lines and isinstance(error, KeyError) else reason
+
+
+def explain_head(config: str, auto_model: str) -> str:
+    """What to do about a model that has no head for the objective.
+
+    Args:
+        config: name of its configuration's class, as transformers tells it.
+        auto_model: name of the transformers class that was asked for the head.
+    """
+    from transformers.models.auto import configuration_auto, modeling_auto  # only here: it takes seconds
+
+    other = "clm" if auto_model == "AutoModelForMaskedLM" else "mlm"
+    types = {name for name, its_config in configuration_auto.CONFIG_MAPPING_NAMES.items() if its_config == config}
+    heads = {
+        "mlm": modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        "clm": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    }
+    model = config.removesuffix("Config")
+    missing = "predict the next token" if other == "mlm" else "fill in masked tokens"
+    advice = f"use --objective {other}" if types & set(heads[other]) else "choose another --model"
+    return f"{model} has no head to {missing}; {advice}"
 
 
 def looks_like_path(name: str) -> bool:

@@ -1,14 +1,12 @@
 """Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
 
-import difflib
-import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import transformers
-import yaml
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,13 +14,16 @@ from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
 from dlib.hub import explain_loading
+from dlib.model_overrides import override_config
 from dlib.ranks import say
 from dlib.runs.folder import CheckpointFolder, resolve_model_folder
 from dlib.seeding import seed_torch
+from dlib.tokenization import num_ids
 
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
-SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-"""Numbers such as 1e-5, which YAML takes for text."""
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")
+CAUSAL = "AutoModelForCausalLM"
+PROBE_LENGTH, PROBE_TOLERANCE = 8, 1e-6
+"""A few tokens, and little: the same shapes give a model that looks back the very same numbers."""
 
 
 def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
@@ -34,20 +35,15 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
         tokenizer: the run's tokenizer.
 
     Raises:
-        UserError: the configuration cannot be had, or an override names no field of it.
+        UserError: the configuration cannot be had, or an override does not fit it.
     """
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise UserError(f"--model {source}: the folder has no config.json")
+    refuse_other_folder(source)
     with explain_loading("--model", source):
         config = AutoConfig.from_pretrained(source)
     if args.model_overrides:
-        overrides = dict(parse_override(override, config) for override in args.model_overrides)
-        # Built again and not changed in place: some fields are worked out from others when it is built.
-        fields, _ = PretrainedConfig.get_config_dict(source)
-        with explain_loading("--model_overrides", " ".join(args.model_overrides)):
-            config = type(config)(**{**fields, **overrides})
+        config = override_config(config, source, args.model_overrides)
     if args.from_scratch:
-        config.vocab_size = len(tokenizer)
+        config.vocab_size = num_ids(tokenizer)
         for role in ("bos", "eos", "pad", "sep", "cls"):
             token_id = getattr(tokenizer, f"{role}_token_id")
             if hasattr(config, f"{role}_token_id") and token_id is not None:
@@ -55,25 +51,20 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
     return config
 
 
-def parse_override(text: str, config: PretrainedConfig) -> tuple[str, Any]:
-    """Split `hidden_size=256` into a field of the configuration and its value, read as YAML.
+def refuse_other_folder(source: str) -> None:
+    """Refuse a local folder that is no model's: a run, a checkpoint, or one without a configuration.
 
     Raises:
-        UserError: it is not of that form, or the configuration has no such field.
+        UserError: it is such a folder; the message says what to do.
     """
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"--model_overrides {text}: write field=value, as in hidden_size=256")
-    fields = sorted({*config.to_dict(), *config.attribute_map})
-    if name not in fields:
-        nearest = difflib.get_close_matches(name, fields, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"--model_overrides {text}: {type(config).__name__} has no field {name}{hint}")
+    folder = Path(source)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return
     try:
-        parsed = float(value) if SCIENTIFIC.fullmatch(value) else yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--model_overrides {text}: {value} is not YAML; quote text that looks like a list") from error
-    return config.attribute_map.get(name, name), parsed
+        model = resolve_model_folder(folder)
+    except UserError:
+        raise UserError(f"--model {source}: the folder has no config.json") from None
+    raise UserError(f"--model {source} is a run or a checkpoint: give it with --checkpoint, or name its model, {model}")
 
 
 def build_model(
@@ -92,6 +83,7 @@ def build_model(
         UserError: the folder has no weights, the name cannot be had, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer)
+    look_back_only(config, auto_model)
     options = {"dtype": torch.float64 if precision == "64-true" else torch.float32, **attention_options(args.model)}
     model_class = getattr(transformers, auto_model)
     seed_torch("weights", args.run.seed)
@@ -104,6 +96,8 @@ def build_model(
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     fit_embeddings(model, tokenizer)
+    if auto_model == CAUSAL:
+        refuse_looking_ahead(model, source)
     freeze(model, args.model.freeze)
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model
@@ -120,9 +114,10 @@ def build_meta_model(
         UserError: as `build_model`, or the model has fewer positions than `--max_length`.
     """
     config = load_model_config(args.model, source, tokenizer)
+    look_back_only(config, auto_model)
     if not args.model.from_scratch:
         refuse_missing_weights(source)
-    config.vocab_size = max(config.vocab_size, len(tokenizer))  # weights that are not there cannot be resized
+    config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
     with torch.device("meta"), explain_loading("--model", source):
         model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model))
         if args.model.gradient_checkpointing:
@@ -130,6 +125,30 @@ def build_meta_model(
     check_positions(model, args.data.max_length, source)
     freeze(model, args.model.freeze)
     return model
+
+
+def look_back_only(config: PretrainedConfig, auto_model: str) -> None:
+    """Make BERT and its kin read from left to right where they are to predict the next token; others always do."""
+    if auto_model == CAUSAL and hasattr(config, "is_decoder"):
+        config.is_decoder = True
+
+
+@torch.no_grad()
+def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
+    """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
+
+    Raises:
+        UserError: what it says of the first tokens depends on the last one.
+    """
+    ids = torch.arange(PROBE_LENGTH, device=model.device)[None] % model.config.vocab_size
+    changed = ids.clone()
+    changed[0, -1] = 0
+    was_training = model.training
+    model.eval()
+    before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
+    model.train(was_training)
+    if not torch.allclose(before, after, atol=PROBE_TOLERANCE):
+        raise UserError(f"--objective clm: {source} sees the tokens that it is to predict; use --objective mlm")
 
 
 def tell_new_weights(names: Collection[str], source: str) -> None:
@@ -144,10 +163,15 @@ def attention_options(args: ModelArgs) -> dict[str, Any]:
     return {} if args.attn_implementation is None else {"attn_implementation": args.attn_implementation}
 
 
+def as_saved(args: ExperimentArgs) -> ExperimentArgs:
+    """The arguments for a run's own checkpoint, which has its weights and the overrides of its configuration."""
+    return replace(args, model=replace(args.model, from_scratch=False, model_overrides=[]))
+
+
 def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Enlarge the embeddings where the tokenizer has more tokens; they are never cut."""
-    if len(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
+    if num_ids(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
+        model.resize_token_embeddings(num_ids(tokenizer))
 
 
 def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> str:
@@ -155,17 +179,18 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
 
     Args:
         args: the experiment.
-        last_checkpoint: the run's own newest checkpoint, if it has one; it then stands for `--checkpoint`, which may
-            be gone by now.
+        last_checkpoint: the run's own newest checkpoint, if it has one; it holds all that the run goes on with, and
+            what it started from may be gone by now.
 
     Raises:
         UserError: the checkpoint cannot be had, or `--from_scratch` would throw its weights away.
     """
-    checkpoint = args.model.checkpoint
-    if checkpoint is None:
-        return args.model.model
     if last_checkpoint is not None:
         return str(CheckpointFolder(last_checkpoint).model)
+    checkpoint = args.model.checkpoint
+    if checkpoint is None:
+        refuse_other_folder(args.model.model)
+        return args.model.model
     if args.model.from_scratch:
         raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")
     if checkpoint.startswith("wandb:"):

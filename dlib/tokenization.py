@@ -110,6 +110,11 @@ def token_roles(tokenizer: PreTrainedTokenizerBase) -> TokenRoles:
     )
 
 
+def num_ids(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Number of rows that an embedding needs: the largest id and one. Ids may have gaps, so tokens may be fewer."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
 def first_id(*candidates: int | None) -> int | None:
     """The first candidate that is not None."""
     return next((candidate for candidate in candidates if candidate is not None), None)
@@ -179,7 +184,9 @@ def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_e
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles, clean_up_tokenization_spaces=False)
 
 
-def build_tokenizer(args: ExperimentArgs, text_file: Path, model_folder: str) -> PreTrainedTokenizerBase:
+def build_tokenizer(
+    args: ExperimentArgs, text_file: Path, model_folder: str, *, goes_on: bool = False
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
 
     A trained one is kept in the cache by the content of the text, and found there again.
@@ -188,10 +195,13 @@ def build_tokenizer(args: ExperimentArgs, text_file: Path, model_folder: str) ->
         args: the experiment.
         text_file: the training text.
         model_folder: name or folder of the model that the run starts from.
+        goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
 
     Raises:
         UserError: a tokenizer cannot be had, or `--tokenizer` names a folder without one.
     """
+    if goes_on:
+        return load_tokenizer(model_folder, "--model")
     if args.model.tokenizer is not None:
         if Path(args.model.tokenizer).is_dir() and not has_tokenizer(Path(args.model.tokenizer)):
             raise UserError(f"--tokenizer {args.model.tokenizer}: the folder has no tokenizer.json or vocabulary")

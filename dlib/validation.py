@@ -1,12 +1,13 @@
 """The ranges of values that a type cannot tell, checked before anything is built."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.config_fields import flag_of
+from dlib.args.run import TRACKER_NAMES
+from dlib.config_fields import did_you_mean, flag_of
 from dlib.durations import parse_clock, parse_duration
 from dlib.errors import UserError
 
@@ -26,10 +27,10 @@ class Range:
 
 def at_least(lowest: int) -> Range:
     """Numbers from `lowest` on."""
-    return Range(lambda number: lowest <= number <= LARGEST_NUMBER, f"at least {lowest}")
+    return Range(lambda number: lowest <= number, f"at least {lowest}")
 
 
-ALL_OR_SOME = Range(lambda number: number == -1 or 1 <= number <= LARGEST_NUMBER, "at least 1, or -1 for all")
+ALL_OR_SOME = Range(lambda number: number == -1 or number >= 1, "at least 1, or -1 for all")
 DECAY_RATE = Range(lambda number: 0 <= number < 1, "at least 0 and less than 1")
 
 RANGES: dict[str, Range] = {
@@ -44,7 +45,7 @@ RANGES: dict[str, Range] = {
     "optim.weight_decay": at_least(0),
     "optim.adam_beta1": DECAY_RATE,
     "optim.adam_beta2": DECAY_RATE,
-    "optim.adam_epsilon": Range(lambda number: 0 < number < math.inf, "more than 0"),
+    "optim.adam_epsilon": Range(lambda number: number > 0, "more than 0"),
     "optim.max_grad_norm": at_least(0),
     "batch.batch_size": at_least(1),
     "batch.micro_batch_size": at_least(1),
@@ -59,7 +60,7 @@ RANGES: dict[str, Range] = {
 
 
 def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
-    """Refuses values out of range, durations that cannot be read, and names that cannot be a folder's.
+    """Refuses values out of range, durations that cannot be read, and names of no folder or no tracker.
 
     Args:
         args: the arguments, right in their types.
@@ -71,6 +72,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
     for key, span in RANGES.items():
         check_range(value_of(args, key), span, places.get(key, flag_of(key)))
     check_durations(args, places)
+    check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
     check_name(args.run.name, places.get("run.name", "--name"))
 
 
@@ -83,8 +85,14 @@ def value_of(args: ExperimentArgs, key: str) -> Any:
 def check_range(value: Any, span: Range, place: str) -> None:
     """Refuses a number, or a number in a list, out of its range; None is no number."""
     for number in value if isinstance(value, list) else [value]:
-        if number is not None and not span.accepts(number):
+        if number is None:
+            continue
+        if number in (math.inf, -math.inf) or number != number:
+            raise UserError(f"{place}: {number} is not a finite number: it must be {span.words}")
+        if not span.accepts(number):
             raise UserError(f"{place}: {number} is out of range: it must be {span.words}")
+        if number > LARGEST_NUMBER:
+            raise UserError(f"{place}: {number} is out of range: it must be at most {LARGEST_NUMBER}")
 
 
 def check_durations(args: ExperimentArgs, places: Mapping[str, str]) -> None:
@@ -95,6 +103,17 @@ def check_durations(args: ExperimentArgs, places: Mapping[str, str]) -> None:
     parse_duration(args.durations.training_goal, places.get("durations.training_goal", "--training_goal"))
     if args.durations.max_time is not None:
         parse_clock(args.durations.max_time, places.get("durations.max_time", "--max_time"))
+
+
+def check_trackers(names: Sequence[str], place: str) -> None:
+    """Refuses names of no tracker, and `none` beside another."""
+    for name in names:
+        if name not in TRACKER_NAMES:
+            hint = did_you_mean(name, TRACKER_NAMES)
+            raise UserError(f"{place}: {name!r} is none of {', '.join(TRACKER_NAMES)}{hint}")
+    others = [name for name in names if name != "none"]
+    if others and len(others) < len(names):
+        raise UserError(f"{place}: none cannot be combined with {', '.join(others)}")
 
 
 def check_name(name: str, place: str) -> None:

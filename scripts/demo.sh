@@ -4,21 +4,33 @@
 #   scripts/demo.sh            a RoBERTa that fills masks (mlm)
 #   scripts/demo.sh clm        a Llama-style model that continues a text
 #
-# Further arguments go to train.py: scripts/demo.sh mlm --seed 2. An interrupted demo goes on where it stopped,
-# a finished one starts a new run.
+# Further arguments go to train.py: scripts/demo.sh --seed 2, scripts/demo.sh clm --seed 2. An interrupted demo goes on
+# where it stopped, a finished one starts a new run.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-objective="${1:-mlm}"
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit 2
+}
+
+objective=mlm
+if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
+  objective="$1"
+  shift
+fi
 case "$objective" in
   mlm) config=configs/demo.yml ;;
   clm) config=configs/demo-clm.yml ;;
-  *)
-    printf "error: there is no demo '%s': it is mlm or clm\n" "$objective" >&2
-    exit 2
-    ;;
+  *) fail "there is no demo '$objective': it is mlm or clm" ;;
 esac
-if [ $# -gt 0 ]; then shift; fi
+for argument in "$@"; do
+  case "$argument" in
+    -n* | --name | --name=* | --out[-_]dir | --out[-_]dir=*)
+      fail "$argument: a demo names its own run, in runs/; choose both with train.py --config_path $config"
+      ;;
+  esac
+done
 
 scripts/setup.sh
 

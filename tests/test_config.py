@@ -57,6 +57,7 @@ def experiments(draw: st.DrawFn) -> ExperimentArgs:
     args.optim.learning_rate = draw(st.floats(0, 1e6))
     args.batch.batch_size = draw(st.integers(1, 2**63 - 1))
     args.checkpoint.extra_steps = draw(st.lists(st.integers(1, 10**9), max_size=3))
+    args.tracking.trackers = draw(st.sampled_from([[], ["none"], ["wandb"], ["tensorboard", "wandb"]]))
     return args
 
 

@@ -73,3 +73,12 @@ def test_peak_is_told_where_it_is_known_and_used(name: str, precision: str, peak
     devices = Devices("cuda", (0, 1), 2, precision, (name, name))
     assert devices.peak_flops == peak
     assert devices.gpus == (name,) * 4
+
+
+def test_processes_that_were_launched_otherwise_than_the_devices_say_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="2 processes were launched, for 1 devices; give --num_devices"):
+        find_devices(HardwareArgs(accelerator="cpu"))
+    assert find_devices(HardwareArgs(accelerator="cpu", num_devices=2)).world_size == 2

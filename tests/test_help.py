@@ -62,6 +62,7 @@ def test_help_answers_within_a_second() -> None:
         (["--training_goal", "3 epoks"], "--training_goal"),
         (["--max_time", "45"], "--max_time"),
         (["-b", "0"], "--batch_size"),
+        (["--trackers", "wandbb", "--plan"], "--trackers: 'wandbb' is none of"),
         (["--config_path", "configs/nowhere.yml"], "configs/nowhere.yml"),
         (["--name"], "--name"),
     ],

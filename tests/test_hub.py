@@ -105,6 +105,12 @@ def test_name_that_cannot_be_fetched_is_one_line_and_no_retries_whenever_the_lib
         ("owner/name", ValueError("strange\nand long"), "--model owner/name cannot be loaded: strange$"),
         ("./nowhere", OSError("not a hub name"), "--model ./nowhere: there is no such folder"),
         ("a/b/c", OSError("not a hub name"), "--model a/b/c: there is no such folder"),
+        (
+            "owner/name",
+            ValueError("it broke:\n  because:\n\n  of this\nand that"),
+            "loaded: it broke: because: of this$",
+        ),
+        ("owner/name", KeyError("foo"), "--model owner/name cannot be loaded: KeyError: 'foo'$"),
         ("owner/name", KeyError(), "--model owner/name cannot be loaded: KeyError"),
         (".", IndexError("list index out of range"), r"--model \. cannot be loaded: list index"),
     ],

@@ -8,7 +8,10 @@ from typing import Any, cast
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    DebertaConfig,
+    DistilBertConfig,
     GPT2Config,
     LlamaConfig,
     ModernBertConfig,
@@ -16,11 +19,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
+    T5Config,
 )
 
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArgs
 from dlib.errors import UserError
+from dlib.model_overrides import parse_override
 from dlib.modeling import (
+    as_saved,
     build_meta_model,
     build_model,
     check_positions,
@@ -29,7 +35,7 @@ from dlib.modeling import (
     freeze,
     load_model_config,
     max_positions,
-    parse_override,
+    refuse_looking_ahead,
 )
 from dlib.objectives import build_objective
 from dlib.runs.folder import RunFolder
@@ -149,6 +155,11 @@ def test_overrides_have_the_type_they_look_like(override: str, name: str, value:
         ("hidden_act=[", "is not YAML"),
         ("hidden_size=wide", "--model_overrides hidden_size=wide"),
         ("hidden_size=15", "cannot be loaded"),
+        ("num_hidden_layers=two", "num_hidden_layers=two: .*'num_hidden_layers': TypeError: .* expected int, got str"),
+        ("num_hidden_layers=0", "--model_overrides num_hidden_layers=0: num_hidden_layers must be at least 1"),
+        ("num_hidden_layers=-1", "num_hidden_layers must be at least 1"),
+        ("type_vocab_size=0", "type_vocab_size must be at least 1"),
+        ("hidden_act=geluu", "--model_overrides hidden_act=geluu: .* no activation function geluu; did you mean gelu?"),
     ],
 )
 def test_wrong_override_is_one_line(
@@ -165,6 +176,14 @@ def test_common_names_override_a_configuration_with_its_own_names(
     args = ModelArgs(from_scratch=True, model_overrides=["hidden_size=32", "n_layer=3"])
     config = load_model_config(args, str(tmp_path), tokenizer)
     assert (config.n_embd, config.n_layer) == (32, 3)
+
+
+def test_a_count_may_be_below_one_where_the_model_has_it_so() -> None:
+    assert parse_override("type_vocab_size=0", DebertaConfig()) == ("type_vocab_size", 0)
+    with pytest.raises(UserError, match="n_layer must be at least 1"):
+        parse_override("n_layer=0", GPT2Config())
+    with pytest.raises(UserError, match="num_hidden_layers must be at least 1"):
+        parse_override("num_hidden_layers=0", GPT2Config())
 
 
 @pytest.mark.parametrize(
@@ -226,6 +245,46 @@ def test_rows_of_the_largest_length_that_is_taken_do_run_padded(name: str) -> No
 def test_folder_without_a_configuration(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(UserError, match=r"--model .* has no config\.json"):
         plan(tmp_path, tokenizer)
+
+
+def test_run_or_checkpoint_in_place_of_a_model_is_told(
+    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def copy_model(place: Path) -> None:
+        shutil.copytree(folder, place / "model")
+
+    run.publish_checkpoint(1, copy_model)
+    for place in (run.root, run.checkpoint(1)):
+        with pytest.raises(UserError, match=rf"--model {place} is a run or a checkpoint: give it with --checkpoint"):
+            plan(place, tokenizer)
+
+
+def test_what_a_trainer_left_is_no_weights(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    (folder / "model.safetensors").rename(folder / "training_args.bin")
+    with pytest.raises(UserError, match="has no weights; add --from_scratch"):
+        plan(folder, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("config", "auto_model", "message"),
+    [
+        (GPT2Config, MASKED_LM, "GPT2 has no head to fill in masked tokens; use --objective clm$"),
+        (
+            DistilBertConfig,
+            "AutoModelForCausalLM",
+            "DistilBert has no head to predict the next token; use --objective mlm$",
+        ),
+        (T5Config, "AutoModelForCausalLM", "T5 has no head to predict the next token; choose another --model$"),
+    ],
+)
+def test_model_of_another_objective_is_told(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, config: type[PretrainedConfig], auto_model: str, message: str
+) -> None:
+    config().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=message):
+        plan(tmp_path, tokenizer, auto_model, from_scratch=True)
 
 
 def test_folder_without_weights(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -325,6 +384,38 @@ def test_checkpoint_comes_before_the_model(folder: Path, tmp_path: Path) -> None
         find_source(arguments(checkpoint=str(tmp_path / "nowhere")))
     own = tmp_path / "own" / "step-00000001"  # a run that goes on does not need what it once started from
     assert find_source(arguments(checkpoint=str(tmp_path / "nowhere")), own) == str(own / "model")
-    assert find_source(arguments(model="roberta-base"), own) == "roberta-base"
     with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
         find_source(arguments(checkpoint=str(folder), from_scratch=True))
+
+
+def test_a_model_of_both_directions_reads_from_left_to_right_for_clm(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = build_model(arguments(from_scratch=True), str(folder), tokenizer, "AutoModelForCausalLM", "32-true")
+    assert model.config.is_decoder
+    refuse_looking_ahead(model, "roberta")
+
+
+@pytest.mark.parametrize("name", sorted(CAUSAL_CONFIGS))
+def test_causal_models_do_not_look_ahead(name: str) -> None:
+    refuse_looking_ahead(build_toy(name), name)
+
+
+def test_a_model_that_sees_what_it_is_to_predict_is_refused() -> None:
+    model = AutoModelForCausalLM.from_config(RobertaConfig(**BERT_SIZES, is_decoder=False))
+    with pytest.raises(UserError, match="--objective clm: roberta sees the tokens that it is to predict"):
+        refuse_looking_ahead(model, "roberta")
+
+
+def test_a_run_goes_on_from_its_own_checkpoint_whatever_it_started_from(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "step-00000001"
+    saved = as_saved(arguments(model="gone", from_scratch=True, model_overrides=["vocab_size=512"]))
+    assert (saved.model.from_scratch, saved.model.model_overrides) == (False, [])
+    assert find_source(arguments(model="gone"), own) == str(own / "model")
+
+
+def test_ids_with_gaps_have_their_rows(folder: Path) -> None:
+    tokenizer = train_larger_tokenizer()
+    tokenizer.backend_tokenizer.add_tokens(["gap"])
+    model = build(folder, tokenizer, from_scratch=True)
+    assert words_of(model).shape[0] == max(tokenizer.get_vocab().values()) + 1

@@ -185,6 +185,9 @@ def test_a_demo_trains_under_a_new_name_once_the_last_one_is_finished(project: T
         assert f"['--config_path', 'configs/demo-clm.yml', '-n', '{name}', '--offline', '--seed', '2']" in result.stdout
         assert result.stdout.splitlines()[-1] == f"shown runs/{name}"
     assert (project.root / "data" / "demo" / "dev.txt").stat().st_size > 0
+    result = project.run("demo.sh", "--seed", "3")
+    assert "['--config_path', 'configs/demo.yml', '-n', 'demo-mlm', '--offline', '--seed', '3']" in result.stdout
+    assert result.stdout.splitlines()[-1] == "shown runs/demo-mlm"
 
 
 @pytest.mark.parametrize("version", ["3.10.13", "3.14.0", "2.7.18"])
@@ -208,6 +211,10 @@ def test_an_unsupported_interpreter_is_refused_in_one_line(
         ("setup.sh", [], {"PYTHON": "/no/such/python"}, "'/no/such/python' does not run"),
         ("setup.sh", [], {"TORCH": "rocm"}, "TORCH=rocm"),
         ("demo.sh", ["gan"], {}, "no demo 'gan'"),
+        ("demo.sh", ["-n", "mine"], {}, "-n: a demo names its own run"),
+        ("demo.sh", ["clm", "--seed", "2", "--name=mine"], {}, "--name=mine: a demo names its own run"),
+        ("demo.sh", ["--out_dir", "elsewhere"], {}, "--out_dir: a demo names its own run, in runs/"),
+        ("demo.sh", ["mlm", "--out-dir=elsewhere"], {}, "--out-dir=elsewhere: a demo names its own run"),
         ("check.sh", ["--fast"], {}, "unknown argument '--fast'"),
     ],
 )

@@ -1,5 +1,6 @@
 """Values that have the right type and still cannot be meant."""
 
+import re
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_defaults_are_valid() -> None:
         ("checkpoint.max_checkpoints", 0),
         ("checkpoint.extra_steps", [10, 0]),
         ("tracking.log_interval", 0),
+        ("tracking.trackers", ["wandb", "wandbb"]),
+        ("tracking.trackers", ["none", "wandb"]),
         ("run.name", "a/b"),
         ("run.name", "a\\b"),
         ("run.name", ".."),
@@ -84,6 +87,9 @@ def test_value_out_of_range_is_refused_with_its_flag(key: str, value: Any) -> No
         ("optim.warmup", "2k steps"),
         ("optim.max_grad_norm", 0.0),
         ("data.num_workers", 0),
+        ("tracking.trackers", []),
+        ("tracking.trackers", ["none"]),
+        ("tracking.trackers", ["wandb", "tensorboard"]),
         ("durations.max_time", "1-00:00:00"),
         ("checkpoint.max_checkpoints", -1),
         ("run.name", "roberta-tiny_lr1e-4.v2"),
@@ -92,6 +98,25 @@ def test_value_out_of_range_is_refused_with_its_flag(key: str, value: Any) -> No
 )
 def test_value_at_the_edge_is_taken(key: str, value: Any) -> None:
     validate(with_value(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("optim.learning_rate", 1e30, "is out of range: it must be at most 9223372036854775807"),
+        ("optim.learning_rate", -1e30, "is out of range: it must be at least 0"),
+        ("optim.learning_rate", float("inf"), "inf is not a finite number: it must be at least 0"),
+        ("optim.learning_rate", float("nan"), "nan is not a finite number"),
+        ("optim.adam_epsilon", float("inf"), "inf is not a finite number: it must be more than 0"),
+        ("batch.batch_size", 10**400, "it must be at most 9223372036854775807"),
+        ("hardware.num_devices", 2**63, "it must be at most 9223372036854775807"),
+        ("tracking.trackers", ["wandbb"], "'wandbb' is none of wandb, tensorboard, none: did you mean wandb?"),
+        ("tracking.trackers", ["wandb", "none"], "none cannot be combined with wandb"),
+    ],
+)
+def test_reason_is_the_right_one(key: str, value: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=re.escape(reason)):
+        validate(with_value(key, value))
 
 
 def test_place_of_a_value_is_named_in_place_of_its_flag() -> None:

@@ -50,6 +50,16 @@ CAUSAL_CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     ),
     "llama": lambda: transformers.LlamaConfig(**BERT_SIZES, num_key_value_heads=1),
     "gpt_neox": lambda: transformers.GPTNeoXConfig(**BERT_SIZES),
+    "opt": lambda: transformers.OPTConfig(
+        **SPECIAL,
+        vocab_size=VOCAB_SIZE,
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        ffn_dim=24,
+        max_position_embeddings=POSITIONS,
+    ),
 }
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from dlib.args.fields import setting
 
+TRACKER_NAMES = ("wandb", "tensorboard", "none")
+
 
 @dataclass
 class RunArgs:
@@ -31,8 +33,9 @@ class HardwareArgs:
     """CUDA devices to use, by index, in place of `num_devices`."""
     num_nodes: int = setting(1, free=True)
     """Number of machines."""
-    distributed_strategy: str = setting("auto", choices=("auto", "ddp"), free=True)
-    """How several devices share the work; `auto`: one process a device, DDP when there are several."""
+    distributed_strategy: str = setting("auto", choices=("auto", "ddp", "ddp_find_unused"), free=True)
+    """How several devices share the work; `auto`: DDP when there are several; `ddp_find_unused`: for models with
+    weights that a step does not use."""
     precision: str = setting("auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
     """Arithmetic; `auto`: bf16-mixed where the CUDA device has it, else 32-true."""
 

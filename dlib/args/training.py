@@ -20,7 +20,7 @@ class OptimArgs:
     min_learning_rate_ratio: float = setting(0.0)
     """Learning rate at the end of linear, cosine and wsd, as a fraction of the peak."""
     weight_decay: float = setting(0.01)
-    """Weight decay, on matrices only: not on biases, norms and embeddings' one-dimensional parts."""
+    """Weight decay, on matrices only, embeddings among them: not on biases and the weights of norms."""
     adam_beta1: float = setting(0.9)
     """Decay rate of AdamW's mean of gradients."""
     adam_beta2: float = setting(0.98)
@@ -39,8 +39,8 @@ class BatchArgs:
     """Number of sequences in an optimizer step, over all devices and nodes."""
     micro_batch_size: int | None = setting(None)
     """Number of sequences in a forward pass of one device; none: the largest up to 8 that divides."""
-    eval_batch_size: int = setting(16, free=True)
-    """Number of sequences in a forward pass of an evaluation."""
+    eval_batch_size: int | None = setting(None, free=True)
+    """Number of sequences in a forward pass of an evaluation; none: as many as in training."""
 
 
 @dataclass

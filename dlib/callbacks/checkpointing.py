@@ -1,5 +1,7 @@
 """Save checkpoints: at the plan's steps, at each new best, and when the run is told to stop."""
 
+import math
+
 import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
@@ -8,10 +10,8 @@ from dlib.callbacks.step_callback import StepCallback
 from dlib.checkpoints import write_checkpoint
 from dlib.run_log import RunLog
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import best
+from dlib.runs.metrics_log import BEST_BY, best
 from dlib.training_module import TrainingModule
-
-BEST_BY = "dev/loss"
 
 
 class Checkpointing(StepCallback):
@@ -30,6 +30,12 @@ class Checkpointing(StepCallback):
         self.run_log = run_log
         self.max_checkpoints = args.checkpoint.max_checkpoints
         self.upload = args.tracking.upload_checkpoints
+        self.lowest = math.inf
+
+    def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Learn what is to be beaten; later evaluations are remembered."""
+        best_so_far = best(self.folder.metrics, BEST_BY, among=range(1, module.steps_done + 1))
+        self.lowest = math.inf if best_so_far is None else best_so_far[1]
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
@@ -37,21 +43,18 @@ class Checkpointing(StepCallback):
             return
         step = module.steps_done
         self.run_log.flush()
-        is_best = module.plan.evaluates_after(step) and self._best_step() == step
+        is_best = module.plan.evaluates_after(step) and self.run_log.newest[BEST_BY] < self.lowest
         if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
             return
         self.folder.publish_checkpoint(step, lambda folder: write_checkpoint(folder, module, self.tokenizer))
         self.folder.point("last", step)
         if is_best:
+            self.lowest = self.run_log.newest[BEST_BY]
             self.folder.point("best", step)
         self._remove_old(module.plan.extra_steps)
         self.folder.write_status("running", step, module.plan.total_steps)
         if self.upload:
             self.run_log.upload_checkpoint(self.folder.checkpoint(step), ["last", "best"] if is_best else ["last"])
-
-    def _best_step(self) -> int | None:
-        lowest = best(self.folder.metrics, BEST_BY)
-        return lowest and lowest[0]
 
     def _remove_old(self, extra_steps: frozenset[int]) -> None:
         """Remove the oldest ordinary checkpoints beyond the number that stays."""

@@ -15,8 +15,8 @@ from dlib.errors import INTERRUPTED_STATUS
 from dlib.ranks import say
 from dlib.training_module import TrainingModule
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C, a scheduler's polite end, and a scheduler's early warning."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Ctrl-C, a scheduler's polite end, a scheduler's early warning, and a terminal that went away."""
 
 
 class Stopping(StepCallback):
@@ -39,10 +39,15 @@ class Stopping(StepCallback):
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Take the signals over from Lightning, which would save or raise in the middle of a step."""
-        for number in SIGNALS:
-            signal.signal(number, self._ask)
+        self.listen()
         if trainer.world_size > 1:  # on the CPU, so that asking does not wait for the accelerator
             self._group = dist.new_group(backend="gloo")
+
+    def listen(self) -> None:
+        """Take signals as wishes from now on, those apart that are ignored (as `nohup` has it)."""
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True

@@ -87,9 +87,21 @@ def find_text(args: DataArgs) -> TextFiles:
 
 
 def build_text_data(
-    args: DataArgs, files: TextFiles, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles
+    args: DataArgs,
+    files: TextFiles,
+    tokenizer: PreTrainedTokenizerBase,
+    roles: TokenRoles,
+    *,
+    close_truncated: bool = True,
 ) -> TextData:
     """Tokenize both texts, or find them tokenized, and cut them into rows.
+
+    Args:
+        args: how the texts become rows.
+        files: the texts.
+        tokenizer: the run's tokenizer.
+        roles: its special tokens.
+        close_truncated: with `--line_by_line`, whether a separator ends the row of a truncated line too.
 
     Raises:
         UserError: a text cannot be read, or the cache cannot be written.
@@ -107,7 +119,7 @@ def build_text_data(
 
     def rows(tokens: TokenStore, keep_tail: bool) -> RowSource:
         if args.line_by_line:
-            return LineRows(tokens, args.max_length, prefix_ids=[roles.lead_id], suffix_ids=[roles.separator_id])
+            return LineRows(tokens, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
         return PackedRows(tokens, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
 
     train, dev = store(files.train), store(files.dev)

@@ -89,19 +89,22 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class LineRows:
-    """One row a document: prefix, the document without its separator, truncated, and suffix.
+    """One row a document: prefix, the document without its separator, truncated, and mostly suffix.
 
     Attributes:
         store: the text.
         max_length: most tokens in a row, prefix and suffix included.
         prefix_ids: ids that start each row.
-        suffix_ids: ids that end each row, of a truncated document also.
+        suffix_ids: ids that end each row.
+        close_truncated: whether they also end a row whose document had to be cut. Whoever learns to predict them
+            must not: such a text does not end there, and its row has only more text in their place.
     """
 
     store: TokenStore
     max_length: int
     prefix_ids: Sequence[int]
     suffix_ids: Sequence[int]
+    close_truncated: bool = True
 
     def __post_init__(self) -> None:
         """Check the length.
@@ -121,8 +124,9 @@ class LineRows:
         offsets, room, total = self.store.offsets, self.max_length - self._num_special, 0
         for start in range(0, len(self), LENGTHS_AT_ONCE):
             lengths = np.diff(offsets[start : start + LENGTHS_AT_ONCE + 1]) - 1
-            total += int(np.minimum(lengths, room).sum())
-        return total + len(self) * self._num_special
+            ends = np.where(self.close_truncated | (lengths <= room), len(self.suffix_ids), 0)
+            total += int(np.minimum(len(self.prefix_ids) + lengths + ends, self.max_length).sum())
+        return total
 
     def row(self, index: int) -> np.ndarray:
         """Row `index`, (T,) int64, T at most `max_length`.
@@ -132,8 +136,10 @@ class LineRows:
         """
         _require_row(index, len(self))
         start, stop = int(self.store.offsets[index]), int(self.store.offsets[index + 1]) - 1
-        stop = min(stop, start + self.max_length - self._num_special)
-        return _joined(self.prefix_ids, self.store.tokens[start:stop], self.suffix_ids)
+        fits = stop - start <= self.max_length - self._num_special
+        suffix_ids = self.suffix_ids if fits or self.close_truncated else []
+        stop = min(stop, start + self.max_length - len(self.prefix_ids) - len(suffix_ids))
+        return _joined(self.prefix_ids, self.store.tokens[start:stop], suffix_ids)
 
     @property
     def _num_special(self) -> int:

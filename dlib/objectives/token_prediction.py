@@ -45,6 +45,9 @@ class TokenPrediction(ABC):
     SUMS: ClassVar[tuple[str, ...]] = ("loss", "targets", "correct")
     """What `evaluation_sums` returns, by name."""
 
+    close_truncated: ClassVar[bool] = True
+    """Whether a line that was cut to fit its row ends with the separator all the same."""
+
     forward_options: ClassVar[dict[str, Any]] = {}
     """Further arguments of the model's forward pass."""
 
@@ -126,12 +129,15 @@ def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Ten
         RuntimeError: the trunk's hidden states are not (B, T, H), so positions cannot be found in them.
     """
     input_ids, positions = batch["input_ids"], batch["target_positions"]
+    is_cut = False
 
     def keep_targets(trunk: torch.nn.Module, args: Any, output: Any) -> Any:
+        nonlocal is_cut
         hidden = output["last_hidden_state"]
         if hidden.shape[:2] != input_ids.shape:
             raise RuntimeError(f"{type(trunk).__name__}: hidden states {tuple(hidden.shape)} are not (B, T, H)")
         output["last_hidden_state"] = hidden.flatten(0, 1)[positions].unsqueeze(0)
+        is_cut = True
         return output
 
     hook = model.base_model.register_forward_hook(keep_targets)
@@ -139,4 +145,5 @@ def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Ten
         output = model(input_ids=input_ids, attention_mask=batch.get("attention_mask"), return_dict=True, **options)
     finally:
         hook.remove()
-    return output.logits.squeeze(0)
+    # Some models (OPT) call a part of their trunk and not the trunk, which the hook does not see.
+    return output.logits.squeeze(0) if is_cut else output.logits.flatten(0, 1)[positions]

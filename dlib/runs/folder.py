@@ -151,6 +151,14 @@ class RunFolder:
         """The results of evaluating the checkpoint of an optimizer step."""
         return self.evals / f"{_step_name(step)}.json"
 
+    def is_foreign(self) -> bool:
+        """Whether something stands there that is no run: nothing may be written into it, or removed with it."""
+        if not self.root.exists() or self.config.is_file():
+            return False
+        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else {self.root.name}
+        begun = {".lock", "status.json", "record.json", "train.log", "code", "checkpoints", "wandb", "tensorboard"}
+        return bool(names) and not (".lock" in names and names <= begun)
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keeps every other process from writing here; the kernel lets go when this one dies, however it dies.

@@ -10,12 +10,15 @@ run diverged wants to know. The strings are read by all, and `float()` turns the
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
+
+BEST_BY = "dev/loss"
+"""The metric whose lowest value makes a checkpoint the best."""
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -88,9 +91,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [{key: _decode(value) for key, value in record.items()} for _, record in _parse(text, path)]
 
 
-def best(path: Path, key: str) -> tuple[int, float] | None:
-    """The step and value at which a metric is lowest, the earliest of equals; None when it was never a number."""
-    values = [(record[key], record["step"]) for record in read_metrics(path) if key in record]
+def best(path: Path, key: str, among: Container[int]) -> tuple[int, float] | None:
+    """Step, one of `among`, and value at which a metric is lowest: the earliest of equals; None if never a number."""
+    records = (record for record in read_metrics(path) if key in record and record["step"] in among)
+    values = [(record[key], record["step"]) for record in records]
     value, step = min((pair for pair in values if not math.isnan(pair[0])), default=(None, -1))
     return None if value is None else (step, value)
 

@@ -1,14 +1,13 @@
 """What is needed to repeat a run: record.json, and under code/ the code that no commit holds.
 
-It stands apart from the run folder because it looks outward, at git, the installed packages and the machine. Nothing
-here may hold a secret: of the environment only an allow-list is kept, and keys are struck from command lines and
-remote addresses.
+It stands apart from the run folder because it looks outward, at git, the installed packages and the machine. It is
+to hold no secret: of the environment only an allow-list is kept, keys are struck from command lines and remote
+addresses, and code with a key in it is left out.
 """
 
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ from typing import Any
 
 from dlib.durable import write_text_atomically
 from dlib.runs.folder import RunFolder
+from dlib.runs.redaction import strip_secrets
 from dlib.runs.working_tree import describe_git, save_uncommitted_code, top_folder
 
 SCHEMA_VERSION = 1
@@ -40,19 +40,6 @@ KEPT_VARIABLES = (
     "WANDB_MODE",
     "WORLD_SIZE",
 )
-_SECRET_WORDS = {
-    "key",
-    "apikey",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "credential",
-    "credentials",
-}
-_SECRET_VALUE = re.compile(r"\b(?:hf_|sk-|gh[opsur]_|github_pat_|glpat-|wandb_v\d_|xox[a-z]-|AKIA)[\w-]{12,}")
-_URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
-_STRUCK = "***"
 
 
 def write_record(
@@ -122,22 +109,6 @@ def describe_command(argv: Sequence[str], repository: Path) -> dict[str, Any]:
         "cwd": str(cwd.relative_to(top)) if inside and top else str(cwd),
         "environment": {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
     }
-
-
-def strip_secrets(argv: Sequence[str]) -> list[str]:
-    """The arguments with `***` for what a flag like --api_key holds, for well-known keys, and for users in URLs."""
-    stripped: list[str] = []
-    secret_follows = False
-    for argument in argv:
-        name, equals, _ = argument.partition("=")
-        names_secret = not _SECRET_WORDS.isdisjoint(re.split(r"[-_.]", name.lower()))
-        if secret_follows and not argument.startswith("-"):
-            argument = _STRUCK
-        elif names_secret and equals:
-            argument = f"{name}={_STRUCK}"
-        secret_follows = names_secret and not equals and name.startswith("-")
-        stripped.append(_SECRET_VALUE.sub(_STRUCK, _URL_USER.sub(f"{_STRUCK}@", argument)))
-    return stripped
 
 
 def describe_hardware(gpus: Sequence[str]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from dlib.args import ExperimentArgs
 from dlib.config import differing_fields, dump_config, load_config
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
-from dlib.ranks import is_rank_zero, say
+from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.folder import CheckpointFolder, RunFolder
-from dlib.runs.metrics_log import read_metrics
+from dlib.runs.metrics_log import BEST_BY, best, read_metrics
 from dlib.runs.record import read_record, write_record
 
 SHOWN_DIFFERENCES = 5
@@ -61,15 +61,18 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, name: str) ->
         )
 
 
-def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs | None) -> ExperimentArgs:
+def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> ExperimentArgs:
     """The arguments, with what the run's beginning chose by itself where the user chose nothing.
 
-    The micro-batch is chosen by the number of devices, and dropout is drawn by micro-batch: a run that
-    goes on with other devices keeps the one that it began with.
+    The micro-batch and the precision are chosen by the devices, and enter what is computed: a run that goes on with
+    other devices keeps those that it began with.
     """
-    if recorded is None or args.batch.micro_batch_size is not None:
-        return args
-    return replace(args, batch=replace(args.batch, micro_batch_size=recorded.batch.micro_batch_size))
+    batch, hardware = args.batch, args.hardware
+    if batch.micro_batch_size is None:
+        batch = replace(batch, micro_batch_size=recorded.batch.micro_batch_size)
+    if hardware.precision == "auto":
+        hardware = replace(hardware, precision=recorded.hardware.precision)
+    return replace(args, batch=batch, hardware=hardware)
 
 
 def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
@@ -81,6 +84,8 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
     Raises:
         UserError: the run exists and must not go on, or began with other arguments.
     """
+    if folder.is_foreign():
+        raise UserError(f"{folder.root} exists and is no run; choose another --name or --out_dir")
     recorded = recorded_args(folder)
     if recorded is None:
         return args
@@ -119,16 +124,28 @@ def opened(
     if not is_rank_zero():
         yield last_checkpoint(folder)
         return
+    check(folder, args)
     with folder.hold(), _nothing_left_of_a_mistake(folder):
-        check(folder, args)
+        check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, hashes)
         start = last_checkpoint(folder)
+        _mend_links(folder, start)
         if not folder.config.is_file():
             write_text_atomically(folder.config, dump_config(args))
         write_record(folder, argv=sys.argv, gpus=gpus, hashes=hashes, from_step=start.step, repository=repository)
         folder.write_status("running", start.step, total_steps)
         with _told_in_status(folder, total_steps):
             yield start
+
+
+def _mend_links(folder: RunFolder, start: Start) -> None:
+    """Move `last` and `best` to where a kill kept them from going: a checkpoint is whole before they move."""
+    if start.checkpoint is None:
+        return
+    folder.point("last", start.step)
+    lowest = best(folder.metrics, BEST_BY, among={step for step, _ in folder.whole_checkpoints()})
+    if lowest is not None:
+        folder.point("best", lowest[0])
 
 
 @contextmanager
@@ -150,6 +167,8 @@ def _told_in_status(folder: RunFolder, total_steps: int) -> Iterator[None]:
         yield
     except BaseException as error:
         state = "preempted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
+        if state == "failed" and not isinstance(error, UserError):  # those are told by whoever catches them
+            logger().error("%s: %s", type(error).__name__, error)
         folder.write_status(state, last_checkpoint(folder).step, total_steps)
         raise
 
@@ -183,7 +202,7 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
         return
     for name, value in hashes.items():
         if record["hashes"].get(name) != value:
-            raise UserError(f"run '{folder.name}' began with another {name.replace('_', ' ')}; choose another --name")
+            raise UserError(f"run '{folder.name}' began with another {name}, or tokenizer; choose another --name")
 
 
 def last_checkpoint(folder: RunFolder) -> Start:

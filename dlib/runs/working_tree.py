@@ -4,20 +4,30 @@ It stands apart from the record because git may be missing, slow, or speak of an
 """
 
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dlib.runs.folder import RunFolder
+from dlib.runs.redaction import holds_secret, names_secret
 
 MAX_FILE_BYTES = 1 << 20
-MAX_COPIED_BYTES = 20 << 20
+MAX_SAVED_BYTES = 20 << 20
+MAX_CHANGED_FILES = 1000
 MAX_LISTED_FILES = 100
-_SECRET_FILE = re.compile(r"(\.env.*|\.netrc|.*\.(pem|key|p12|pfx|kdbx)|id_[a-z0-9]+|.*(secret|credential|password).*)")
+# Whatever the user's own settings of git say: as `git apply` takes it.
+DIFF_OPTIONS = (
+    "--binary",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-renames",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 
 
 def describe_git(repository: Path) -> dict[str, Any]:
@@ -45,10 +55,50 @@ def strip_remote(url: str) -> str:
     return urlunsplit((parts.scheme, kept + host, parts.path, "", ""))
 
 
+@dataclass
+class Sieve:
+    """Lets code through up to a number of bytes, and none that looks like a secret.
+
+    Attributes:
+        room: bytes that may still pass.
+        left_out: what did not pass, with the reason.
+    """
+
+    room: int
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def admits_file(self, name: str, size: int) -> bool:
+        """Whether a file may be looked at, judged by its name and size in bytes."""
+        if names_secret(name):
+            return self._leave(name, "its name says that it holds secrets")
+        if size > MAX_FILE_BYTES:
+            return self._leave(name, f"{size} bytes, over {MAX_FILE_BYTES} a file")
+        return size <= self.room or self._leave_for_room(name)
+
+    def admits_content(self, name: str, content: bytes | None, origin: bytes = b"") -> bool:
+        """Whether content may be saved; `origin` is what it was made from, where that is not to be seen in it."""
+        if content is None:
+            return self._leave(name, "it cannot be read")
+        if holds_secret(content) or holds_secret(origin):
+            return self._leave(name, "a key stands in it")
+        if len(content) > self.room:
+            return self._leave_for_room(name)
+        self.room -= len(content)
+        return True
+
+    def _leave(self, name: str, reason: str) -> bool:
+        self.left_out[name] = reason
+        return False
+
+    def _leave_for_room(self, name: str) -> bool:
+        return self._leave(name, f"over {MAX_SAVED_BYTES} bytes in all")
+
+
 def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]:
     """Puts what `git checkout <commit>` would not bring back under code/: a diff, and the untracked files.
 
-    Bounded: a file up to 1 MiB, 20 MiB in all, and no file whose name says that it holds keys.
+    Bounded: no file over 1 MiB, 20 MiB in all. A file whose name says that it holds secrets, or in which a well-known
+    key stands, is left out whole, be it tracked or not: a diff with something struck from it would not apply.
 
     Returns:
         Which files are there, and which were left out, with the reason.
@@ -56,19 +106,18 @@ def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]
     top = top_folder(repository)
     if top is None:
         return {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0}
-    base = "HEAD" if _git(top, "rev-parse", "--verify", "--quiet", "HEAD") else _empty_tree(top)
-    diff = _git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", base)
+    sieve = Sieve(MAX_SAVED_BYTES)
+    diff = b"".join(_tracked_changes(top, sieve))
     if diff:
         folder.code.mkdir(parents=True, exist_ok=True)
         folder.uncommitted_diff.write_bytes(diff)
-    copied, left_out = _copy_untracked(top, folder)
-    listed = dict(list(left_out.items())[:MAX_LISTED_FILES])
-    name = folder.uncommitted_diff.name if diff else None
+    copied = [_printable(name) for name in _copy_untracked(top, folder, sieve)]
+    listed = list(sieve.left_out.items())[:MAX_LISTED_FILES]
     return {
-        "diff": name,
+        "diff": folder.uncommitted_diff.name if diff else None,
         "untracked": copied,
-        "left_out": listed,
-        "left_out_count": len(left_out),
+        "left_out": {_printable(name): reason for name, reason in listed},
+        "left_out_count": len(sieve.left_out),
     }
 
 
@@ -77,42 +126,64 @@ def top_folder(repository: Path) -> Path | None:
     return Path(os.fsdecode(top.rstrip(b"\n"))).resolve() if top else None
 
 
-def _copy_untracked(top: Path, folder: RunFolder) -> tuple[list[str], dict[str, str]]:
-    copied: list[str] = []
-    left_out: dict[str, str] = {}
-    room = MAX_COPIED_BYTES
+def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
+    """A diff for each tracked file that differs from the commit and passes the sieve."""
+    base = "HEAD" if _git(top, "rev-parse", "--verify", "--quiet", "HEAD") else _empty_tree(top)
+    committed = _committed_bytes(top, base)
+    for number, name in enumerate(_names(_git(top, "diff", "--name-only", "--no-renames", "-z", base))):
+        path = top / name
+        size = path.lstat().st_size if os.path.lexists(path) else 0
+        if number >= MAX_CHANGED_FILES:
+            sieve.left_out[name] = f"over {MAX_CHANGED_FILES} changed files"
+        elif sieve.admits_file(name, max(size, committed.get(name, 0))):
+            diff = _git(top, "diff", *DIFF_OPTIONS, base, "--", f":(top,literal){name}")
+            # What a binary diff holds is compressed: a key shows in the files alone.
+            is_binary = b"\nGIT binary patch\n" in (diff or b"")
+            origin = _both_versions(top, base, name) if is_binary else b""
+            if sieve.admits_content(name, diff, origin):
+                yield diff or b""
+
+
+def _committed_bytes(top: Path, base: str) -> dict[str, int]:
+    """Size of every file of a commit, by its name; none for what is no file."""
+    entries = (entry.partition("\t") for entry in _names(_git(top, "ls-tree", "-r", "-l", "-z", base)))
+    sizes = {name: about.split()[-1] for about, _, name in entries}
+    return {name: int(size) for name, size in sizes.items() if size.isdigit()}
+
+
+def _both_versions(top: Path, base: str, name: str) -> bytes:
+    return (_git(top, "cat-file", "blob", f"{base}:{name}") or b"") + (_content(top / name) or b"")
+
+
+def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[str]:
+    """Copies what passes the sieve, and yields its names."""
     for name in _untracked_files(top, folder):
-        reason = _reason_to_leave(top / name, room)
-        if reason:
-            left_out[name] = reason
-            continue
-        target = folder.untracked / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(top / name, target)
-        room -= target.stat().st_size
-        copied.append(name)
-    return copied, left_out
+        path = top / name
+        if path.is_symlink() or not path.is_file():
+            sieve.left_out[name] = "not a plain file"
+        elif sieve.admits_file(name, path.stat().st_size):
+            content = _content(path)
+            if sieve.admits_content(name, content):
+                target = folder.untracked / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content or b"")
+                yield name
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
     """Names from the top of what git neither tracks nor ignores, without the run folders that may stand there too."""
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
-    listing = _git(top, "ls-files", "--others", "--exclude-standard", "-z") or b""
-    for name in filter(None, os.fsdecode(listing).split("\0")):
+    for name in _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z")):
         if not (top / name).is_relative_to(own):
             yield name
-
-
-def _reason_to_leave(path: Path, room: int) -> str | None:
-    if path.is_symlink() or not path.is_file():
-        return "not a plain file"
-    if _SECRET_FILE.fullmatch(path.name.lower()):
-        return "may hold secrets"
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        return f"{size} bytes, over {MAX_FILE_BYTES} a file"
-    return f"over {MAX_COPIED_BYTES} bytes in all" if size > room else None
 
 
 def _empty_tree(top: Path) -> str:
@@ -144,3 +215,13 @@ def _git(repository: Path, *command: str) -> bytes | None:
 
 def _text(output: bytes | None) -> str | None:
     return output.decode("utf-8", errors="replace").strip() or None if output else None
+
+
+def _names(output: bytes | None) -> list[str]:
+    """What git separates by NUL."""
+    return [name for name in os.fsdecode(output or b"").split("\0") if name]
+
+
+def _printable(name: str) -> str:
+    """A name as UTF-8 can say it; the bytes that are not UTF-8 are written out."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

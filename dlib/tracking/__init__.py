@@ -5,7 +5,6 @@ stop or delay a run: what fails is told once, and the run goes on. Packages are 
 first process of a run builds sinks.
 """
 
-import difflib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dlib.runs.folder import RunFolder
 from dlib.tracking.packages import missing_package
 from dlib.tracking.tensorboard import TensorBoardTracker
 from dlib.tracking.weights_and_biases import WandbTracker
+from dlib.validation import check_trackers
 
 
 class Tracker(Protocol):
@@ -52,14 +52,9 @@ def build_trackers(
     Raises:
         UserError: a name that is no tracker, or a package that is missing.
     """
+    check_trackers(args.trackers, "--trackers")
     names = [name for name in args.trackers if name != "none"]
-    if len(names) < len(args.trackers) and names:
-        raise UserError(f"--trackers none cannot be combined with {', '.join(names)}")
     for name in names:
-        if name not in TRACKERS:
-            guess = difflib.get_close_matches(name, TRACKERS, n=1)
-            hint = f"did you mean {guess[0]}?" if guess else f"there are {', '.join(TRACKERS)} and none"
-            raise UserError(f"--trackers: unknown tracker '{name}'; {hint}")
         if importlib.util.find_spec(name) is None:
             raise UserError(missing_package(name, name))
     return [TRACKERS[name](args, folder, config, from_step) for name in dict.fromkeys(names)]

@@ -66,6 +66,18 @@ def test_line_rows_are_documents_without_separator_truncated(make_store: MakeSto
     assert source.num_tokens == sum(map(len, rows))
 
 
+def test_a_truncated_line_is_left_open_where_its_end_would_be_learned(make_store: MakeStore) -> None:
+    store = make_store("a\nb b b b b b b b b b b\n\nc d\n" + "\n".join("e" * length for length in range(1, 12)))
+    source = LineRows(store, max_length=6, prefix_ids=[0], suffix_ids=[1, 2], close_truncated=False)
+    rows = all_rows(source)
+    lengths = np.diff(store.offsets) - 1
+    assert {3, 4, 5, 6} <= set(lengths.tolist()), "a line that fits, and those that just do not"
+    for index, row in enumerate(rows):
+        document = store.tokens[store.offsets[index] : store.offsets[index + 1] - 1].tolist()
+        assert row.tolist() == ([0, *document, 1, 2] if len(document) <= 3 else [0, *document[:5]])
+    assert source.num_tokens == sum(map(len, rows))
+
+
 def test_lengths_are_summed_in_blocks(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlib.data.packing.LENGTHS_AT_ONCE", 3)
     source = LineRows(make_store("a b\nc\nd e f g h i j\n" * 4), max_length=5, prefix_ids=[0], suffix_ids=[])

@@ -46,7 +46,7 @@ def test_logits_are_those_of_the_plain_model_at_the_target_positions(name: str, 
     torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "opt"])  # its trunk is never called whole
 @torch.no_grad()
 def test_projection_sees_the_target_positions_alone(name: str) -> None:
     model, batch = build_toy(name), batch_of(name, LENGTHS["padded"])

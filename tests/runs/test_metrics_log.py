@@ -141,6 +141,7 @@ def test_the_best_is_the_earliest_minimum_and_never_nan(path: Path) -> None:
         log.add(step, {"dev/loss": value})
     log.add(6, {"train/loss": 0.0})
     log.flush()
-    assert best(path, "dev/loss") == (3, 2.0)
-    assert best(path, "dev/accuracy") is None
-    assert best(path.with_name("absent"), "dev/loss") is None
+    assert best(path, "dev/loss", among=range(10)) == (3, 2.0)
+    assert best(path, "dev/loss", among={1}) != (3, 2.0)
+    assert best(path, "dev/accuracy", among=range(10)) is None
+    assert best(path.with_name("absent"), "dev/loss", among=range(10)) is None

@@ -1,0 +1,25 @@
+"""A repository of git with a file in it, and a run inside."""
+
+from pathlib import Path
+
+import pytest
+
+from dlib.runs.folder import RunFolder
+from tests.repositories import git
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "dlib").mkdir(parents=True)
+    git(folder, "init")
+    (folder / "train.py").write_text("print(1)\n")
+    (folder / ".gitignore").write_text("cache/\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def run(repository: Path) -> RunFolder:
+    return RunFolder(repository / "runs" / "wiki")
