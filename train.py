@@ -19,6 +19,7 @@ from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import is_rank_zero, say
 from dlib.runs import session
 from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.threads import let_threads_sleep
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -44,6 +45,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     The program started at `started`, a reading of `time.monotonic()`.
     """
     quiet_libraries()
+    let_threads_sleep()
     # Here and not above: these take seconds to import, and `--help` must not wait for them.
     from dlib.callbacks.checkpointing import Checkpointing
     from dlib.callbacks.evaluating import Evaluating

@@ -96,6 +96,7 @@ def build_model(
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     fit_embeddings(model, tokenizer)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
     if auto_model == CAUSAL:
         refuse_looking_ahead(model, source)
     freeze(model, args.model.freeze)

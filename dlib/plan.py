@@ -59,8 +59,8 @@ class TrainingPlan:
         return self._is_due(step, self.save_interval_steps) or step in self.extra_steps
 
     def logs_after(self, step: int) -> bool:
-        """Whether a record is written after `step` optimizer steps; the first and the last always are."""
-        return step == 1 or self._is_due(step, self.log_interval_steps)
+        """Whether a step's own numbers are recorded; those of the first, the last and the evaluated always are."""
+        return step == 1 or self._is_due(step, self.log_interval_steps) or self.evaluates_after(step)
 
     def _is_due(self, step: int, interval: int) -> bool:
         return step % interval == 0 or step == self.total_steps

@@ -419,3 +419,9 @@ def test_ids_with_gaps_have_their_rows(folder: Path) -> None:
     tokenizer.backend_tokenizer.add_tokens(["gap"])
     model = build(folder, tokenizer, from_scratch=True)
     assert words_of(model).shape[0] == max(tokenizer.get_vocab().values()) + 1
+
+
+def test_the_tokenizer_learns_where_the_models_positions_end(folder: Path) -> None:
+    tokenizer = train_larger_tokenizer()
+    model = build(folder, tokenizer, from_scratch=True)
+    assert tokenizer.model_max_length == max_positions(model)

@@ -182,7 +182,10 @@ def test_changed_data_are_refused(place: Place, stopped: RunFolder, scratch: Pat
     arguments = place.arguments("short", "--training_goal", "2000", "-d", str(tmp_path / "changed"))
     result = train(arguments, scratch)
     assert result.status == 2
-    assert result.last_line == "error: run 'short' began with another development text, or tokenizer; choose another --name"
+    assert (
+        result.last_line
+        == "error: run 'short' began with another development text, or tokenizer; choose another --name"
+    )
     assert tree(stopped.checkpoints) == before
 
 

@@ -46,7 +46,7 @@ def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
     return load_config([folder.config]) if folder.config.is_file() else None
 
 
-def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, name: str) -> None:
+def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:
     """Refuse to go on with other arguments than the run began with.
 
     Raises:
@@ -57,7 +57,8 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, name: str) ->
         shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
         more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
         raise UserError(
-            f"run '{name}' began with other arguments: {shown}{more}; restore them, or choose another --name"
+            f"run '{folder.name}' began with other arguments: {shown}{more}; restore them, or choose another --name, "
+            f"with --checkpoint {folder.root} to start from this run's weights"
         )
 
 
@@ -92,7 +93,7 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
     if args.run.resume == "never" and is_rank_zero():  # the other processes come when the run stands
         raise UserError(f"run '{folder.name}' exists and --resume is never; choose another --name")
     args = with_recorded_defaults(args, recorded)
-    refuse_changes(args, recorded, folder.name)
+    refuse_changes(args, recorded, folder)
     return args
 
 
