@@ -71,11 +71,6 @@ class TrainingPlan:
         return self._count(self.eval_interval_steps)
 
     @property
-    def num_saves(self) -> int:
-        """Number of checkpoints that are saved in the whole run, those of new bests aside."""
-        return self._count(self.save_interval_steps)
-
-    @property
     def most_checkpoints(self) -> int:
         """Number of steps at which a checkpoint may be saved, if each evaluation finds a new best."""
         first, second = self.eval_interval_steps, self.save_interval_steps

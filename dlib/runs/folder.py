@@ -3,7 +3,7 @@
 This is the only file that spells those paths. The folder:
 
     runs/<name>/
-      config.yml  record.json  status.json  train.log  code/  evals/step-00001000.json
+      config.yml  record.json  status.json  train.log  code/
       metrics.jsonl      what the run computes; the same bytes whenever it is repeated
       performance.jsonl  what was measured of the machine meanwhile (tokens/s, memory)
       checkpoints/step-00001000/{model/, state.ckpt}  last  best
@@ -124,11 +124,6 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
-    def evals(self) -> Path:
-        """The results of evaluate.py, a file a checkpoint."""
-        return self.root / "evals"
-
-    @property
     def checkpoints(self) -> Path:
         """The checkpoints and the links to them."""
         return self.root / "checkpoints"
@@ -146,10 +141,6 @@ class RunFolder:
     def checkpoint(self, step: int) -> Path:
         """The checkpoint of an optimizer step."""
         return self.checkpoints / _step_name(step)
-
-    def evaluation(self, step: int) -> Path:
-        """The results of evaluating the checkpoint of an optimizer step."""
-        return self.evals / f"{_step_name(step)}.json"
 
     def is_foreign(self) -> bool:
         """Whether something stands there that is no run: nothing may be written into it, or removed with it."""
