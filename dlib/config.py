@@ -145,7 +145,7 @@ def dump_config(args: ExperimentArgs) -> str:
         for name, value in values.items():
             values[name] = [escaped(item) for item in value] if isinstance(value, list) else escaped(value)
     texts = (
-        yaml.safe_dump({section: values}, sort_keys=False, allow_unicode=True, width=1000)
+        yaml.safe_dump({section: values}, sort_keys=False, width=1000)  # escaped: some characters end a line in YAML
         for section, values in sections.items()
     )
     return "\n".join(texts)

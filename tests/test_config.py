@@ -203,3 +203,11 @@ def test_differences_are_named_by_full_key_and_leave_out_free_fields() -> None:
 def test_lists_of_two_configurations_are_their_own() -> None:
     load_config([]).checkpoint.extra_steps.append(1)
     assert load_config([]).checkpoint.extra_steps == []
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", "é ü", "\ufeff", "\x00"])
+def test_characters_that_end_a_line_in_yaml_are_kept(text: str, tmp_path: Path) -> None:
+    args = ExperimentArgs()
+    args.tracking.wandb_group = text
+    (tmp_path / "config.yml").write_text(dump_config(args), encoding="utf-8")
+    assert load_config([tmp_path / "config.yml"]) == args

@@ -80,7 +80,7 @@ def train(
     module = TrainingModule(model, objective, optim or OptimArgs(max_grad_norm=0.0), plan, "64-true")
     steps = TrainingSteps(rows, plan.batches, objective, rank=0, world_size=1)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(first_step, plan.total_steps))
-    build_trainer(DEVICES, [watching]).fit(module, loader)
+    build_trainer(DEVICES, "auto", [watching]).fit(module, loader)
     return module
 
 
@@ -244,6 +244,6 @@ def test_resuming_goes_on_bitwise_from_the_saved_state() -> None:
     assert module.samples_done == BATCH_SIZE
     steps = TrainingSteps(ROWS, plan.batches, objective, rank=0, world_size=1)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(1, plan.total_steps))
-    build_trainer(DEVICES, [rest]).fit(module, loader)
+    build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
     assert rest.sums == whole.sums[1:]
     assert all(a.equal(b) for a, b in zip(model.parameters(), trained.model.parameters(), strict=True))

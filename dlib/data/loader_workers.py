@@ -7,7 +7,9 @@ died of it would break the loader in the middle of the step that is to be finish
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from types import TracebackType
 
 
 def leave_signals_to_trainer(worker: int) -> None:
@@ -16,11 +18,18 @@ def leave_signals_to_trainer(worker: int) -> None:
     SIGTERM must still work when it comes from there: so multiprocessing ends the workers of a process that fails.
     Where the system does not tell who sent a signal (macOS), SIGTERM keeps its meaning.
     """
+    sys.excepthook = tell_no_closed_pipe
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=end_when_trainer_says, daemon=True).start()
+
+
+def tell_no_closed_pipe(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Print no traceback of a pipe that a trainer closed by ending at once; that is no fault of the worker."""
+    if not issubclass(kind, (EOFError, ConnectionError)):
+        sys.__excepthook__(kind, error, traceback)
 
 
 def end_when_trainer_says() -> None:
