@@ -3,10 +3,16 @@
 import os
 
 
+SPINS = "3000"
+"""Looks at the barrier before sleeping, some microseconds: a small model's kernels are often done by then."""
+
+
 def let_threads_sleep() -> None:
-    """Have waiting threads sleep in place of spinning, unless the user chose otherwise.
+    """Have waiting threads sleep soon in place of spinning long, unless the user chose otherwise.
 
     Spinning saves microseconds where a process has its cores to itself, and costs a multiple of the whole time where it
     shares them: on a laptop, or with loader processes. What is computed is the same.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
