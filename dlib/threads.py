@@ -2,7 +2,6 @@
 
 import os
 
-
 SPINS = "3000"
 """Looks at the barrier before sleeping, some microseconds: a small model's kernels are often done by then."""
 
