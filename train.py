@@ -19,7 +19,7 @@ from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import is_rank_zero, say
 from dlib.runs import session
 from dlib.runs.folder import CheckpointFolder, RunFolder
-from dlib.threads import let_threads_sleep
+from dlib.threads import let_threads_sleep, take_one_thread
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -46,6 +46,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     """
     quiet_libraries()
     let_threads_sleep()
+    if args.hardware.exact_reduce:
+        take_one_thread()
     # Here and not above: these take seconds to import, and `--help` must not wait for them.
     from dlib.callbacks.checkpointing import Checkpointing
     from dlib.callbacks.evaluating import Evaluating
@@ -101,7 +103,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             say(f"run '{folder.name}' goes on after step {start.step}")
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
         model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
-        module = TrainingModule(model, objective, args.optim, plan, devices.precision)
+        exact = args.hardware.exact_reduce
+        module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
         if start.checkpoint is not None:
             module.resume(read_training_state(start.checkpoint))
         data_module = DataModule(
@@ -121,7 +124,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             *([ProgressBar(run_log)] if args.tracking.progress else []),
         ]
         if start.step < plan.total_steps:
-            fit(build_trainer(devices, args.hardware.distributed_strategy, callbacks), module, data_module)
+            trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
+            fit(trainer, module, data_module)
         state = "preempted" if stopping.stopped else "finished"
         run_log.finish(state)
         session.close(folder, state, module.steps_done, plan.total_steps)

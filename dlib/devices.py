@@ -91,6 +91,10 @@ def find_devices(args: HardwareArgs) -> Devices:
             f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
             "node, and --num_nodes, so that their product is the number of processes"
         )
+    if args.exact_reduce and devices.world_size & (devices.world_size - 1):
+        raise UserError(
+            f"--exact_reduce: {devices.world_size} devices are no power of two; give 1, 2, 4, 8, ... of them"
+        )
     return devices
 
 

@@ -1,10 +1,13 @@
 """Evaluate a model on rows: every token once, for any number of processes and any batch size.
 
-Each process adds up its own rows in float64, and the sums are added up once at the end, so that shards
-of unequal size need no filling up and cannot hang.
+The batches are the same for any number of processes, which take them in turn. Each is summed in float64, and the
+processes exchange these sums once, at the end: shards of unequal size need no filling up and cannot hang, and the
+result has the same bits for any number of processes.
 """
 
-from collections.abc import Iterable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -29,20 +32,22 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    sums: dict[str, float] = {}
+    sums: defaultdict[str, list[float]] = defaultdict(list)
     for batch in batches:
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()}
         for name, value in objective.evaluation_sums(model, on_device).items():
-            sums[name] = sums.get(name, 0.0) + value
+            sums[name].append(value)
     model.train(was_training)
-    return objective.metrics(add_over_processes(sums, objective.SUMS, model.device), tokens_per_byte)
+    return objective.metrics(add_up(sums, objective.SUMS), tokens_per_byte)
 
 
-def add_over_processes(sums: dict[str, float], names: Iterable[str], device: torch.device) -> dict[str, float]:
-    """Add up each named sum over all processes, in float64; a process without rows adds nothing."""
-    names = list(names)
-    values = torch.tensor([sums.get(name, 0.0) for name in names], dtype=torch.float64)
+def add_up(values: Mapping[str, list[float]], names: Iterable[str]) -> dict[str, float]:
+    """Sum of each named list over all processes; a process without rows adds nothing.
+
+    Each sum is the exact one, rounded once (`math.fsum`), so that it does not depend on who held which value.
+    """
+    shares: list[Mapping[str, list[float]]] = [values]
     if dist.is_available() and dist.is_initialized():
-        values = values.to(device)
-        dist.all_reduce(values)
-    return dict(zip(names, values.tolist(), strict=True))
+        shares = [{} for _ in range(dist.get_world_size())]
+        dist.all_gather_object(shares, values)
+    return {name: math.fsum(value for share in shares for value in share.get(name, ())) for name in names}

@@ -1,4 +1,4 @@
-"""How the threads of a process wait for each other. It stands apart because it must come before torch is imported."""
+"""The threads of a process: how many, and how they wait. It must come before torch is imported."""
 
 import os
 
@@ -15,3 +15,8 @@ def let_threads_sleep() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def take_one_thread() -> None:
+    """Compute with one thread, unless the user chose a number: sums over several depend on how many there are."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

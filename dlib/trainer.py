@@ -20,15 +20,32 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
 
 
-def build_trainer(devices: Devices, strategy: str, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    """A trainer on `devices` that runs `callbacks` in their order; `strategy` is `--distributed_strategy`."""
+class Unwrapped(DDPStrategy):
+    """Processes without DDP's exchange of gradients: `TrainingModule` does it itself, in a fixed order."""
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is. All processes draw or load the same weights, so none are sent."""
+
+
+def build_trainer(
+    devices: Devices, strategy: str, callbacks: Sequence[pl.Callback], *, exact_reduce: bool = False
+) -> pl.Trainer:
+    """A trainer on `devices` that runs `callbacks` in their order.
+
+    Args:
+        devices: what it computes on.
+        strategy: `--distributed_strategy`.
+        callbacks: what happens after each optimizer step.
+        exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
+    """
     on_slurm = SLURMEnvironment.detect()
     return pl.Trainer(
         accelerator=devices.accelerator,
         devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
         num_nodes=devices.num_nodes,
-        strategy=choose_strategy(devices, strategy),
+        strategy=choose_strategy(devices, strategy, exact_reduce=exact_reduce),
         precision=cast(Any, devices.precision),
+        deterministic=True if exact_reduce and devices.accelerator == "cuda" else None,
         # Lightning's requeueing would save, and then prefer, a checkpoint of its own (its issue 13773).
         plugins=[SLURMEnvironment(auto_requeue=False)] if on_slurm else None,
         callbacks=list(callbacks),
@@ -43,10 +60,12 @@ def build_trainer(devices: Devices, strategy: str, callbacks: Sequence[pl.Callba
     )
 
 
-def choose_strategy(devices: Devices, strategy: str) -> Strategy | str:
+def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = False) -> Strategy | str:
     """DDP where there are several processes, or where it is asked for."""
     if devices.world_size == 1 and strategy == "auto":
         return "auto"
+    if exact_reduce:
+        return Unwrapped(timeout=COLLECTIVE_TIMEOUT)
     find_unused = strategy == "ddp_find_unused"
     return DDPStrategy(find_unused_parameters=find_unused, gradient_as_bucket_view=True, timeout=COLLECTIVE_TIMEOUT)
 

@@ -23,6 +23,7 @@ from dlib.objectives.token_prediction import TokenPrediction
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
 from dlib.seeding import seed_torch
+from dlib.tree_sum import TreeSum, add_over_processes
 
 
 class TrainingModule(pl.LightningModule):
@@ -31,7 +32,8 @@ class TrainingModule(pl.LightningModule):
     Attributes:
         steps_done: optimizer steps done since the run began, over all its sessions.
         samples_done: samples seen in these steps, by all processes.
-        step_loss_sum: sum of the losses of this process's target tokens in the newest step, a scalar in nats.
+        step_loss_sum: sum of the losses of the newest step's target tokens, a scalar in nats; those of this process, or
+            with `exact_reduce` of all.
         step_targets: target tokens of the newest step, of all processes.
         step_tokens: tokens of the newest step, of all processes.
         gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
@@ -39,9 +41,16 @@ class TrainingModule(pl.LightningModule):
     """
 
     def __init__(
-        self, model: PreTrainedModel, objective: TokenPrediction, optim: OptimArgs, plan: TrainingPlan, precision: str
+        self,
+        model: PreTrainedModel,
+        objective: TokenPrediction,
+        optim: OptimArgs,
+        plan: TrainingPlan,
+        precision: str,
+        *,
+        exact_reduce: bool = False,
     ) -> None:
-        """Take a built model."""
+        """Take a built model; with `exact_reduce`, gradients are added up in a tree (`dlib/tree_sum.py`)."""
         super().__init__()
         own_memory(model)
         self.automatic_optimization = False
@@ -50,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         self.optim = optim
         self.plan = plan
         self.precision = precision
+        self.exact_reduce = exact_reduce
         self.steps_done = 0
         self.samples_done = 0
         self.resumed_state: dict[str, Any] | None = None
@@ -80,31 +90,58 @@ class TrainingModule(pl.LightningModule):
         self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
-        self.step_loss_sum = self._accumulate_gradients(batch)
+        accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
+        self.step_loss_sum = accumulate(batch)
         optimizer.step()
         optimizer.zero_grad()
         self.steps_done = batch["step"] + 1
         self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
         self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
 
-    def _accumulate_gradients(self, batch: dict[str, Any]) -> Tensor:
-        """Add up the gradients of this process's micro-batches.
+    def mean_loss(self) -> float:
+        """Loss of the newest step, in nats a target token, over all processes; each of them has to ask."""
+        own = self.step_loss_sum
+        loss_sum = own if self.exact_reduce else self.trainer.strategy.reduce(own, reduce_op="sum")
+        return float(loss_sum) / max(1, self.step_targets)
+
+    def _accumulate(self, batch: dict[str, Any]) -> Tensor:
+        """Add up gradients as they come, DDP over the processes; returns the loss sum of this process."""
+        loss_sum = self._zero_loss()
+        for item in batch["micro_batches"]:
+            with self._synchronizing(item is batch["micro_batches"][-1]):
+                # DDP averages over processes, which their number undoes.
+                loss_sum += self._backward(item, batch, self.trainer.world_size)
+        return loss_sum
+
+    def _accumulate_in_tree(self, batch: dict[str, Any]) -> Tensor:
+        """Add up gradients in a tree over micro-batches and processes; returns the loss sum of all processes."""
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        tree = TreeSum(len(batch["micro_batches"]))
+        for item in batch["micro_batches"]:
+            loss = self._zero_loss() + self._backward(item, batch, 1)
+            tree.add([loss, *map(take_gradient, learning)])
+        total = tree.total()
+        add_over_processes(total)
+        for parameter, gradient in zip(learning, total[1:], strict=True):
+            parameter.grad = gradient
+        return total[0]
+
+    def _backward(self, item: dict[str, Any], batch: dict[str, Any], factor: int) -> Tensor:
+        """Compute the gradients of a micro-batch's share in the step's mean loss, times a factor.
 
         Dropout is drawn from a generator keyed by the micro-batch's index within the step, so that it is
         the same whichever process computes it, and whatever else was drawn before.
 
         Returns:
-            Sum of the losses of this process's target tokens, in nats, without a gradient.
+            Sum of the losses of its target tokens, in nats, without a gradient.
         """
-        scale = self.trainer.world_size / max(1, batch["num_targets"])  # DDP averages over processes; this undoes it
-        loss_sum = torch.zeros((), device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
-        for item in batch["micro_batches"]:
-            seed_torch("dropout", self.plan.batches.seed, batch["step"], item["index"])
-            with self._synchronizing(item is batch["micro_batches"][-1]):
-                loss = self.objective.loss_sum(self.model, item["batch"])
-                self.manual_backward(loss * scale)
-            loss_sum += loss.detach()
-        return loss_sum
+        seed_torch("dropout", self.plan.batches.seed, batch["step"], item["index"])
+        loss = self.objective.loss_sum(self.model, item["batch"])
+        self.manual_backward(loss * (factor / max(1, batch["num_targets"])))
+        return loss.detach()
+
+    def _zero_loss(self) -> Tensor:
+        return torch.zeros((), device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
 
     @contextmanager
     def _synchronizing(self, is_last: bool) -> Iterator[None]:
@@ -120,6 +157,12 @@ class TrainingModule(pl.LightningModule):
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.gradient_norm = clip_grad_norm_(parameters, limit)
+
+
+def take_gradient(parameter: torch.nn.Parameter) -> Tensor:
+    """A weight's gradient, which it no longer has then; zeros where the loss did not depend on it."""
+    gradient, parameter.grad = parameter.grad, None
+    return torch.zeros_like(parameter) if gradient is None else gradient
 
 
 def own_memory(model: PreTrainedModel) -> None:

@@ -37,6 +37,13 @@ def test_senseless_numbers_are_refused(num_devices: int) -> None:
         find_devices(HardwareArgs(accelerator="cpu", num_nodes=0))
 
 
+def test_an_exact_reduce_over_no_power_of_two_is_refused() -> None:
+    for num_devices, num_nodes in ((3, 1), (2, 3)):
+        with pytest.raises(UserError, match=r"--exact_reduce.*power of two"):
+            find_devices(HardwareArgs("cpu", num_devices=num_devices, num_nodes=num_nodes, exact_reduce=True))
+    assert find_devices(HardwareArgs("cpu", num_devices=2, num_nodes=2, exact_reduce=True)).world_size == 4
+
+
 def test_cuda_device_ids_without_cuda_are_refused() -> None:
     with pytest.raises(UserError, match="--cuda_device_ids: the accelerator is cpu"):
         find_devices(HardwareArgs(accelerator="cpu", cuda_device_ids=[0]))

@@ -23,7 +23,7 @@ class RunArgs:
 
 @dataclass
 class HardwareArgs:
-    """The devices. Nothing here changes what is computed, except `precision`."""
+    """The devices. Nothing here changes what is computed, except `precision` and `exact_reduce`."""
 
     accelerator: str = setting("auto", choices=("auto", "cpu", "cuda", "gpu", "mps"), free=True)
     """Kind of device; `auto` takes CUDA, else MPS, else the CPU."""
@@ -38,6 +38,9 @@ class HardwareArgs:
     weights that a step does not use."""
     precision: str = setting("auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
     """Arithmetic; `auto`: bf16-mixed where the CUDA device has it, else 32-true."""
+    exact_reduce: bool = setting(False)
+    """Add gradients up in a fixed tree: 1, 2, 4, 8... like devices end with the same bits. On a CPU with one thread a
+    process (else OMP_NUM_THREADS), on CUDA with deterministic kernels only."""
 
 
 @dataclass

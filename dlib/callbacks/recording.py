@@ -23,8 +23,7 @@ class Recording(StepCallback):
         step = module.steps_done
         if not module.plan.logs_after(step):
             return
-        loss_sum = trainer.strategy.reduce(module.step_loss_sum, reduce_op="sum")
-        loss = float(loss_sum) / max(1, module.step_targets)
+        loss = module.mean_loss()
         if not math.isfinite(loss) and not self._warned:
             logger().warning("the loss is %s after step %d: lower --learning_rate, or lengthen --warmup", loss, step)
             self._warned = True
