@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
 from dlib.tracking import TRACKERS, build_trackers
 from dlib.tracking.wandb_checkpoints import fetch_checkpoint
+from dlib.tracking.weights_and_biases import WandbTracker
 
 ROOT = Path(__file__).parents[1]
 TRAIN = """
@@ -110,6 +112,42 @@ def test_a_resumed_run_keeps_its_id_and_its_newest_session_holds_all_steps(
     assert folder.wandb_run_id.read_text() == run_id
     assert all(f"marker-{step}".encode() in newest for step in (1, 2, 3, 4))
     assert {path.name[-8:] for path in folder.wandb.glob("offline-run-*")} == {run_id.strip()}
+    places = [newest.index(f"marker-{step}".encode()) for step in (1, 2, 3, 4)]
+    assert places == sorted(places)
+
+
+class KnownRun:
+    """What `wandb.init` returns for a run of which the server has some steps; there is no server to ask here."""
+
+    resumed = True
+
+    def __init__(self, newest_step: int) -> None:
+        self.summary = {"step": newest_step}
+        self.sent: list[dict[str, Any]] = []
+
+    def define_metric(self, *_: str, **__: str) -> None: ...
+
+    def log(self, values: dict[str, Any]) -> None:
+        self.sent.append(values)
+
+
+@pytest.mark.parametrize(("newest_step", "sent"), [(3, [4, 5, 6]), (5, [6]), (0, [1, 2, 3, 4, 5, 6])])
+def test_wandb_gets_each_step_once_whatever_it_had_received_when_the_run_was_killed(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, newest_step: int, sent: list[int]
+) -> None:
+    for path in (folder.metrics, folder.performance):
+        log = MetricsLog(path)
+        for step in (1, 2, 3, 4):
+            log.add(step, {path.stem: step})
+        log.flush()
+    known = KnownRun(newest_step)
+    monkeypatch.setattr(WandbTracker, "_begin", lambda *_: known)
+    monkeypatch.setattr(WandbTracker, "_whereabouts", lambda *_: "")
+    tracker = WandbTracker(TrackingArgs(), folder, {}, from_step=4)
+    for step in (5, 6):
+        tracker.log(step, {"metrics": step})
+    assert [values["step"] for values in known.sent] == sent
+    assert all(values["metrics"] == values["step"] for values in known.sent)
 
 
 def test_a_server_that_never_answers_delays_the_start_a_little_and_stops_nothing(

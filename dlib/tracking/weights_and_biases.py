@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class WandbTracker:
     """Weights & Biases: online when logged in, else files under the run folder for `wandb sync`.
 
     W&B counts its records itself and drops those that go backwards (its issues 4482 and 9449). So its count is left
-    alone, and the optimizer step is a value of each record and the x axis of every chart: a resumed run that computes
-    some steps again shows them twice, at the same place and with the same values, and loses none.
+    alone, and the optimizer step is a value of each record and the x axis of every chart. W&B sees each step once: a
+    resumed session first sends what W&B has not received yet, and leaves out what it computes again, which is the same.
 
     A session that W&B does not know as the continuation of what it has begins with all records so far. Offline sessions
     replace each other when they are synchronised, so the newest must hold the whole run.
@@ -37,6 +38,7 @@ class WandbTracker:
         self._wandb = import_wandb()
         self._name = folder.name
         self._warned = False
+        self._newest_step = 0
         self._run = self._begin(args, folder, config)
         if self._run is not None:
             say(self._whereabouts(folder))
@@ -44,7 +46,8 @@ class WandbTracker:
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Passes on the values of an optimizer step; it does not wait for the network."""
-        if self._run is not None:
+        if self._run is not None and step > self._newest_step:
+            self._newest_step = step
             self._attempt("logging", lambda: self._run.log({"step": step, **values}))
 
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
@@ -122,11 +125,14 @@ class WandbTracker:
     def _prepare(self, folder: RunFolder, from_step: int) -> None:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        if not self._run.resumed:
-            for path in (folder.metrics, folder.performance):
-                for record in read_metrics(path):
-                    if record["step"] <= from_step:
-                        self._run.log(record)
+        if self._run.resumed:
+            self._newest_step = int(self._run.summary.get("step", from_step))
+        records: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+        for record in (*read_metrics(folder.metrics), *read_metrics(folder.performance)):
+            records[record["step"]].update(record)
+        for step in sorted(records):
+            if step <= from_step:
+                self.log(step, records[step])
 
     def _upload(self, folder: Path, aliases: Sequence[str]) -> None:
         artifact = self._wandb.Artifact(artifact_name(self._run.id), type="model", metadata={"run": self._name})
