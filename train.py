@@ -54,8 +54,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.performance import Performance
     from dlib.callbacks.progress import ProgressBar
     from dlib.callbacks.recording import Recording
+    from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import Stopping
-    from dlib.checkpoints import read_training_state
+    from dlib.checkpoints import hash_weights, read_training_state
     from dlib.data.batching import check_batch_arithmetic
     from dlib.data.data_module import DataModule, build_text_data, find_text
     from dlib.devices import find_devices
@@ -92,8 +93,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         print(summary)
         return 0
 
-    hashes, gpus, repository = data.fingerprints, devices.gpus, Path(__file__).parent
-    with session.opened(folder, args, plan.total_steps, hashes, gpus, repository) as start:
+    hashes, repository = data.fingerprints, Path(__file__).parent
+    computes_on = devices.describe(args.hardware.distributed_strategy)
+    with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository) as start:
         keep_messages(folder.log)
         say(summary)
         stopping = Stopping(plan.max_seconds, started)
@@ -103,6 +105,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             say(f"run '{folder.name}' goes on after step {start.step}")
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
         model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
+        if start.step == 0 and is_rank_zero():
+            session.refuse_other_weights(folder, hash_weights(model))
         exact = args.hardware.exact_reduce
         module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
         if start.checkpoint is not None:
@@ -116,6 +120,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             num_workers=args.data.num_workers,
         )
         callbacks = [
+            SettlingBuckets(data_module),
             Performance(run_log, devices),
             Recording(run_log),
             Evaluating(data_module, run_log, data.dev_tokens_per_byte),

@@ -9,10 +9,12 @@ middle of an epoch (its issues 18098, 19764, 20550). Here the position is the st
 else to hold: the data, the masks, dropout and the learning rate follow from it.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from dlib.errors import UserError
@@ -45,3 +47,13 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{state} is damaged ({reason}); remove {folder} to go on from the one before") from error
+
+
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 of all weights and buffers that a checkpoint would hold: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, because NumPy does not know every type of torch's.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

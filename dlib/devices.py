@@ -1,13 +1,16 @@
 """Which devices a run computes on, found without touching them, and what each could do at best."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from dlib.args import HardwareArgs
 from dlib.errors import UserError
 from dlib.ranks import world_size
+from dlib.threads import usable_cores
 
 PEAK_FLOPS = {
     "H200": 989e12,
@@ -68,6 +71,32 @@ class Devices:
         """In words, for the summary."""
         nodes = f" on each of {self.num_nodes} nodes" if self.num_nodes > 1 else ""
         return f"{len(self.indices)} x {self.names[0]}{nodes}, {self.precision}"
+
+    def describe(self, strategy: str) -> dict[str, Any]:
+        """What a run's record says of them: whatever of it changes, sums may be added up in another order.
+
+        Args:
+            strategy: `--distributed_strategy`.
+        """
+        return {
+            "accelerator": self.accelerator,
+            "gpus": list(self.gpus),
+            "gpu_count": len(self.gpus),
+            "processes": self.world_size,
+            "threads": self.count_threads(strategy),
+            "precision": self.precision,
+        }
+
+    def count_threads(self, strategy: str) -> int:
+        """Number of CPU threads that each process is going to compute with.
+
+        Where it uses DDP, Lightning deals a node's cores out to its processes when training begins, unless
+        OMP_NUM_THREADS is set: until then torch tells another number.
+        """
+        is_ddp = self.world_size > 1 or strategy != "auto"
+        if is_ddp and "OMP_NUM_THREADS" not in os.environ:
+            return max(1, usable_cores() // len(self.indices))
+        return torch.get_num_threads()
 
 
 def find_devices(args: HardwareArgs) -> Devices:

@@ -1,4 +1,4 @@
-"""The threads of a process: how many, and how they wait. It must come before torch is imported."""
+"""The threads of a process: how many, and how they wait. What it sets must be set before torch is imported."""
 
 import os
 
@@ -20,3 +20,8 @@ def let_threads_sleep() -> None:
 def take_one_thread() -> None:
     """Compute with one thread, unless the user chose a number: sums over several depend on how many there are."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use, where the system tells, else of all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

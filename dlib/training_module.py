@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -19,7 +20,8 @@ from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
-from dlib.objectives.token_prediction import TokenPrediction
+from dlib.errors import UserError
+from dlib.objectives.token_prediction import Batch, TokenPrediction
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
 from dlib.seeding import seed_torch
@@ -81,8 +83,17 @@ class TrainingModule(pl.LightningModule):
         return optimizer
 
     def on_train_start(self) -> None:
-        """Leave evaluation mode, in which transformers hands out loaded models."""
+        """Leave evaluation mode, in which transformers hands out loaded models.
+
+        Raises:
+            UserError: the processes begin after different steps.
+        """
+        refuse_different_starts(self.steps_done)
         self.model.train()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Sum of the losses of a micro-batch's target tokens, a scalar in nats."""
+        return self.objective.loss_sum(self.model, batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Do one optimizer step of `TrainingSteps`."""
@@ -136,7 +147,7 @@ class TrainingModule(pl.LightningModule):
             Sum of the losses of its target tokens, in nats, without a gradient.
         """
         seed_torch("dropout", self.plan.batches.seed, batch["step"], item["index"])
-        loss = self.objective.loss_sum(self.model, item["batch"])
+        loss = self(item["batch"])
         self.manual_backward(loss * (factor / max(1, batch["num_targets"])))
         return loss.detach()
 
@@ -157,6 +168,23 @@ class TrainingModule(pl.LightningModule):
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.gradient_norm = clip_grad_norm_(parameters, limit)
+
+
+def refuse_different_starts(step: int) -> None:
+    """Refuse to train where processes found different checkpoints: on a slow network disk, or each on its own.
+
+    Raises:
+        UserError: they did; every process raises it, so that none waits for another.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    steps = [step] * dist.get_world_size()
+    dist.all_gather_object(steps, step)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "
+            "nodes see alike; start again once they do"
+        )
 
 
 def take_gradient(parameter: torch.nn.Parameter) -> Tensor:

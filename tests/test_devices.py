@@ -6,6 +6,7 @@ import torch
 from dlib.args import HardwareArgs
 from dlib.devices import Devices, choose_precision, find_devices
 from dlib.errors import UserError
+from dlib.threads import usable_cores
 
 needs_no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA devices are there")
 
@@ -89,3 +90,24 @@ def test_processes_that_were_launched_otherwise_than_the_devices_say_are_refused
     with pytest.raises(UserError, match="2 processes were launched, for 1 devices; give --num_devices"):
         find_devices(HardwareArgs(accelerator="cpu"))
     assert find_devices(HardwareArgs(accelerator="cpu", num_devices=2)).world_size == 2
+
+
+@pytest.mark.parametrize(
+    ("processes", "strategy", "omp_num_threads", "threads"),
+    [
+        (1, "auto", None, None),
+        (1, "ddp", None, usable_cores()),
+        (2, "auto", None, max(1, usable_cores() // 2)),
+        (10**4, "auto", None, 1),
+        (2, "auto", "7", None),
+    ],
+)
+def test_the_record_tells_the_threads_that_a_process_is_going_to_compute_with(
+    processes: int, strategy: str, omp_num_threads: str | None, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if omp_num_threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp_num_threads)
+    told = find_devices(HardwareArgs(accelerator="cpu", num_devices=processes)).describe(strategy)
+    assert (told["processes"], told["threads"]) == (processes, threads or torch.get_num_threads())
+    assert (told["accelerator"], told["gpus"], told["precision"]) == ("cpu", [], "32-true")

@@ -13,9 +13,11 @@ from dlib.args import ExperimentArgs
 ROOT = Path(__file__).parents[1]
 
 
-def call(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-    """Runs `train.py`."""
-    command = [sys.executable, *options, "train.py", *arguments]
+def call(
+    *arguments: str, options: tuple[str, ...] = (), script: str = "train.py"
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a script."""
+    command = [sys.executable, *options, script, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
@@ -36,20 +38,50 @@ def test_help_lists_every_field_under_its_group(help_text: str) -> None:
         assert flag in help_text
 
 
-def test_help_imports_no_heavy_library() -> None:
-    result = call("--help", options=("-X", "importtime"))
+@pytest.mark.parametrize(("script", "module"), [("train.py", "dlib.config"), ("runs.py", "dlib.errors")])
+def test_help_imports_no_heavy_library(script: str, module: str) -> None:
+    result = call("--help", options=("-X", "importtime"), script=script)
     modules = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "dlib.config" in modules
+    assert module in modules
     assert not modules & {"torch", "transformers", "lightning", "numpy", "wandb"}
 
 
-def test_help_answers_within_a_second() -> None:
+@pytest.mark.parametrize(("script", "limit_seconds"), [("train.py", 1.0), ("runs.py", 0.3)])
+def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
     seconds = []
     for _ in range(3):  # the fastest of three: a busy machine is no fault of ours
         started = time.monotonic()
-        call("--help")
+        call("--help", script=script)
         seconds.append(time.monotonic() - started)
-    assert min(seconds) < 1
+    assert min(seconds) < limit_seconds
+
+
+def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:
+    assert "reproduce" in call("--help", script="runs.py").stdout
+    text = call("reproduce", "--help", script="runs.py").stdout
+    for word in ("RUN", "--steps N", "--data_dir", "--present_code", "--keep"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "the following arguments are required: COMMAND; see runs.py --help"),
+        (["reproduc"], "invalid choice: 'reproduc'"),
+        (["reproduce", "runs/first", "--stepps", "3"], "unrecognized arguments: --stepps 3; see runs.py --help"),
+        (
+            ["reproduce", "runs/first", "--steps", "few"],
+            "argument --steps: invalid int value: 'few'; see runs.py repro",
+        ),
+        (["reproduce", "runs/nowhere", "--present-code"], "no folder 'runs/nowhere'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_slip_in_runs_is_one_line_and_status_2(arguments: list[str], told: str) -> None:
+    result = call(*arguments, script="runs.py")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("error: ")
+    assert told in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_the_recorded_configuration_is_a_rerun(finished: tuple[RunFolder, Result
     args = load_config([finished[0].config])
     assert (args.run.name, args.batch.micro_batch_size, args.checkpoint.extra_steps) == ("whole", 2, [3, 7])
     record = json.loads(finished[0].record.read_text())
-    assert set(record["hashes"]) == {"training text", "development text"}
+    assert set(record["hashes"]) == {"training text", "development text", "tokenizer", "starting weights"}
+    hardware = record["hardware"]
+    assert (hardware["processes"], hardware["threads"], hardware["precision"]) == (1, 1, "32-true")
 
 
 def test_the_same_command_says_that_it_is_finished_at_once_and_changes_nothing(
@@ -184,7 +186,7 @@ def test_changed_data_are_refused(place: Place, stopped: RunFolder, scratch: Pat
     assert result.status == 2
     assert (
         result.last_line
-        == "error: run 'short' began with another development text, or tokenizer; choose another --name"
+        == "error: run 'short' began with another development text; give the same again, or choose another --name"
     )
     assert tree(stopped.checkpoints) == before
 

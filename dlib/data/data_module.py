@@ -58,8 +58,13 @@ class TextData:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What identifies the texts and the tokenizer, by what it identifies."""
-        return {"training text": self.train_store.fingerprint, "development text": self.dev_store.fingerprint}
+        """SHA-256 of each text and of the tokenizer, by what it identifies."""
+        train, dev = self.train_store.recipe, self.dev_store.recipe
+        return {
+            "training text": train.text_sha256,
+            "development text": dev.text_sha256,
+            "tokenizer": train.tokenizer_sha256,
+        }
 
     @property
     def dev_tokens_per_byte(self) -> float:
@@ -164,20 +169,19 @@ class TrainingSteps(Dataset[dict[str, Any]]):
 
     def _collate(self, micro_batch: MicroBatch, step_rows: dict[int, np.ndarray]) -> TensorBatch:
         if len(micro_batch.sample_ids) == 0:
-            return self._empty(next(iter(step_rows.items())))
+            return self.without_targets(next(iter(step_rows)))
         samples = [
             (int(epoch), int(sample)) for epoch, sample in zip(micro_batch.epochs, micro_batch.sample_ids, strict=True)
         ]
         keys = [(self.plan.seed, epoch, sample) for epoch, sample in samples]
         return self.collator.collate([step_rows[sample] for _, sample in samples], keys)
 
-    def _empty(self, item: tuple[int, np.ndarray]) -> TensorBatch:
-        """A row without targets, for a process that has no sample left in the last step.
+    def without_targets(self, sample: int) -> TensorBatch:
+        """A sample of which nothing is to be predicted, for a process that has none left in the last step.
 
         Its gradients are zero, and computing them keeps the processes in step.
         """
-        sample, row = item
-        batch = self.collator.collate([row], [(self.plan.seed, 0, sample)])
+        batch = self.collator.collate([self.rows.row(sample)], [(self.plan.seed, 0, sample)])
         return {**batch, "targets": batch["targets"][:0], "target_positions": batch["target_positions"][:0]}
 
 
@@ -240,14 +244,19 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on."""
-        rank, world_size = self._place()
-        steps = TrainingSteps(self.data.train, self.plan, self.collator, rank, world_size)
-        return self._loader(steps, StepSampler(self.first_step, self.plan.total_steps))
+        return self._loader(self._training_steps(), StepSampler(self.first_step, self.plan.total_steps))
+
+    def batch_without_targets(self) -> TensorBatch:
+        """A training sample of which nothing is to be predicted: its gradients are zero."""
+        return self._training_steps().without_targets(0)
 
     def dev_dataloader(self) -> DataLoader[Any]:
         """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)"""
         rank, world_size = self._place()
         return self._loader(EvaluationBatches(self.data.dev, self.collator, self.eval_batch_size, rank, world_size))
+
+    def _training_steps(self) -> TrainingSteps:
+        return TrainingSteps(self.data.train, self.plan, self.collator, *self._place())
 
     def _place(self) -> tuple[int, int]:
         assert self.trainer is not None

@@ -47,7 +47,8 @@ class TokenStore:
 
     Attributes:
         folder: `<cache_dir>/<fingerprint>`.
-        fingerprint: hash of the text, the tokenizer and the options.
+        recipe: all that its content depends on, the hashes of the text and the tokenizer among it.
+        fingerprint: hash of the recipe.
         num_documents: documents that have tokens.
         num_tokens: all tokens, a separator after each document included.
         num_bytes: UTF-8 bytes of those documents, a line feed after each included.
@@ -55,6 +56,7 @@ class TokenStore:
     """
 
     folder: Path
+    recipe: Recipe
     fingerprint: str
     num_documents: int
     num_tokens: int
@@ -76,6 +78,7 @@ class TokenStore:
         """Pickle without the mapped files, which would be copied whole."""
         return TokenStore, (
             self.folder,
+            self.recipe,
             self.fingerprint,
             self.num_documents,
             self.num_tokens,
@@ -133,7 +136,7 @@ def open_token_store(folder: Path) -> TokenStore | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
             return None
-        return TokenStore(folder, **manifest["store"])
+        return TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

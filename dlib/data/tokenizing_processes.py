@@ -25,6 +25,7 @@ from dlib.data.fingerprint import serialized_backend
 from dlib.data.text import MIB, RANGE_BYTES, UndecodableError, document_ranges
 from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here, tokenize_range
 from dlib.errors import UserError
+from dlib.threads import usable_cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,7 +56,7 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
         return tokenize_here(job, encode)
     backend, encode_special_tokens = serialized_backend(tokenizer)
     size = Path(job.text_file).stat().st_size
-    wanted = min(_cpu_cores() if processes == -1 else processes, -(-size // RANGE_BYTES))
+    wanted = min(usable_cores() if processes == -1 else processes, -(-size // RANGE_BYTES))
     if wanted < 2 or size < SMALL_TEXT_BYTES:
         return tokenize_here(job, load_encode(backend, encode_special_tokens))
     return tokenize_in_processes(job, backend, encode_special_tokens, wanted)
@@ -96,11 +97,6 @@ def serve() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         _answer({"os_error": [error.errno, error.strerror, error.filename]})
-
-
-def _cpu_cores() -> int:
-    """Number of cores that this process may use, where the system tells, else of all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -19,16 +19,27 @@ from dlib.durable import write_text_atomically
 from dlib.runs.folder import RunFolder
 from dlib.runs.redaction import strip_secrets
 from dlib.runs.working_tree import describe_git, save_uncommitted_code, top_folder
+from dlib.threads import usable_cores
 
 SCHEMA_VERSION = 1
-KEPT_VARIABLES = (
+NUMERIC_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_VISIBLE_DEVICES",
-    "HF_HUB_OFFLINE",
+    "MKL_CBWR",
     "MKL_NUM_THREADS",
+    "NCCL_ALGO",
+    "NCCL_PROTO",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
+    "ONEDNN_MAX_CPU_ISA",
     "PYTHONHASHSEED",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""They choose kernels, or the order in which these add up: a repetition needs them as they were."""
+KEPT_VARIABLES = (
+    *NUMERIC_VARIABLES,
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HUB_OFFLINE",
     "SLURM_ARRAY_JOB_ID",
     "SLURM_ARRAY_TASK_ID",
     "SLURM_JOB_ID",
@@ -46,8 +57,8 @@ def write_record(
     folder: RunFolder,
     *,
     argv: Sequence[str],
-    gpus: Sequence[str],
-    hashes: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    hashes: Mapping[str, str],
     from_step: int,
     repository: Path,
 ) -> None:
@@ -56,8 +67,8 @@ def write_record(
     Args:
         folder: the run; this process holds it.
         argv: the command line, script first.
-        gpus: the name of every GPU that the run uses, on all nodes.
-        hashes: fingerprints of the data and the tokenizer.
+        devices: what the run computes on, and how (`Devices.describe`).
+        hashes: hashes of the data and the tokenizer.
         from_step: optimizer steps done when this session begins.
         repository: a folder in the code's working tree; it need not be under git.
     """
@@ -66,7 +77,7 @@ def write_record(
         "from_step": from_step,
         "command": describe_command(argv, repository),
         "git": describe_git(repository),
-        "hardware": describe_hardware(gpus),
+        "hardware": {**describe_machine(), **devices},
     }
     record = read_record(folder)
     if record is None:
@@ -86,6 +97,18 @@ def write_record(
         record["sessions"] = []
     else:
         record["sessions"].append(session)
+    _write(folder, record)
+
+
+def add_hash(folder: RunFolder, name: str, value: str) -> None:
+    """Adds a hash that is known only later to record.json."""
+    record = read_record(folder)
+    assert record is not None, f"{folder.record} vanished during the session"
+    record["hashes"][name] = value
+    _write(folder, record)
+
+
+def _write(folder: RunFolder, record: Mapping[str, Any]) -> None:
     write_text_atomically(folder.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -111,16 +134,13 @@ def describe_command(argv: Sequence[str], repository: Path) -> dict[str, Any]:
     }
 
 
-def describe_hardware(gpus: Sequence[str]) -> dict[str, Any]:
-    """The machine: its processor, the cores that this process may use, its memory in bytes, and the GPUs given."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def describe_machine() -> dict[str, Any]:
+    """The machine: its name, its processor, the cores that this process may use, its memory in bytes."""
     return {
         "host": platform.node(),
         "cpu": _cpu_model(),
-        "cpu_cores": cores,
+        "cpu_cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "gpus": list(gpus),
-        "gpu_count": len(gpus),
     }
 
 

@@ -5,10 +5,11 @@ It stands apart from the folder, which spells paths, and from `train.py`, which 
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.config import differing_fields, dump_config, load_config
@@ -17,9 +18,10 @@ from dlib.errors import UserError
 from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, read_metrics
-from dlib.runs.record import read_record, write_record
+from dlib.runs.record import add_hash, read_record, write_record
 
 SHOWN_DIFFERENCES = 5
+STARTING_WEIGHTS = "starting weights"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def opened(
     args: ExperimentArgs,
     total_steps: int,
     hashes: Mapping[str, str],
-    gpus: Sequence[str],
+    devices: Mapping[str, Any],
     repository: Path,
 ) -> Iterator[Start]:
     """Hold the run for this session: write what it is, or check that it is still the same.
@@ -115,8 +117,8 @@ def opened(
         folder: the run.
         args: what it computes.
         total_steps: optimizer steps of the whole run.
-        hashes: fingerprints of its data.
-        gpus: name of every GPU it uses.
+        hashes: hashes of its data.
+        devices: what it computes on, as the record says it.
         repository: a folder in the code's working tree.
 
     Raises:
@@ -133,7 +135,7 @@ def opened(
         _mend_links(folder, start)
         if not folder.config.is_file():
             write_text_atomically(folder.config, dump_config(args))
-        write_record(folder, argv=sys.argv, gpus=gpus, hashes=hashes, from_step=start.step, repository=repository)
+        write_record(folder, argv=sys.argv, devices=devices, hashes=hashes, from_step=start.step, repository=repository)
         folder.write_status("running", start.step, total_steps)
         with _told_in_status(folder, total_steps):
             yield start
@@ -193,17 +195,39 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
 
     Args:
         folder: the run.
-        hashes: fingerprints, as they will be recorded.
+        hashes: hashes, as they will be recorded.
 
     Raises:
-        UserError: one differs from the record.
+        UserError: some differ from the record.
     """
     record = read_record(folder)
     if record is None:
         return
-    for name, value in hashes.items():
-        if record["hashes"].get(name) != value:
-            raise UserError(f"run '{folder.name}' began with another {name}, or tokenizer; choose another --name")
+    others = [f"another {name}" for name, value in hashes.items() if record["hashes"].get(name) != value]
+    if others:
+        raise UserError(
+            f"run '{folder.name}' began with {' and '.join(others)}; give the same again, or choose another --name"
+        )
+
+
+def refuse_other_weights(folder: RunFolder, sha256: str) -> None:
+    """Record what weights a run starts from; refuse to start from others than a session that saved nothing did.
+
+    A model on the hub, or the best checkpoint of another run, may have changed meanwhile.
+
+    Args:
+        folder: the run, which this process holds.
+        sha256: hash of the weights before the first optimizer step.
+
+    Raises:
+        UserError: it differs from the record.
+    """
+    record = read_record(folder)
+    recorded = None if record is None else record["hashes"].get(STARTING_WEIGHTS)
+    if recorded is None:
+        add_hash(folder, STARTING_WEIGHTS, sha256)
+    elif recorded != sha256:
+        raise UserError(f"run '{folder.name}' began with other {STARTING_WEIGHTS}; choose another --name")
 
 
 def last_checkpoint(folder: RunFolder) -> Start:

@@ -21,6 +21,7 @@ MAX_LISTED_FILES = 100
 # Whatever the user's own settings of git say: as `git apply` takes it.
 DIFF_OPTIONS = (
     "--binary",
+    "--full-index",
     "--no-color",
     "--no-ext-diff",
     "--no-textconv",
@@ -122,6 +123,7 @@ def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]
 
 
 def top_folder(repository: Path) -> Path | None:
+    """The top of the working tree that a folder is in; None without git or outside a repository."""
     top = _git(repository, "rev-parse", "--show-toplevel")
     return Path(os.fsdecode(top.rstrip(b"\n"))).resolve() if top else None
 
@@ -191,8 +193,10 @@ def _empty_tree(top: Path) -> str:
     return _text(_git(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"
 
 
-def _git(repository: Path, *command: str) -> bytes | None:
-    """What a git command prints; None when it fails. In a container the tree may belong to another user: that is fine.
+def run_git(
+    repository: Path, *command: str, timeout_seconds: float | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """Runs a command of git, whatever comes of it. In a container the tree may belong to another user: that is fine.
 
     Without the optional locks a run does not disturb whoever commits in the same tree meanwhile. A run that a git hook
     starts inherits the hook's GIT_DIR and its like, which would speak of another repository.
@@ -200,14 +204,15 @@ def _git(repository: Path, *command: str) -> bytes | None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0"}
     git = ["git", "-c", "safe.directory=*", "-C", str(repository), *command]
+    return subprocess.run(
+        git, capture_output=True, stdin=subprocess.DEVNULL, env=environment, timeout=timeout_seconds, check=False
+    )
+
+
+def _git(repository: Path, *command: str) -> bytes | None:
+    """What a git command prints; None when it fails."""
     try:
-        done = subprocess.run(
-            git,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            timeout=60,
-        )
+        done = run_git(repository, *command, timeout_seconds=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

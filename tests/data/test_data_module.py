@@ -1,5 +1,6 @@
 """Optimizer steps as items: the same samples for any number of ranks and workers, partial and empty ones included."""
 
+import hashlib
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -21,6 +22,7 @@ from dlib.data.data_module import (
     build_text_data,
     find_text,
 )
+from dlib.data.fingerprint import tokenizer_sha256
 from dlib.data.packing import LineRows, PackedRows
 from dlib.errors import UserError
 from dlib.objectives import build_objective
@@ -187,7 +189,11 @@ def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
     assert len(data.train) == len(SENTENCES)
     num_bytes = (tmp_path / "val.txt").stat().st_size + 1  # the last line end, which the file lacks
     assert data.dev_tokens_per_byte == data.dev_store.num_tokens / num_bytes
-    assert set(data.fingerprints) == {"training text", "development text"}
+    assert data.fingerprints == {
+        "training text": hashlib.sha256((tmp_path / "train.txt").read_bytes()).hexdigest(),
+        "development text": hashlib.sha256((tmp_path / "val.txt").read_bytes()).hexdigest(),
+        "tokenizer": tokenizer_sha256(tokenizer),
+    }
 
 
 def test_missing_texts_are_told_with_the_flag_that_names_them(tmp_path: Path) -> None:

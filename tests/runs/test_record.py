@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from dlib.runs.folder import RunFolder
-from dlib.runs.record import SCHEMA_VERSION, read_record, write_record
+from dlib.runs.record import SCHEMA_VERSION, add_hash, read_record, write_record
 from dlib.runs.working_tree import describe_git, strip_remote
 from tests.repositories import git
 
 
 def write(run: RunFolder, repository: Path, **changes: Any) -> dict[str, Any]:
-    options = {"argv": ["train.py", "-n", "wiki"], "gpus": ["H200"], "hashes": {"train": "abc"}, "from_step": 0}
-    write_record(run, repository=repository, **{**options, **changes})
+    options = {"argv": ["train.py", "-n", "wiki"], "devices": {"threads": 3}, "hashes": {"train": "abc"}}
+    write_record(run, repository=repository, **{**options, "from_step": 0, **changes})
     found = read_record(run)
     assert found is not None
     return found
@@ -35,23 +35,34 @@ def test_a_record_tells_command_commit_packages_machine_and_hashes(
     assert found["hashes"] == {"train": "abc"}
     assert found["packages"]["pytest"] == pytest.__version__
     assert found["python"] == sys.version
-    assert found["hardware"]["gpus"] == ["H200"]
+    assert found["hardware"]["threads"] == 3
     assert found["hardware"]["cpu_cores"] >= 1
     assert found["hardware"]["memory_bytes"] > 1 << 20
     assert found["time"].endswith("+00:00")
     assert found["sessions"] == []
 
 
+def test_a_hash_that_is_known_later_is_added_and_nothing_else_touched(run: RunFolder, repository: Path) -> None:
+    before = write(run, repository)
+    add_hash(run, "weights", "def")
+    after = read_record(run)
+    assert after is not None
+    assert after["hashes"] == {"train": "abc", "weights": "def"}
+    assert {**after, "hashes": None} == {**before, "hashes": None}
+
+
 def test_a_resumed_run_appends_a_session_and_touches_nothing_else(run: RunFolder, repository: Path) -> None:
     first = write(run, repository)
     (repository / "train.py").write_text("print(2)\n")
-    second = write(run, repository, from_step=40, argv=["train.py", "-n", "wiki", "--max_time", "1:00:00"])
+    argv = ["train.py", "-n", "wiki", "--max_time", "1:00:00"]
+    second = write(run, repository, from_step=40, argv=argv, devices={"threads": 4})
     (session,) = second.pop("sessions")
     assert first.pop("sessions") == []
     assert second == first
     assert session["from_step"] == 40
     assert session["command"]["argv"][-1] == "1:00:00"
     assert session["git"]["dirty"] is True
+    assert session["hardware"]["threads"] == 4
     assert not run.code.exists()
 
 

@@ -11,7 +11,7 @@ from dlib.runs import session
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
 
-HASHES = {"training text": "a", "development text": "b"}
+HASHES = {"training text": "a", "development text": "b", "tokenizer": "c"}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def save(folder: RunFolder, step: int) -> None:
 
 def open_session(folder: RunFolder, args: ExperimentArgs | None = None) -> session.Start:
     """Begin a session and end it."""
-    with session.opened(folder, args or ExperimentArgs(), 10, HASHES, [], Path(__file__).parent) as start:
+    with session.opened(folder, args or ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent) as start:
         return start
 
 
@@ -56,7 +56,7 @@ def test_an_empty_folder_and_what_a_killed_beginning_left_are_taken(folder: RunF
 
 
 def test_a_new_run_that_a_mistake_ends_leaves_nothing(folder: RunFolder) -> None:
-    with pytest.raises(UserError), session.opened(folder, ExperimentArgs(), 10, HASHES, [], Path(__file__).parent):
+    with pytest.raises(UserError), session.opened(folder, ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent):
         raise UserError("a mistake")
     assert not folder.root.exists()
 
@@ -89,7 +89,19 @@ def test_what_the_beginning_chose_by_itself_stays_when_the_run_goes_on(folder: R
         session.check(folder, replace(args, hardware=replace(args.hardware, precision="32-true")))
 
 
-def test_other_data_are_refused(folder: RunFolder) -> None:
+def test_other_data_are_refused_by_name(folder: RunFolder) -> None:
     open_session(folder)
-    with pytest.raises(UserError, match="began with another training text"):
-        session.refuse_other_data(folder, {**HASHES, "training text": "c"})
+    session.refuse_other_data(folder, HASHES)
+    with pytest.raises(UserError, match="began with another training text; give the same again"):
+        session.refuse_other_data(folder, {**HASHES, "training text": "d"})
+    with pytest.raises(UserError, match="began with another development text and another tokenizer;"):
+        session.refuse_other_data(folder, {**HASHES, "development text": "d", "tokenizer": "e"})
+
+
+def test_other_starting_weights_are_refused_when_the_run_starts_again(folder: RunFolder) -> None:
+    open_session(folder)
+    session.refuse_other_weights(folder, "f")
+    open_session(folder)  # killed before its first checkpoint
+    session.refuse_other_weights(folder, "f")
+    with pytest.raises(UserError, match="began with other starting weights; choose another --name"):
+        session.refuse_other_weights(folder, "g")
