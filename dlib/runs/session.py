@@ -16,9 +16,10 @@ from dlib.config import differing_fields, dump_config, load_config
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
 from dlib.ranks import is_rank_zero, logger, say
+from dlib.runs.comparison import hardware_changes
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, read_metrics
-from dlib.runs.record import add_hash, read_record, write_record
+from dlib.runs.record import add_hash, describe_machine, read_record, write_record
 
 SHOWN_DIFFERENCES = 5
 STARTING_WEIGHTS = "starting weights"
@@ -131,6 +132,7 @@ def opened(
     with folder.hold(), _nothing_left_of_a_mistake(folder):
         check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, hashes)
+        warn_of_other_hardware(folder, devices, any_number=args.hardware.exact_reduce)
         start = last_checkpoint(folder)
         _mend_links(folder, start)
         if not folder.config.is_file():
@@ -207,6 +209,28 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
     if others:
         raise UserError(
             f"run '{folder.name}' began with {' and '.join(others)}; give the same again, or choose another --name"
+        )
+
+
+def warn_of_other_hardware(folder: RunFolder, devices: Mapping[str, Any], *, any_number: bool) -> None:
+    """Warn who goes on with hardware on which the last bits of the numbers may be others than at the run's beginning.
+
+    Args:
+        folder: the run.
+        devices: what this session computes on, as it will be recorded.
+        any_number: whether it does not matter how many like devices there are.
+    """
+    record = read_record(folder)
+    if record is None:
+        return
+    here, then = {**describe_machine(), **devices}, dict(record["hardware"])
+    if any_number:
+        for hardware in (here, then):
+            hardware.update(processes=1, gpus=sorted(set(hardware.get("gpus", []))))
+    changes = hardware_changes(here, then)
+    if changes:
+        logger().warning(
+            "other hardware than at the run's beginning, %s: numbers may differ in their last bits", ", ".join(changes)
         )
 
 

@@ -89,6 +89,36 @@ def test_what_the_beginning_chose_by_itself_stays_when_the_run_goes_on(folder: R
         session.check(folder, replace(args, hardware=replace(args.hardware, precision="32-true")))
 
 
+ONE_GPU = {"accelerator": "cuda", "gpus": ["A100"], "processes": 1, "threads": 8, "precision": "bf16-mixed"}
+TWO_GPUS = {**ONE_GPU, "gpus": ["A100", "A100"], "processes": 2}
+
+
+@pytest.mark.parametrize(
+    ("devices", "exact_reduce", "said"),
+    [
+        (ONE_GPU, False, None),
+        (TWO_GPUS, False, "gpus A100, A100 was A100, processes 2 was 1"),
+        (TWO_GPUS, True, None),
+        ({**TWO_GPUS, "gpus": ["H100", "H100"]}, True, "gpus H100 was A100"),
+        ({**ONE_GPU, "threads": 4}, True, "threads 4 was 8"),
+    ],
+)
+def test_who_goes_on_with_other_hardware_is_told_what_may_change_bits(
+    folder: RunFolder,
+    capsys: pytest.CaptureFixture[str],
+    devices: dict[str, object],
+    exact_reduce: bool,
+    said: str | None,
+) -> None:
+    args = ExperimentArgs()
+    args = replace(args, hardware=replace(args.hardware, exact_reduce=exact_reduce))
+    for used in (ONE_GPU, devices):
+        with session.opened(folder, args, 10, HASHES, used, Path(__file__).parent):
+            pass
+    warning = f"warning: other hardware than at the run's beginning, {said}: numbers may differ in their last bits\n"
+    assert capsys.readouterr().err == ("" if said is None else warning)
+
+
 def test_other_data_are_refused_by_name(folder: RunFolder) -> None:
     open_session(folder)
     session.refuse_other_data(folder, HASHES)
