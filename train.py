@@ -18,6 +18,7 @@ from dlib.errors import run_script
 from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import is_rank_zero, say
 from dlib.runs import session
+from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.threads import let_threads_sleep, take_one_thread
 
@@ -106,7 +107,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
         model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
         if start.step == 0 and is_rank_zero():
-            session.refuse_other_weights(folder, hash_weights(model))
+            refuse_other_weights(folder, hash_weights(model))
         exact = args.hardware.exact_reduce
         module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
         if start.checkpoint is not None:

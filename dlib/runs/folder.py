@@ -30,6 +30,7 @@ from dlib.errors import UserError
 from dlib.runs.status import STATES, Status
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+_HALF_WRITTEN = ".*.writing"
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 _REMOVED = ".removed-"
@@ -147,6 +148,9 @@ class RunFolder:
         if not self.root.exists() or self.config.is_file():
             return False
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else {self.root.name}
+        if self.config.name in names:  # by now: the first process writes it while the others look
+            return False
+        names -= {path.name for path in self.root.glob(_HALF_WRITTEN)}
         begun = {".lock", "status.json", "record.json", "train.log", "code", "checkpoints", "wandb", "tensorboard"}
         return bool(names) and not (".lock" in names and names <= begun)
 
@@ -266,7 +270,7 @@ class RunFolder:
 
     def _clear_leftovers(self) -> None:
         """Removes what killed writers left, and puts back a checkpoint whose replacement never came."""
-        for path in self.root.glob(".*.writing"):
+        for path in self.root.glob(_HALF_WRITTEN):
             path.unlink()
         for replaced in self.checkpoints.glob(f"{_REPLACED}*"):
             final = self.checkpoints / replaced.name.removeprefix(_REPLACED)

@@ -7,22 +7,19 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.config import differing_fields, dump_config, load_config
+from dlib.config import dump_config, load_config
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
 from dlib.ranks import is_rank_zero, logger, say
-from dlib.runs.comparison import hardware_changes
+from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_other_hardware, with_recorded_defaults
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, read_metrics
-from dlib.runs.record import add_hash, describe_machine, read_record, write_record
-
-SHOWN_DIFFERENCES = 5
-STARTING_WEIGHTS = "starting weights"
+from dlib.runs.record import write_record
 
 
 @dataclass(frozen=True)
@@ -47,36 +44,6 @@ def is_finished(folder: RunFolder) -> bool:
 def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
     """The arguments of the run's beginning, None where it never began."""
     return load_config([folder.config]) if folder.config.is_file() else None
-
-
-def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:
-    """Refuse to go on with other arguments than the run began with.
-
-    Raises:
-        UserError: some differ that enter the function that a run computes.
-    """
-    differences = differing_fields(recorded, args)
-    if differences:
-        shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
-        more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
-        raise UserError(
-            f"run '{folder.name}' began with other arguments: {shown}{more}; restore them, or choose another --name, "
-            f"with --checkpoint {folder.root} to start from this run's weights"
-        )
-
-
-def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> ExperimentArgs:
-    """The arguments, with what the run's beginning chose by itself where the user chose nothing.
-
-    The micro-batch and the precision are chosen by the devices, and enter what is computed: a run that goes on with
-    other devices keeps those that it began with.
-    """
-    batch, hardware = args.batch, args.hardware
-    if batch.micro_batch_size is None:
-        batch = replace(batch, micro_batch_size=recorded.batch.micro_batch_size)
-    if hardware.precision == "auto":
-        hardware = replace(hardware, precision=recorded.hardware.precision)
-    return replace(args, batch=batch, hardware=hardware)
 
 
 def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
@@ -190,68 +157,6 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
     numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
     say(f"run '{folder.name}' is finished: dev {numbers}")
     say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
-
-
-def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
-    """Refuse to go on with other texts or another tokenizer than the run began with.
-
-    Args:
-        folder: the run.
-        hashes: hashes, as they will be recorded.
-
-    Raises:
-        UserError: some differ from the record.
-    """
-    record = read_record(folder)
-    if record is None:
-        return
-    others = [f"another {name}" for name, value in hashes.items() if record["hashes"].get(name) != value]
-    if others:
-        raise UserError(
-            f"run '{folder.name}' began with {' and '.join(others)}; give the same again, or choose another --name"
-        )
-
-
-def warn_of_other_hardware(folder: RunFolder, devices: Mapping[str, Any], *, any_number: bool) -> None:
-    """Warn who goes on with hardware on which the last bits of the numbers may be others than at the run's beginning.
-
-    Args:
-        folder: the run.
-        devices: what this session computes on, as it will be recorded.
-        any_number: whether it does not matter how many like devices there are.
-    """
-    record = read_record(folder)
-    if record is None:
-        return
-    here, then = {**describe_machine(), **devices}, dict(record["hardware"])
-    if any_number:
-        for hardware in (here, then):
-            hardware.update(processes=1, gpus=sorted(set(hardware.get("gpus", []))))
-    changes = hardware_changes(here, then)
-    if changes:
-        logger().warning(
-            "other hardware than at the run's beginning, %s: numbers may differ in their last bits", ", ".join(changes)
-        )
-
-
-def refuse_other_weights(folder: RunFolder, sha256: str) -> None:
-    """Record what weights a run starts from; refuse to start from others than a session that saved nothing did.
-
-    A model on the hub, or the best checkpoint of another run, may have changed meanwhile.
-
-    Args:
-        folder: the run, which this process holds.
-        sha256: hash of the weights before the first optimizer step.
-
-    Raises:
-        UserError: it differs from the record.
-    """
-    record = read_record(folder)
-    recorded = None if record is None else record["hashes"].get(STARTING_WEIGHTS)
-    if recorded is None:
-        add_hash(folder, STARTING_WEIGHTS, sha256)
-    elif recorded != sha256:
-        raise UserError(f"run '{folder.name}' began with other {STARTING_WEIGHTS}; choose another --name")
 
 
 def last_checkpoint(folder: RunFolder) -> Start:
