@@ -16,7 +16,7 @@ from dlib.args import ExperimentArgs
 from dlib.config import parse_args
 from dlib.errors import run_script
 from dlib.messages import keep_messages, quiet_libraries
-from dlib.ranks import is_rank_zero, say
+from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
@@ -29,6 +29,7 @@ PREEMPTED_STATUS = 75
 def main() -> int:
     """Answer at once what needs no libraries, then train."""
     started = time.monotonic()
+    end_with_launcher()
     parsed = parse_args(description=DESCRIPTION)
     args = parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))

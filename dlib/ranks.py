@@ -10,6 +10,8 @@ import functools
 import logging
 import os
 import sys
+import threading
+import time
 
 
 def global_rank() -> int:
@@ -52,6 +54,23 @@ def in_slurm_step() -> bool:
 def from_environment(name: str, default: int) -> int:
     """The environment variable as an integer."""
     return int(os.environ.get(name, default))
+
+
+def end_with_launcher() -> None:
+    """Have this process, if a launcher started it, end soon after the launcher.
+
+    One that was killed by SIGKILL takes nobody with it, and a process that still starts would wait half an hour for the
+    first one, which is to open their meeting point. The first process of a node may have been started by hand, from a
+    shell that ends: it stays.
+    """
+    if local_rank() > 0:
+        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)
 
 
 def say(message: str) -> None:

@@ -28,7 +28,7 @@ fi
 shopt -s nullglob
 check .venv/bin/python -m ruff format --check .
 check .venv/bin/python -m ruff check .
-check .venv/bin/python -m mypy dlib benchmarks ./*.py
+check .venv/bin/python -m mypy dlib benchmarks tests ./*.py
 if command -v shellcheck >/dev/null; then
   check shellcheck scripts/*.sh .ci/run
 fi

@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
+from tests.exactness.faults import Fault, die_at
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 120
@@ -59,11 +60,11 @@ PLACES = ("in the morning", "behind the house", "before winter came", "near the 
 SMALL_MODEL = ("hidden_size=32", "num_hidden_layers=2", "num_attention_heads=2", "intermediate_size=64")
 
 
-def write_corpus(folder: Path, seed: int = 1, num_lines: int = 400) -> Path:
-    """Writes train.txt (some 40 KB) and a dev.txt of a tenth of it; the same seed gives the same bytes."""
+def write_corpus(folder: Path, seed: int = 1, num_lines: int = 400, num_dev_lines: int = 40) -> Path:
+    """Writes train.txt (some 40 KB) and dev.txt (a tenth of it); the same seed gives the same bytes."""
     randomness = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, count in (("train.txt", num_lines), ("dev.txt", num_lines // 10)):
+    for name, count in (("train.txt", num_lines), ("dev.txt", num_dev_lines)):
         lines = (" ".join(sentence(randomness) for _ in range(randomness.randint(1, 3))) for _ in range(count))
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return folder
@@ -141,6 +142,20 @@ class Training:
         """Sends a signal to the first process alone."""
         os.kill(self.pid, number)
 
+    def living_processes(self) -> list[int]:
+        """Those of its group that still live, where the system tells."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+                if int(group) == self.pid and state != "Z":
+                    found.append(int(stat.parent.name))
+        return found
+
+    def ends_within(self, seconds: float) -> bool:
+        """Waits so long, and returns whether it has ended."""
+        return self._wait(seconds) is not None
+
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Waits until something is so, while the process lives."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
@@ -176,12 +191,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | THREADS
 
 
-def start(arguments: Sequence[str], scratch: Path) -> Training:
-    """Starts `train.py` in a new interpreter; its output goes to files in `scratch`."""
+def start(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -> Training:
+    """Starts `train.py` in a new interpreter, which kills itself at `fault`; its output goes to files in `scratch`."""
     outputs = output_files(scratch)
+    script = ["train.py"] if fault is None else ["-m", "tests.exactness.faulty_train", fault.as_word()]
     with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "train.py", *arguments],
+            [sys.executable, *script, *arguments],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -198,15 +214,15 @@ def start(arguments: Sequence[str], scratch: Path) -> Training:
     return Training(process.pid, wait, outputs)
 
 
-def start_warm(arguments: Sequence[str], scratch: Path) -> Training:
-    """Starts `train.py` in a process forked from one that has imported the libraries.
+def start_warm(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -> Training:
+    """Starts `train.py` in a process forked from one that has imported the libraries; it kills itself at `fault`.
 
     Give it no loader processes (`--num_workers`): there they take five seconds to end.
     """
     outputs = output_files(scratch)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    process = context.Process(target=run_here, args=(list(arguments), *outputs))
+    process = context.Process(target=run_here, args=(list(arguments), *outputs, fault))
     with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
         process.start()
     assert process.pid is not None
@@ -220,8 +236,8 @@ def start_warm(arguments: Sequence[str], scratch: Path) -> Training:
     return training
 
 
-def run_here(arguments: list[str], stdout: Path, stderr: Path) -> None:
-    """Makes this process, forked for it, one that runs `train.py`."""
+def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | None) -> None:
+    """Makes this process, forked for it, one that runs `train.py` and kills itself at `fault`."""
     os.setsid()
     os.chdir(ROOT)
     wanted = environment()
@@ -229,6 +245,8 @@ def run_here(arguments: list[str], stdout: Path, stderr: Path) -> None:
     os.environ.update(wanted)
     for descriptor, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    if fault is not None:
+        die_at(fault)
     sys.argv = ["train.py", *arguments]
     runpy.run_path("train.py", run_name="__main__")
 
@@ -241,7 +259,7 @@ def output_files(scratch: Path) -> tuple[Path, Path]:
     return scratch / f"{number}.stdout", scratch / f"{number}.stderr"
 
 
-def train(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:
-    """Runs `train.py` to its end."""
-    with (start_warm if warm else start)(arguments, scratch) as training:
+def train(arguments: Sequence[str], scratch: Path, *, warm: bool = True, fault: Fault | None = None) -> Result:
+    """Runs `train.py` to its end, or to `fault`."""
+    with (start_warm if warm else start)(arguments, scratch, fault) as training:
         return training.result()

@@ -1,15 +1,10 @@
-"""An evaluation: equal to a plain loop, for any batch size and any number of processes."""
+"""An evaluation equals a plain loop; `tests/exactness/test_evaluation.py` has it on several ranks and in training."""
 
 import math
-import os
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -29,8 +24,8 @@ def toys(name: str) -> tuple[PreTrainedModel, TokenPrediction]:
     return build_toy(name, dropout=True), build_objective(ObjectiveArgs(objective=kind), toy_roles())
 
 
-def batches(objective: TokenPrediction, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-    share = EvaluationBatches(ROWS, objective, batch_size, rank, world_size)
+def batches(objective: TokenPrediction, batch_size: int) -> Iterator[Batch]:
+    share = EvaluationBatches(ROWS, objective, batch_size, rank=0, world_size=1)
     return (share[index] for index in range(len(share)))
 
 
@@ -56,24 +51,6 @@ def test_metrics_are_those_of_a_plain_loop_for_any_batch_size(name: str) -> None
         assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 8])
-def test_shares_of_the_ranks_sum_to_the_whole(world_size: int) -> None:
-    model, objective = toys("roberta")
-
-    def sums(rank: int, of: int) -> dict[str, float]:
-        total = dict.fromkeys(objective.SUMS, 0.0)
-        with torch.no_grad():
-            for batch in batches(objective, 3, rank, of):
-                for key, value in objective.evaluation_sums(model, batch).items():
-                    total[key] += value
-        return total
-
-    whole, shares = sums(0, 1), [sums(rank, world_size) for rank in range(world_size)]
-    for key in objective.SUMS:
-        assert sum(share[key] for share in shares) == pytest.approx(whole[key], rel=1e-12)
-    assert world_size < 8 or shares[7]["targets"] == 0, "seven batches for eight ranks: one has none"
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_model_is_left_in_its_mode_and_draws_nothing(training: bool) -> None:
     model, objective = toys("roberta")
@@ -84,30 +61,3 @@ def test_model_is_left_in_its_mode_and_draws_nothing(training: bool) -> None:
     assert model.training == training
     assert torch.get_rng_state().equal(state)
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-UNEVEN, ONE_EMPTY = 4, 32
-
-
-def evaluate_as_rank(rank: int, world_size: int, port: int, folder: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world_size)
-    model, objective = toys("roberta")
-    shares = [batches(objective, batch_size, rank, world_size) for batch_size in (UNEVEN, ONE_EMPTY)]
-    metrics = [evaluate(model, objective, share, tokens_per_byte=TOKENS_PER_BYTE) for share in shares]
-    torch.save(metrics, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_processes_agree_on_the_metrics_of_one_also_when_one_has_no_rows(tmp_path: Path) -> None:
-    model, objective = toys("roberta")
-    alone = evaluate(model, objective, batches(objective, UNEVEN), tokens_per_byte=TOKENS_PER_BYTE)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    torch.multiprocessing.spawn(evaluate_as_rank, (2, port, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert first == second
-    for metrics in first:
-        assert metrics == pytest.approx(alone, rel=1e-6)

@@ -13,7 +13,8 @@ FLOORS = (
     "errors durable threads args config config_errors config_fields config_files command_line validation "
     "durations seeding ranks",
     "runs",
-    "data modeling model_overrides tokenization hub optim metrics tracking devices flops messages plan run_log tree_sum launch",
+    "data modeling model_overrides tokenization hub optim metrics tracking devices flops tree_sum messages plan "
+    "run_log launch",
     "objectives",
     "training_module checkpoints",
     "callbacks evaluation inference trainer",

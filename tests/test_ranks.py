@@ -1,8 +1,10 @@
 """What the launchers' variables say about a process, and that only the first one speaks."""
 
 import logging
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -99,3 +101,17 @@ def test_the_lowest_floor_imports_no_torch() -> None:
     )
     output = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+def test_a_further_process_ends_when_its_launcher_was_killed() -> None:
+    child = "import time; from dlib.ranks import end_with_launcher; end_with_launcher(); print('up'); time.sleep(60)"
+    environment = {**os.environ, **LIGHTNING_CHILD, "PYTHONUNBUFFERED": "1"}
+    # The child inherits the pipe, which ends when the last process that holds it does.
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", launcher], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.kill()
+        started = time.monotonic()
+        assert process.stdout.read() == b""
+        assert time.monotonic() - started < 10

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import read_metrics
+from tests.exactness.ranks import assert_equal_within_float_tolerance
 from tests.launching import Place, recorded_steps, start, train
 
 TWO = ("--num_devices", "2", "--num_workers", "1")
@@ -15,14 +14,6 @@ TWO = ("--num_devices", "2", "--num_workers", "1")
 PACKED = ("--training_goal", "241 samples", "--eval_interval", "10")
 LINES = ("--line_by_line", "--whole_word_masking", "--max_length", "40")
 KINDS = {"packed": PACKED, "line_by_line": (*PACKED, *LINES)}
-
-
-def assert_equal_within_float_tolerance(folder: RunFolder, other: RunFolder) -> None:
-    """Both have the same records, equal to 1e-5."""
-    records, others = read_metrics(folder.metrics), read_metrics(other.metrics)
-    assert [record.keys() for record in records] == [record.keys() for record in others]
-    for one, two in zip(records, others, strict=True):
-        assert one == pytest.approx(two, rel=1e-5), f"step {one['step']}"
 
 
 @pytest.mark.parametrize("kind", ["packed", pytest.param("line_by_line", marks=pytest.mark.slow)])

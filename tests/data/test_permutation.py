@@ -23,10 +23,10 @@ def chi_square_excess(counts: np.ndarray, expected: float, degrees_of_freedom: i
     return float((statistic - degrees_of_freedom) / np.sqrt(2 * degrees_of_freedom))
 
 
-def test_every_size_up_to_600_is_a_permutation() -> None:
-    for size in range(1, 601):
+def test_every_size_up_to_5000_is_a_permutation() -> None:
+    for size in range(1, 5001):
         result = permute(np.arange(size), size, derive_key("sizes", size))
-        assert np.array_equal(np.sort(result), np.arange(size)), size
+        assert (np.bincount(result, minlength=size) == 1).all(), size
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dlib.runs.metrics_log import read_metrics
 from tests.launching import Place, train, write_corpus
@@ -48,7 +49,7 @@ def main() -> None:
         root = Path(temporary)
         place = Place(data=write_corpus(root / "data"), cache=root / "cache", runs=root / "runs")
         for objective in OBJECTIVES:
-            content = {
+            content: dict[str, Any] = {
                 "packages": {package: version(package) for package in PACKAGES},
                 "curve": compute_curve(objective, place, root / "output"),
             }

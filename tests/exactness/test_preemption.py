@@ -12,24 +12,12 @@ from dlib.checkpoints import read_training_state
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.runs.status import Status
+from tests.exactness.comparing import assert_same_end
 from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train
 
 # Dropout is on, a step has four micro-batches, and the last step is partial.
 GOAL = ("--training_goal", "1598 samples", "--eval_interval", "50", "--save_interval", "40")
 TOTAL_STEPS = 200
-
-
-def contents(checkpoint: Path) -> dict[str, bytes]:
-    """The bytes of each file of a checkpoint."""
-    return {str(path.relative_to(checkpoint)): path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()}
-
-
-def assert_same_end(folder: RunFolder, other: RunFolder) -> None:
-    """Both runs ended with the same records and the same last and best checkpoints, byte for byte."""
-    assert folder.metrics.read_bytes() == other.metrics.read_bytes()
-    for one, two in ((folder.last, other.last), (folder.best, other.best)):
-        assert one.readlink() == two.readlink()
-        assert contents(one) == contents(two)
 
 
 def status_of(folder: RunFolder) -> Status:

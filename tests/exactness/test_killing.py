@@ -1,0 +1,181 @@
+"""A run that is killed anywhere ends as if it had never been: the same weights, state and records, bit by bit."""
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import read_metrics
+from tests.exactness.comparing import contents, damage, differences
+from tests.exactness.faults import LANDED, LISTED, Fault
+from tests.launching import Place, Training, start, start_warm, train, write_corpus
+
+# The dev loss rises at step 16, after the last kill: what was the best before it must not be forgotten.
+UNEVEN = ("--learning_rate", "3e-2")
+CLM = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
+LINES = ("--line_by_line", "--max_length", "40")
+KEEP_ALL = ("--max_checkpoints", "-1")
+# Dropout is on everywhere, and a step has four micro-batches. Each evaluation of the first is a new best: all links
+# move each time.
+EVERY_SECOND = (*"--training_goal 40 --eval_interval 2 --save_interval 2 --eval_batch_size 40".split(), *KEEP_ALL)
+FEW = (*"--training_goal 30 --eval_interval 4 --save_interval 3".split(), *KEEP_ALL)
+FEWER = (*"--training_goal 12 --eval_interval 6 --save_interval 3".split(), *KEEP_ALL)
+WRITING = ".writing-step-"
+BUILDING = ".building-"
+FINGERPRINT = re.compile("[0-9a-f]{64}")
+
+
+@dataclass
+class Killed:
+    """A run that is killed again and again, and the undisturbed run that it is compared with."""
+
+    place: Place
+    scratch: Path
+    arguments: Sequence[str]
+    undisturbed: RunFolder
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run that is killed."""
+        return self.place.folder("killed")
+
+    def session(self, fault: Fault, *, warm: bool = True) -> str:
+        """Lets the run go on until the fault kills it, and returns where that was; it must have left nothing half."""
+        arguments = self.place.arguments("killed", *self.arguments)
+        result = train(arguments, self.scratch, warm=warm, fault=fault)
+        assert result.status == -signal.SIGKILL, result.stderr
+        assert damage(self.folder, self.undisturbed) == []
+        return result.stderr.rpartition(LANDED)[2].strip()
+
+    def end(self, *, warm: bool = True) -> None:
+        """Lets the run go on to its end, which must be that of the undisturbed run."""
+        result = train(self.place.arguments("killed", *self.arguments), self.scratch, warm=warm)
+        assert result.status == 0, result.stderr
+        assert differences(self.folder, self.undisturbed) == []
+        steps = [record["step"] for record in read_metrics(self.folder.metrics)]
+        assert steps == list(range(1, len(steps) + 1))
+
+
+def begin(place: Place, scratch: Path, arguments: Sequence[str], *, warm: bool = True) -> tuple[Killed, list[str]]:
+    """Does the undisturbed run, and returns with it the durable operations that it did."""
+    fault = Fault("list durable") if warm else None
+    result = train(place.arguments("undisturbed", *arguments), scratch, warm=warm, fault=fault)
+    assert result.status == 0, result.stderr
+    operations = [line.removeprefix(LISTED) for line in result.stderr.splitlines() if line.startswith(LISTED)]
+    return Killed(place, scratch, arguments, place.folder("undisturbed")), operations
+
+
+def operations_of_checkpoint(operations: Sequence[str], number: int) -> list[str]:
+    """Those from the first write of a run's checkpoint up to the first write of the next one."""
+    firsts = [index for index, line in enumerate(operations) if is_first_write(operations, index)]
+    return list(operations[firsts[number - 1] : firsts[number]])
+
+
+def is_first_write(operations: Sequence[str], index: int) -> bool:
+    """Whether a checkpoint's first file reaches the disk there."""
+    before = operations[index - 1] if index else ""
+    return WRITING in operations[index] and WRITING not in before
+
+
+def anonymous(operation: str, place: Place) -> str:
+    """An operation without its step, its process and its run."""
+    return re.sub(r"\d{8}|\.\d+\.|/(un)?(disturbed|killed)(?=/|$)", "", operation.replace(str(place.runs), ""))
+
+
+@pytest.mark.parametrize(
+    ("moment", "kind", "first"),
+    [
+        pytest.param("before", LINES, "fsync", id="before-mlm-lines"),
+        pytest.param("after", CLM, "rename", id="after-clm-packed"),
+    ],
+)
+def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
+    place: Place, tmp_path: Path, moment: str, kind: Sequence[str], first: str
+) -> None:
+    run, listed = begin(place, tmp_path, [*kind, *EVERY_SECOND])
+    wanted = [f"{moment} {anonymous(line, place)}" for line in operations_of_checkpoint(listed, 2)]
+    skipped = next(index for index, line in enumerate(wanted) if f" {first} " in line)
+    counts = range(skipped + 1, len(wanted) + 1)
+    landed = [run.session(Fault(f"{moment} durable", count, str(place.runs), WRITING)) for count in counts]
+    assert [anonymous(line, place) for line in landed] == wanted[skipped:]
+    for operation in ("rename", "symlink", "replace", "fsync"):
+        assert any(f" {operation} " in line for line in wanted[skipped:])
+    # With no step left to do, the links must be moved all the same.
+    renamed = next(index for index, line in enumerate(wanted) if " rename " in line)
+    run.session(Fault("after durable", renamed + 1, str(place.runs), f"{WRITING}00000040"))
+    run.end()
+
+
+@pytest.mark.parametrize("kind", [pytest.param(UNEVEN, id="mlm-packed"), pytest.param((*CLM, *LINES), id="clm-lines")])
+def test_after_five_kills_each_step_has_one_record(place: Place, tmp_path: Path, kind: Sequence[str]) -> None:
+    run, _ = begin(place, tmp_path, [*kind, *FEW])
+    for aim, count in (("metrics", 5), ("weights", 2), ("evaluation", 3), ("state", 3), ("metrics", 7)):
+        run.session(Fault(f"inside {aim}", count, str(place.runs)))
+    run.end()
+
+
+def test_a_kill_at_each_operation_of_the_tokenization_changes_nothing(place: Place, tmp_path: Path) -> None:
+    fresh = replace(place, cache=tmp_path / "undisturbed-cache")
+    run, listed = begin(fresh, tmp_path, FEW)
+    wanted = [unnumbered(line, fresh.cache) for line in listed if str(fresh.cache) in line]
+    run.place = replace(place, cache=tmp_path / "cache")
+    under = str(run.place.cache)
+    landed = [run.session(Fault("before durable", count, under)) for count in (1, 2)]  # text's hash, tokenizer
+    run.session(Fault("after mkdir", 1, under, BUILDING))
+    run.session(Fault("before unlink", 2, under, BUILDING))
+    # A store takes six operations. The first store's sixth cannot be had beside the seventh, of the second text's hash.
+    counts = (1, 2, 3, 4, 5, 7, 1, 2, 3, 4, 5, 6)
+    landed += [run.session(Fault("before durable", count, under, BUILDING)) for count in counts]
+    assert [unnumbered(line, run.place.cache) for line in landed] == wanted[:7] + wanted[8:]
+    run.end()
+    assert stores(run.place.cache) == stores(fresh.cache)
+
+
+def unnumbered(operation: str, cache: Path) -> str:
+    """An operation without what differs between two builds."""
+    return re.sub(r"building-\w+", "building", operation).replace(str(cache), "").removeprefix("before ")
+
+
+def test_processes_killed_while_they_tokenize_leave_nothing_behind(place: Place, tmp_path: Path) -> None:
+    big = Place(write_corpus(tmp_path / "data", num_lines=24_000), tmp_path / "undisturbed-cache", tmp_path / "runs")
+    further = ("--tokenizer_processes", "2", "--training_goal", "6", *KEEP_ALL)
+    run, _ = begin(big, tmp_path, further)
+    run.place = replace(big, cache=tmp_path / "cache")
+    for kill in (Training.signal, Training.signal_group):  # once the tokenizing processes are left to themselves
+        with start_warm(run.place.arguments("killed", *further), tmp_path) as training:
+            training.wait_for(lambda: bool(list(run.place.cache.glob(f".*{BUILDING}*/*.tokens"))))
+            kill(training, signal.SIGKILL)
+            assert training.result().status == -signal.SIGKILL
+    run.end()
+    assert stores(run.place.cache) == stores(big.cache)
+
+
+def stores(cache: Path) -> dict[str, dict[str, bytes]]:
+    """The bytes of all that a cache holds under a final name."""
+    assert not list(cache.glob(f".*{BUILDING}*"))
+    folders = [path for path in (*cache.iterdir(), *(cache / "tokenizers").iterdir()) if path.is_dir()]
+    return {path.name: contents(path) for path in folders if FINGERPRINT.fullmatch(path.name)}
+
+
+def test_two_processes_with_loader_workers_go_on_after_the_first_was_killed_alone(place: Place, tmp_path: Path) -> None:
+    further = (*CLM, *FEWER, "--num_devices", "2", "--num_workers", "2")
+    run, _ = begin(place, tmp_path, further, warm=False)
+    arguments = place.arguments("killed", *further)
+    with start(arguments, tmp_path, Fault("before rename", 3, str(place.runs), alone=True)) as training:
+        killed = training.result()
+        assert killed.status == -signal.SIGKILL, killed.stderr
+        assert damage(run.folder, run.undisturbed) == []
+        run.end(warm=False)  # while the others may still live
+        assert training.living_processes() == []
+
+
+@pytest.mark.slow
+def test_loader_workers_change_nothing_for_a_killed_run(place: Place, tmp_path: Path) -> None:
+    run, _ = begin(place, tmp_path, FEWER)
+    run.arguments = (*FEWER, "--num_workers", "2")
+    run.session(Fault("after fsync", 20, str(place.folder("killed").checkpoints)), warm=False)
+    run.end(warm=False)
