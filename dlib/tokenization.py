@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import tempfile
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from dlib.args import ExperimentArgs
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import iterate_documents
+from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.ranks import say
@@ -211,6 +212,16 @@ def build_tokenizer(
     return load_tokenizer(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
 
 
+def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer so that a kill leaves all of it or nothing; who calls holds the folder's lock."""
+    beside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)  # what a killed process left
+    tokenizer.save_pretrained(beside)
+    sync_tree(beside)
+    beside.rename(folder)
+    sync(folder.parent)
+
+
 def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
     """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
 
@@ -227,14 +238,13 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        with FileLock(folder.with_suffix(".lock")):
             if not has_tokenizer(folder):
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
                 tokenizer = train_tokenizer(
                     text_file, args.model.vocab_size, args.objective.objective, args.data.encoding_errors
                 )
-                tokenizer.save_pretrained(Path(beside) / "whole")
-                (Path(beside) / "whole").rename(folder)
+                save_whole(tokenizer, folder)
     except OSError as error:
         raise UserError(f"--cache_dir {cache_dir} cannot be written: {error.strerror}") from error
     return folder

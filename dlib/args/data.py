@@ -26,4 +26,4 @@ class DataArgs:
     tokenizer_processes: int = setting(-1, free=True)
     """Number of processes that tokenize; -1: one a CPU core."""
     num_workers: int = setting(1, free=True)
-    """Number of processes a device that prepare batches; 0: the training process does it itself."""
+    """Number of processes a device that prepare training batches; 0: the training process does it itself."""

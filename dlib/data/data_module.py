@@ -244,16 +244,27 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on."""
-        return self._loader(self._training_steps(), StepSampler(self.first_step, self.plan.total_steps))
+        return DataLoader(
+            self._training_steps(),
+            batch_size=None,
+            sampler=StepSampler(self.first_step, self.plan.total_steps),
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=leave_signals_to_trainer,
+        )
 
     def batch_without_targets(self) -> TensorBatch:
         """A training sample of which nothing is to be predicted: its gradients are zero."""
         return self._training_steps().without_targets(0)
 
     def dev_dataloader(self) -> DataLoader[Any]:
-        """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)"""
-        rank, world_size = self._place()
-        return self._loader(EvaluationBatches(self.data.dev, self.collator, self.eval_batch_size, rank, world_size))
+        """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)
+
+        It has no worker processes. They would be forked anew for each evaluation, and a fork from a process whose
+        threads exchange tensors can hang: CPython 3.11 takes a lock in the child that such a thread may have held.
+        """
+        rows = EvaluationBatches(self.data.dev, self.collator, self.eval_batch_size, *self._place())
+        return DataLoader(rows, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def _training_steps(self) -> TrainingSteps:
         return TrainingSteps(self.data.train, self.plan, self.collator, *self._place())
@@ -261,14 +272,3 @@ class DataModule(pl.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         assert self.trainer is not None
         return self.trainer.global_rank, self.trainer.world_size
-
-    def _loader(self, dataset: Dataset[Any], sampler: Sampler[int] | None = None) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=False,
-            worker_init_fn=leave_signals_to_trainer,
-        )
