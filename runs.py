@@ -68,10 +68,10 @@ def add_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def reproduce(args: argparse.Namespace) -> int:
     """Runs `reproduce`."""
-    from dlib.runs.reproduction import Order, reproduce
+    from dlib.runs import reproduction  # here: it need not be read for the help
 
-    order = Order(args.run, args.steps, args.data_dir, args.present_code, args.keep)
-    return reproduce(order, Path(__file__).parent)
+    order = reproduction.Order(args.run, args.steps, args.data_dir, args.present_code, args.keep)
+    return reproduction.reproduce(order, Path(__file__).parent)
 
 
 if __name__ == "__main__":

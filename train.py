@@ -58,7 +58,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import Stopping
-    from dlib.checkpoints import hash_weights, read_training_state
+    from dlib.checkpoints import hash_weights, read_training_state, refuse_torn_weights
     from dlib.data.batching import check_batch_arithmetic
     from dlib.data.data_module import DataModule, build_text_data, find_text
     from dlib.devices import find_devices
@@ -95,16 +95,17 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         print(summary)
         return 0
 
-    hashes, repository = data.fingerprints, Path(__file__).parent
+    hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
     computes_on = devices.describe(args.hardware.distributed_strategy)
     with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository) as start:
-        keep_messages(folder.log)
-        say(summary)
         stopping = Stopping(plan.max_seconds, started)
         stopping.listen()
+        keep_messages(folder.log)
+        say(summary)
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")
+            refuse_torn_weights(start.checkpoint)
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
         model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
         if start.step == 0 and is_rank_zero():
@@ -122,11 +123,11 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             num_workers=args.data.num_workers,
         )
         callbacks = [
-            SettlingBuckets(data_module),
             Performance(run_log, devices),
             Recording(run_log),
             Evaluating(data_module, run_log, data.dev_tokens_per_byte),
             stopping,
+            SettlingBuckets(data_module),
             Checkpointing(folder, tokenizer, run_log, args),
             *([ProgressBar(run_log)] if args.tracking.progress else []),
         ]

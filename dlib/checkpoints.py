@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -35,6 +36,20 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
     torch.save(state, checkpoint.state)
 
 
+def refuse_torn_weights(folder: Path) -> None:
+    """Refuse a checkpoint whose weights are no whole file, as a disk may leave them that loses what it was given.
+
+    Raises:
+        UserError: one is torn; the message says what to do.
+    """
+    for file in CheckpointFolder(folder).model.glob("*.safetensors"):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise _damaged(file, error, folder) from error
+
+
 def read_training_state(folder: Path) -> dict[str, Any]:
     """Read what stands beside the model. Nothing is unpickled but tensors and plain containers.
 
@@ -45,8 +60,12 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     try:
         return torch.load(state, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{state} is damaged ({reason}); remove {folder} to go on from the one before") from error
+        raise _damaged(state, error, folder) from error
+
+
+def _damaged(file: Path, error: Exception, folder: Path) -> UserError:
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{file} is damaged ({reason}); remove {folder} to go on from the one before")
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -2,7 +2,7 @@
 
 The batches are the same for any number of processes, which take them in turn. Each is summed in float64, and the
 processes exchange these sums once, at the end: shards of unequal size need no filling up and cannot hang, and the
-result has the same bits for any number of processes.
+result has the same bits for any number of processes with as many threads each.
 """
 
 import math

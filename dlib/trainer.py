@@ -39,7 +39,7 @@ def build_trainer(
         exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
     """
     on_slurm = SLURMEnvironment.detect()
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=devices.accelerator,
         devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
         num_nodes=devices.num_nodes,
@@ -58,6 +58,10 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    # Its handler of SIGTERM waits for the other processes inside the handler, and ends the run unsaved with status 0.
+    # There is no public way to leave it out; whoever trains has taken the signals already (`Stopping.listen`).
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = False) -> Strategy | str:

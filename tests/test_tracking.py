@@ -121,8 +121,8 @@ class KnownRun:
 
     resumed = True
 
-    def __init__(self, newest_step: int) -> None:
-        self.summary = {"step": newest_step}
+    def __init__(self, summary: dict[str, int]) -> None:
+        self.summary = summary
         self.sent: list[dict[str, Any]] = []
 
     def define_metric(self, *_: str, **__: str) -> None: ...
@@ -131,16 +131,16 @@ class KnownRun:
         self.sent.append(values)
 
 
-@pytest.mark.parametrize(("newest_step", "sent"), [(3, [4, 5, 6]), (5, [6]), (0, [1, 2, 3, 4, 5, 6])])
+@pytest.mark.parametrize(("summary", "sent"), [({"step": 3}, [4, 5, 6]), ({"step": 5}, [6]), ({}, [1, 2, 3, 4, 5, 6])])
 def test_wandb_gets_each_step_once_whatever_it_had_received_when_the_run_was_killed(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, newest_step: int, sent: list[int]
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, summary: dict[str, int], sent: list[int]
 ) -> None:
     for path in (folder.metrics, folder.performance):
         log = MetricsLog(path)
         for step in (1, 2, 3, 4):
             log.add(step, {path.stem: step})
         log.flush()
-    known = KnownRun(newest_step)
+    known = KnownRun(summary)
     monkeypatch.setattr(WandbTracker, "_begin", lambda *_: known)
     monkeypatch.setattr(WandbTracker, "_whereabouts", lambda *_: "")
     tracker = WandbTracker(TrackingArgs(), folder, {}, from_step=4)

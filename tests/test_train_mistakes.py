@@ -79,13 +79,14 @@ def test_a_folder_without_weights_needs_from_scratch(place: Place, tmp_path: Pat
     assert not place.folder("new").root.exists()
 
 
-def test_a_damaged_checkpoint_names_the_file_and_the_way_on(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["state.ckpt", "model/model.safetensors"])
+def test_a_damaged_checkpoint_names_the_file_and_the_way_on(place: Place, tmp_path: Path, name: str) -> None:
     arguments = place.arguments("run", "--training_goal", "2000", "--max_time", "00:00:01")
     assert train(arguments, tmp_path).status == 75
-    state = place.folder("run").last.resolve() / "state.ckpt"
-    state.write_bytes(state.read_bytes()[:1000])
+    file = place.folder("run").last.resolve() / name
+    file.write_bytes(file.read_bytes()[:1000])
     result = train(arguments, tmp_path)
     assert result.status == 2
-    assert str(state) in result.last_line
-    assert "remove" in result.last_line
+    assert str(file) in result.last_line
+    assert "to go on from the one before" in result.last_line
     assert place.folder("run").last.exists()

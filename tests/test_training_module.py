@@ -1,6 +1,8 @@
 """One optimizer step: dropout by key, clipping, and going on; `tests/exactness/test_gradients.py` has its gradient."""
 
 import copy
+import signal
+from types import FrameType
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -126,3 +128,16 @@ def test_resuming_goes_on_bitwise_from_the_saved_state() -> None:
     build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
     assert rest.sums == whole.sums[1:]
     assert all(a.equal(b) for a, b in zip(model.parameters(), trained.model.parameters(), strict=True))
+
+
+def test_the_trainer_leaves_signals_to_whoever_took_them() -> None:
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def ours(number: int, frame: FrameType | None) -> None: ...
+
+    signal.signal(signal.SIGTERM, ours)
+    try:
+        train(make_plan(8), Watching(lambda module: found.append(signal.getsignal(signal.SIGTERM))))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert found == [ours] * 3

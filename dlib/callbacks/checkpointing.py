@@ -51,15 +51,7 @@ class Checkpointing(StepCallback):
         if is_best:
             self.lowest = self.run_log.newest[BEST_BY]
             self.folder.point("best", step)
-        self._remove_old(module.plan.extra_steps)
+        self.folder.remove_old_checkpoints(self.max_checkpoints, module.plan.extra_steps)
         self.folder.write_status("running", step, module.plan.total_steps)
         if self.upload:
             self.run_log.upload_checkpoint(self.folder.checkpoint(step), ["last", "best"] if is_best else ["last"])
-
-    def _remove_old(self, extra_steps: frozenset[int]) -> None:
-        """Remove the oldest ordinary checkpoints beyond the number that stays."""
-        kept = {*extra_steps, self.folder.pointed_step("best")}
-        ordinary = [step for step, _ in self.folder.whole_checkpoints() if step not in kept]
-        if self.max_checkpoints >= 0:
-            for step in ordinary[: -self.max_checkpoints]:
-                self.folder.remove_checkpoint(step)

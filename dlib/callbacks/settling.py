@@ -24,6 +24,7 @@ class SettlingBuckets(StepCallback):
         """Compute the gradients; DDP sorts them at the next forward pass, which is that of the first step."""
         model = trainer.strategy.model
         if isinstance(model, DistributedDataParallel):
+            module.model.train()
             batch = self.data.transfer_batch_to_device(self.data.batch_without_targets(), module.device, 0)
             with trainer.precision_plugin.train_step_context():
                 loss = model(batch)

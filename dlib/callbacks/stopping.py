@@ -38,8 +38,7 @@ class Stopping(StepCallback):
         self._group: Any = None
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
-        """Take the signals over from Lightning, which would save or raise in the middle of a step."""
-        self.listen()
+        """Prepare the processes' asking each other."""
         if trainer.world_size > 1:  # on the CPU, so that asking does not wait for the accelerator
             self._group = dist.new_group(backend="gloo")
 

@@ -6,6 +6,7 @@ position in the data is the step itself: one integer, no loader state, the same 
 It knows nothing of objectives: whoever turns rows into batches is handed in as a `Collator`.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +57,15 @@ class TextData:
     train: RowSource
     dev: RowSource
 
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each text and of the tokenizer, by what it identifies."""
+    def fingerprints(self, roles: TokenRoles) -> dict[str, str]:
+        """SHA-256 of each text, and of the tokenizer with the roles of its special tokens, by what it identifies."""
         train, dev = self.train_store.recipe, self.dev_store.recipe
+        ids = [roles.lead_id, roles.separator_id, roles.pad_id, roles.mask_id, sorted(roles.special_ids)]
+        tokenizer = f"{train.tokenizer_sha256} {train.store_format} {ids}"
         return {
             "training text": train.text_sha256,
             "development text": dev.text_sha256,
-            "tokenizer": train.tokenizer_sha256,
+            "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         }
 
     @property

@@ -76,7 +76,7 @@ def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path) -> 
     if code["diff"]:
         diff = str(run.uncommitted_diff.resolve())
         failure = f"{run.uncommitted_diff} does not apply to the run's commit; {IN_PLACE}"
-        _do(copy, "apply", "--whitespace=nowarn", diff, failure=failure)
+        _do(copy, "apply", "--index", "--whitespace=nowarn", diff, failure=failure)
     if run.untracked.is_dir():
         shutil.copytree(run.untracked, copy, dirs_exist_ok=True)
     for name, reason in code["left_out"].items():

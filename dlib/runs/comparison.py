@@ -79,12 +79,21 @@ def code_changes(here: RunFolder, run: RunFolder, records: tuple[Mapping[str, An
     return changes + [name for name in names if _content(here.untracked / name) != _content(run.untracked / name)]
 
 
+def session_code_changes(session: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """What of the code is not as it was in the run's first session."""
+    words = {"commit": "commit", "uncommitted_sha256": "uncommitted changes"}
+    ours, theirs = session["git"], record["git"]
+    return [words[name] for name in words if name in theirs and ours.get(name) != theirs[name]]
+
+
 def later_changes(record: Mapping[str, Any]) -> Iterator[str]:
     """What changed when the run went on: a repetition computes all as the run's first session did."""
     for session in record["sessions"]:
-        changes = hardware_changes(session["hardware"], record["hardware"])
-        if session["git"]["commit"] != record["git"]["commit"]:
-            changes.append("commit")
+        changes = [
+            *hardware_changes(session["hardware"], record["hardware"]),
+            *session.get("changed_packages", ()),
+            *session_code_changes(session, record),
+        ]
         if changes:
             yield f"from step {session['from_step']} on the run itself went on with changes: {', '.join(changes)}"
 

@@ -1,4 +1,4 @@
-"""Whether a session goes on with the same run: the same arguments, texts, tokenizer and weights, on like hardware.
+"""Whether a session goes on with the same run: the same arguments, texts, tokenizer and weights, by the same means.
 
 It stands apart from the session, which holds the run: these are rules, and more of them come with what can be set.
 """
@@ -11,9 +11,9 @@ from dlib.args import ExperimentArgs
 from dlib.config import differing_fields
 from dlib.errors import UserError
 from dlib.ranks import logger
-from dlib.runs.comparison import hardware_changes
+from dlib.runs.comparison import hardware_changes, package_changes, session_code_changes, shortened
 from dlib.runs.folder import RunFolder
-from dlib.runs.record import add_hash, describe_machine, read_record
+from dlib.runs.record import add_hash, read_record
 
 SHOWN_DIFFERENCES = 5
 STARTING_WEIGHTS = "starting weights"
@@ -69,26 +69,24 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
         )
 
 
-def warn_of_other_hardware(folder: RunFolder, devices: Mapping[str, Any], *, any_number: bool) -> None:
-    """Warn who goes on with hardware on which the last bits of the numbers may be others than at the run's beginning.
+def warn_of_changes(folder: RunFolder, session: Mapping[str, Any], *, any_number: bool) -> None:
+    """Warn who goes on with hardware, packages or code other than the run's first session had.
 
     Args:
         folder: the run.
-        devices: what this session computes on, as it will be recorded.
+        session: what this session is made with (`describe_session`).
         any_number: whether it does not matter how many like devices there are.
     """
     record = read_record(folder)
     if record is None:
         return
-    here, then = {**describe_machine(), **devices}, dict(record["hardware"])
+    here, then = dict(session["hardware"]), dict(record["hardware"])
     if any_number:
         for hardware in (here, then):
             hardware.update(processes=1, gpus=sorted(set(hardware.get("gpus", []))))
-    changes = hardware_changes(here, then)
+    changes = hardware_changes(here, then) + package_changes(session, record) + session_code_changes(session, record)
     if changes:
-        logger().warning(
-            "other hardware than at the run's beginning, %s: numbers may differ in their last bits", ", ".join(changes)
-        )
+        logger().warning("not as at the run's beginning: %s; from here on numbers may differ", shortened(changes))
 
 
 def refuse_other_weights(folder: RunFolder, sha256: str) -> None:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -224,8 +224,20 @@ class RunFolder:
         for numbers in (self.metrics, self.performance):
             if numbers.exists():
                 sync(numbers)
+        sync(self.root)
         self._swap_in(temporary, final)
         return final
+
+    def remove_old_checkpoints(self, max_checkpoints: int, extra_steps: Collection[int]) -> None:
+        """Removes the oldest ordinary checkpoints beyond the number that stays, at least 1; -1: none.
+
+        The best and the extra ones are not ordinary.
+        """
+        kept = {*extra_steps, self.pointed_step("best")}
+        ordinary = [step for step, _ in self.whole_checkpoints() if step not in kept]
+        if max_checkpoints >= 0:
+            for step in ordinary[:-max_checkpoints]:
+                self.remove_checkpoint(step)
 
     def remove_checkpoint(self, step: int) -> None:
         """Removes a checkpoint; it loses its name first, so that a half-removed one never looks whole."""

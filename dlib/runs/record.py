@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dlib.durable import write_text_atomically
+from dlib.runs.comparison import package_changes
 from dlib.runs.folder import RunFolder
 from dlib.runs.redaction import strip_secrets
-from dlib.runs.working_tree import describe_git, save_uncommitted_code, top_folder
+from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code, top_folder
 from dlib.threads import usable_cores
 
 SCHEMA_VERSION = 1
@@ -53,50 +54,46 @@ KEPT_VARIABLES = (
 )
 
 
-def write_record(
-    folder: RunFolder,
-    *,
-    argv: Sequence[str],
-    devices: Mapping[str, Any],
-    hashes: Mapping[str, str],
-    from_step: int,
-    repository: Path,
-) -> None:
+def describe_session(
+    folder: RunFolder, argv: Sequence[str], devices: Mapping[str, Any], from_step: int, repository: Path
+) -> dict[str, Any]:
+    """What a session of a run is made with.
+
+    Args:
+        folder: the run.
+        argv: the command line, script first.
+        devices: what it computes on, and how (`Devices.describe`).
+        from_step: optimizer steps done when it begins.
+        repository: a folder in the code's working tree; it need not be under git.
+    """
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "from_step": from_step,
+        "command": describe_command(argv, repository),
+        "git": {**describe_git(repository), "uncommitted_sha256": hash_uncommitted_code(folder, repository)},
+        "hardware": {**describe_machine(), **devices},
+        "packages": installed_packages(),
+        "python": sys.version,
+        "platform": platform.platform(),
+    }
+
+
+def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[str, str], repository: Path) -> None:
     """Writes record.json when the run is new; when it resumes, appends to its `sessions` and touches nothing else.
 
     Args:
         folder: the run; this process holds it.
-        argv: the command line, script first.
-        devices: what the run computes on, and how (`Devices.describe`).
+        session: what `describe_session` says; of a later session's packages only the changes are kept.
         hashes: hashes of the data and the tokenizer.
-        from_step: optimizer steps done when this session begins.
-        repository: a folder in the code's working tree; it need not be under git.
+        repository: a folder in the code's working tree.
     """
-    session = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "from_step": from_step,
-        "command": describe_command(argv, repository),
-        "git": describe_git(repository),
-        "hardware": {**describe_machine(), **devices},
-    }
     record = read_record(folder)
     if record is None:
-        software = {
-            "packages": installed_packages(),
-            "python": sys.version,
-            "platform": platform.platform(),
-        }
         code = save_uncommitted_code(folder, repository)
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            **session,
-            **software,
-            "hashes": dict(hashes),
-            "code": code,
-        }
-        record["sessions"] = []
+        record = {"schema_version": SCHEMA_VERSION, **session, "hashes": dict(hashes), "code": code, "sessions": []}
     else:
-        record["sessions"].append(session)
+        kept = {name: value for name, value in session.items() if name not in ("packages", "python", "platform")}
+        record["sessions"].append({**kept, "changed_packages": package_changes(session, record)})
     _write(folder, record)
 
 

@@ -133,7 +133,9 @@ class Reproduction:
         if self._checkpoints:
             s = "s" * (len(self._checkpoints) > 1)
             text += f", with the checkpoint{s} of step{s} {comparison.shortened(list(map(str, self._checkpoints)))}"
-        if done < steps if steps is not None else status is None or status.state != "finished":
+        is_finished = status is not None and status.state == "finished"
+        is_all = is_finished if steps is None else done >= steps
+        if not is_all:
             text += ": the run recorded no more"
         if self.numbers.new_names:
             text += f"; recorded here alone: {', '.join(sorted(self.numbers.new_names))}"
@@ -182,8 +184,8 @@ def _started(order: Order, run: RunFolder, record: Mapping[str, Any], project: P
     top = top_folder(project) or project
     with tempfile.TemporaryDirectory(prefix="dlib-reproduce-", ignore_cleanup_errors=True) as name:
         scratch = Path(name).resolve()
-        out_dir = _make_out_dir(order, run, scratch)
         with _code(order, run, record, top, scratch / "code") as tree:
+            out_dir = _make_out_dir(order, run, scratch)
             flags = command_flags(run, record, runs_in(record, tree), top, order.data_dir)
             script = tree / project.relative_to(top) / "train.py"
             say(f"repeating run '{run.name}' with {'the present' if order.present_code else 'its recorded'} code")

@@ -16,10 +16,10 @@ from dlib.config import dump_config, load_config
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
 from dlib.ranks import is_rank_zero, logger, say
-from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_other_hardware, with_recorded_defaults
+from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, read_metrics
-from dlib.runs.record import write_record
+from dlib.runs.record import describe_session, write_record
 
 
 @dataclass(frozen=True)
@@ -99,25 +99,27 @@ def opened(
     with folder.hold(), _nothing_left_of_a_mistake(folder):
         check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, hashes)
-        warn_of_other_hardware(folder, devices, any_number=args.hardware.exact_reduce)
         start = last_checkpoint(folder)
-        _mend_links(folder, start)
+        session = describe_session(folder, sys.argv, devices, start.step, repository)
+        warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
+        _finish_saving(folder, start, args)
         if not folder.config.is_file():
             write_text_atomically(folder.config, dump_config(args))
-        write_record(folder, argv=sys.argv, devices=devices, hashes=hashes, from_step=start.step, repository=repository)
+        write_record(folder, session, hashes, repository)
         folder.write_status("running", start.step, total_steps)
         with _told_in_status(folder, total_steps):
             yield start
 
 
-def _mend_links(folder: RunFolder, start: Start) -> None:
-    """Move `last` and `best` to where a kill kept them from going: a checkpoint is whole before they move."""
+def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs) -> None:
+    """Do what a kill kept from being done once the newest checkpoint was whole: move the links, remove the old."""
     if start.checkpoint is None:
         return
     folder.point("last", start.step)
     lowest = best(folder.metrics, BEST_BY, among={step for step, _ in folder.whole_checkpoints()})
     if lowest is not None:
         folder.point("best", lowest[0])
+    folder.remove_old_checkpoints(args.checkpoint.max_checkpoints, args.checkpoint.extra_steps)
 
 
 @contextmanager

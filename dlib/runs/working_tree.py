@@ -3,11 +3,13 @@
 It stands apart from the record because git may be missing, slow, or speak of another repository.
 """
 
+import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -104,6 +106,7 @@ def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]
     Returns:
         Which files are there, and which were left out, with the reason.
     """
+    shutil.rmtree(folder.code, ignore_errors=True)  # what a session that was killed here had saved
     top = top_folder(repository)
     if top is None:
         return {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0}
@@ -120,6 +123,19 @@ def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]
         "left_out": {_printable(name): reason for name, reason in listed},
         "left_out_count": len(sieve.left_out),
     }
+
+
+def hash_uncommitted_code(folder: RunFolder, repository: Path) -> str | None:
+    """SHA-256 of what `save_uncommitted_code` would save; None without git or outside a repository."""
+    top = top_folder(repository)
+    if top is None:
+        return None
+    sieve, digest = Sieve(MAX_SAVED_BYTES), hashlib.sha256()
+    for diff in _tracked_changes(top, sieve):
+        digest.update(diff)
+    for name, content in _untracked(top, folder, sieve):
+        digest.update(f"{_printable(name)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def top_folder(repository: Path) -> Path | None:
@@ -157,8 +173,8 @@ def _both_versions(top: Path, base: str, name: str) -> bytes:
     return (_git(top, "cat-file", "blob", f"{base}:{name}") or b"") + (_content(top / name) or b"")
 
 
-def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[str]:
-    """Copies what passes the sieve, and yields its names."""
+def _untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each untracked file that passes the sieve."""
     for name in _untracked_files(top, folder):
         path = top / name
         if path.is_symlink() or not path.is_file():
@@ -166,10 +182,16 @@ def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[str]
         elif sieve.admits_file(name, path.stat().st_size):
             content = _content(path)
             if sieve.admits_content(name, content):
-                target = folder.untracked / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content or b"")
-                yield name
+                yield name, content or b""
+
+
+def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[str]:
+    """Copies what passes the sieve, and yields its names."""
+    for name, content in _untracked(top, folder, sieve):
+        target = folder.untracked / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        yield name
 
 
 def _content(path: Path) -> bytes | None:
@@ -180,11 +202,13 @@ def _content(path: Path) -> bytes | None:
 
 
 def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
-    """Names from the top of what git neither tracks nor ignores, without the run folders that may stand there too."""
+    """Names from the top of what git neither tracks nor ignores, without the runs that may stand there too."""
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
-    for name in _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z")):
-        if not (top / name).is_relative_to(own):
+    names = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
+    others = {PurePath(name).parent for name in names if PurePath(name).name == folder.record.name}
+    for name in names:
+        if not (top / name).is_relative_to(own) and others.isdisjoint(PurePath(name).parents):
             yield name
 
 

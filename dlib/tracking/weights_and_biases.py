@@ -126,7 +126,7 @@ class WandbTracker:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         if self._run.resumed:
-            self._newest_step = int(self._run.summary.get("step", from_step))
+            self._newest_step = int(self._run.summary.get("step", 0))
         records: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         for record in (*read_metrics(folder.metrics), *read_metrics(folder.performance)):
             records[record["step"]].update(record)

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +23,6 @@ from dlib.data.data_module import (
     build_text_data,
     find_text,
 )
-from dlib.data.fingerprint import tokenizer_sha256
 from dlib.data.packing import LineRows, PackedRows
 from dlib.errors import UserError
 from dlib.objectives import build_objective
@@ -189,11 +189,15 @@ def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
     assert len(data.train) == len(SENTENCES)
     num_bytes = (tmp_path / "val.txt").stat().st_size + 1  # the last line end, which the file lacks
     assert data.dev_tokens_per_byte == data.dev_store.num_tokens / num_bytes
-    assert data.fingerprints == {
+    found = data.fingerprints(roles)
+    assert found == {
         "training text": hashlib.sha256((tmp_path / "train.txt").read_bytes()).hexdigest(),
         "development text": hashlib.sha256((tmp_path / "val.txt").read_bytes()).hexdigest(),
-        "tokenizer": tokenizer_sha256(tokenizer),
+        "tokenizer": found["tokenizer"],
     }
+    assert data.fingerprints(replace(roles, mask_id=roles.lead_id))["tokenizer"] != found["tokenizer"]
+    other = replace(data.train_store.recipe, tokenizer_sha256="another")
+    assert replace(data, train_store=replace(data.train_store, recipe=other)).fingerprints(roles) != found
 
 
 def test_missing_texts_are_told_with_the_flag_that_names_them(tmp_path: Path) -> None:

@@ -165,9 +165,10 @@ def stores(cache: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_two_processes_with_loader_workers_go_on_after_the_first_was_killed_alone(place: Place, tmp_path: Path) -> None:
-    further = (*CLM, *FEWER, "--num_devices", "2", "--num_workers", "2")
-    run, _ = begin(place, tmp_path, further, warm=False)
-    arguments = place.arguments("killed", *further)
+    further = (*CLM, *FEWER, "--num_devices", "2")
+    run, _ = begin(place, tmp_path, further, warm=False)  # without workers
+    run.arguments = (*further, "--num_workers", "2")
+    arguments = place.arguments("killed", *run.arguments)
     with start(arguments, tmp_path, Fault("before rename", 3, str(place.runs), alone=True)) as training:
         killed = training.result()
         assert killed.status == -signal.SIGKILL, killed.stderr
@@ -176,9 +177,13 @@ def test_two_processes_with_loader_workers_go_on_after_the_first_was_killed_alon
         assert training.living_processes() == []
 
 
-@pytest.mark.slow
-def test_loader_workers_change_nothing_for_a_killed_run(place: Place, tmp_path: Path) -> None:
-    run, _ = begin(place, tmp_path, FEWER)
-    run.arguments = (*FEWER, "--num_workers", "2")
-    run.session(Fault("after fsync", 20, str(place.folder("killed").checkpoints)), warm=False)
-    run.end(warm=False)
+def test_old_checkpoints_that_a_kill_kept_from_being_removed_are_removed(place: Place, tmp_path: Path) -> None:
+    few = (*FEWER, "--max_checkpoints", "1", "--eval_interval", "12")
+    assert train(place.arguments("undisturbed", *few), tmp_path).status == 0
+    arguments, runs = place.arguments("killed", *few), [place.folder(name) for name in ("killed", "undisturbed")]
+    # The last checkpoint is whole, and bears its name, when the ones before it are still there.
+    fault = Fault("after rename", 1, str(place.runs), "step-00000012")
+    assert train(arguments, tmp_path, fault=fault).status == -signal.SIGKILL
+    assert train(arguments, tmp_path).status == 0
+    killed, undisturbed = ({path.name for path in run.checkpoints.iterdir()} for run in runs)
+    assert killed == undisturbed == {"step-00000009", "step-00000012", "last", "best"}

@@ -20,6 +20,7 @@ from tests.repositories import git
 NAME = "first"
 GOAL = ("--training_goal", "6", "--eval_interval", "3", "--save_interval", "3")
 MASKING, SHARES = "dlib/objectives/mlm.py", "dlib/objectives/shares.py"
+STAGED = "dlib/objectives/staged.py"
 ALL_THE_SAME = "hardware: the same\npackages: the same\ndata: the same\ncode: the same\n"
 
 
@@ -54,10 +55,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(root / MASKING, "\nMASKED_SHARE, RANDOM_SHARE = 0.8, 0.1", "\nMASKED_SHARE, RANDOM_SHARE = SHARES")
     change(root / MASKING, "import numpy", "from dlib.objectives.shares import SHARES\nimport numpy")
     (root / SHARES).write_text("SHARES = 0.5, 0.2\n")
+    (root / STAGED).write_text("# staged, and not committed\n")
+    git(root, "add", STAGED)
     place = Place(Path("data"), Path("cache"), Path("runs"))
     result = python(root, "train.py", *place.arguments(NAME, *GOAL))
     assert result.returncode == 0, result.stderr
     (root / SHARES).unlink()
+    git(root, "rm", "--force", "--quiet", STAGED)
     git(root, "checkout", MASKING)
     git(root, "commit", "--allow-empty", "-m", "second")
     return root

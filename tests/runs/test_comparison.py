@@ -82,9 +82,16 @@ def test_of_many_changes_the_first_are_told_those_that_compute_before_others(
 
 def test_a_run_that_went_on_otherwise_is_told() -> None:
     same = {"from_step": 10, "hardware": HARDWARE, "git": RECORD["git"]}
-    other = {"from_step": 20, "hardware": {**HARDWARE, "processes": 2}, "git": {"commit": "f"}}
-    (line,) = later_changes({**RECORD, "sessions": [same, other]})
-    assert line == "from step 20 on the run itself went on with changes: processes 2 was 1, commit"
+    other = {
+        "from_step": 20,
+        "hardware": {**HARDWARE, "processes": 2},
+        "git": {"commit": "f", "uncommitted_sha256": "a"},
+        "changed_packages": ["torch 2 was 1"],
+    }
+    git = {**RECORD["git"], "uncommitted_sha256": "b"}
+    lines = list(later_changes({**RECORD, "git": git, "sessions": [{**same, "git": git}, other]}))
+    told = "processes 2 was 1, torch 2 was 1, commit, uncommitted changes"
+    assert lines == [f"from step 20 on the run itself went on with changes: {told}"]
 
 
 def test_the_first_quantity_that_differs_is_told_with_both_values() -> None:

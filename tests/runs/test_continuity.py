@@ -57,8 +57,18 @@ def test_who_goes_on_with_other_hardware_is_told_what_may_change_bits(
     args = replace(args, hardware=replace(args.hardware, exact_reduce=exact_reduce))
     hold(folder, args, **ONE_GPU)
     hold(folder, args, **devices)
-    warning = f"warning: other hardware than at the run's beginning, {said}: numbers may differ in their last bits\n"
+    warning = f"warning: not as at the run's beginning: {said}; from here on numbers may differ\n"
     assert capsys.readouterr().err == ("" if said is None else warning)
+
+
+def test_who_goes_on_with_other_code_is_told(
+    folder: RunFolder, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("print(1)\n", "print(2)\n"):
+        (repository / "train.py").write_text(text)
+        with opened(folder, ExperimentArgs(), 10, HASHES, {}, repository):
+            pass
+    assert "not as at the run's beginning: uncommitted changes;" in capsys.readouterr().err
 
 
 def test_other_data_are_refused_by_name(folder: RunFolder) -> None:

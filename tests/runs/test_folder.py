@@ -53,10 +53,44 @@ def holder(run: RunFolder) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+def durable_operations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A list that fills with name and path of each `os.fsync` and `os.rename`, which are done all the same."""
+    done: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def noted_rename(old: Path, new: Path) -> None:
+        done.append(("rename", str(new)))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    return done
+
+
 def write_model(folder: Path, text: str = "{}") -> None:
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text(text)
     (folder / "state.ckpt").write_text(text)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell which file is flushed")
+def test_all_of_a_checkpoint_and_its_numbers_reach_the_disk_before_its_name_does(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.checkpoints.mkdir(parents=True)
+    run.metrics.write_text("{}\n")
+    done = durable_operations(monkeypatch)
+    run.publish_checkpoint(7, write_model)
+    final = run.checkpoint(7)
+    renamed = done.index(("rename", str(final)))
+    beside = final.with_name(f".writing-{final.name}")
+    parts = [beside, beside / "model", beside / "model" / "config.json", beside / "state.ckpt"]
+    assert {("fsync", str(path)) for path in (*parts, run.metrics, run.root)} <= {*done[:renamed]}
+    assert done[renamed + 1 :] == [("fsync", str(run.checkpoints))]
 
 
 def test_a_run_held_by_a_live_process_is_refused_with_its_pid_and_host(

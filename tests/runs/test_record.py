@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from dlib.runs.folder import RunFolder
-from dlib.runs.record import SCHEMA_VERSION, add_hash, read_record, write_record
+from dlib.runs.record import SCHEMA_VERSION, add_hash, describe_session, read_record, write_record
 from dlib.runs.working_tree import describe_git, strip_remote
 from tests.repositories import git
 
 
 def write(run: RunFolder, repository: Path, **changes: Any) -> dict[str, Any]:
-    options = {"argv": ["train.py", "-n", "wiki"], "devices": {"threads": 3}, "hashes": {"train": "abc"}}
-    write_record(run, repository=repository, **{**options, "from_step": 0, **changes})
+    options: dict[str, Any] = {"argv": ["train.py", "-n", "wiki"], "devices": {"threads": 3}, "from_step": 0}
+    session = describe_session(run, repository=repository, **{**options, **changes})
+    write_record(run, session, {"train": "abc"}, repository)
     found = read_record(run)
     assert found is not None
     return found
@@ -62,13 +63,16 @@ def test_a_resumed_run_appends_a_session_and_touches_nothing_else(run: RunFolder
     assert session["from_step"] == 40
     assert session["command"]["argv"][-1] == "1:00:00"
     assert session["git"]["dirty"] is True
+    assert session["git"]["uncommitted_sha256"] != first["git"]["uncommitted_sha256"]
+    assert session["changed_packages"] == []
+    assert "packages" not in session
     assert session["hardware"]["threads"] == 4
     assert not run.code.exists()
 
 
 def test_outside_a_repository_the_commit_is_null(tmp_path: Path) -> None:
     found = write(RunFolder(tmp_path / "runs" / "wiki"), tmp_path)
-    assert found["git"] == {"commit": None, "branch": None, "dirty": None, "remote": None}
+    assert found["git"] == dict.fromkeys(("commit", "branch", "dirty", "remote", "uncommitted_sha256"))
     assert found["code"]["diff"] is None
 
 

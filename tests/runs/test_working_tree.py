@@ -7,7 +7,7 @@ import pytest
 
 from dlib.runs import working_tree
 from dlib.runs.folder import RunFolder
-from dlib.runs.working_tree import describe_git, save_uncommitted_code
+from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code
 from tests.repositories import git
 
 # In pieces, so that this file does not hold what it speaks of.
@@ -48,6 +48,25 @@ def test_large_ignored_secret_and_run_files_are_not_copied(run: RunFolder, repos
     assert sorted(found["left_out"]) == [".env", "large.txt", "link"]
     assert found["left_out_count"] == 3
     assert not run.untracked.exists()
+
+
+def test_runs_elsewhere_in_the_tree_are_no_code(run: RunFolder, repository: Path) -> None:
+    other = RunFolder(repository / "experiments" / "e4")
+    for path in (other.record, other.checkpoint(3) / "state.ckpt", repository / "experiments" / "plot.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    assert save_uncommitted_code(run, repository)["untracked"] == ["experiments/plot.py"]
+
+
+def test_what_a_killed_session_had_saved_goes(run: RunFolder, repository: Path) -> None:
+    stale = repository / "stale.py"
+    stale.write_text("x = 1\n")
+    save_uncommitted_code(run, repository)
+    before = hash_uncommitted_code(run, repository)
+    stale.unlink()
+    assert save_uncommitted_code(run, repository)["untracked"] == []
+    assert not run.code.exists()
+    assert hash_uncommitted_code(run, repository) != before
 
 
 def test_copies_and_lists_are_bounded_in_all(run: RunFolder, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
