@@ -54,9 +54,11 @@ def add_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser("reproduce", help=text, description=text, allow_abbrev=False)
     parser.set_defaults(command=reproduce)
     parser.add_argument("run", metavar="RUN", type=Path, help="Folder of the run, such as runs/first.")
-    parser.add_argument("--steps", metavar="N", type=int, help="Compare N optimizer steps (default: all recorded).")
     parser.add_argument(
-        "-d", "--data_dir", metavar="FOLDER", type=Path, help="Folder of the texts, where it is no longer the recorded."
+        "--steps", metavar="N", type=int, help="Compare up to the first recorded step from N on (default: all)."
+    )
+    parser.add_argument(
+        "-d", "--data_dir", metavar="FOLDER", type=Path, help="Folder of the texts (default: as recorded)."
     )
     parser.add_argument(
         "--present_code",

@@ -58,7 +58,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import Stopping
-    from dlib.checkpoints import hash_weights, read_training_state, refuse_torn_weights
+    from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
     from dlib.data.batching import check_batch_arithmetic
     from dlib.data.data_module import DataModule, build_text_data, find_text
     from dlib.devices import find_devices
@@ -82,6 +82,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     texts = find_text(args.data)
     checkpoint = session.last_checkpoint(folder).checkpoint
+    if checkpoint is not None:
+        refuse_damage(checkpoint)
     source = find_source(args, checkpoint)
     tokenizer = build_tokenizer(args, texts.train, source, goes_on=checkpoint is not None)
     objective = build_objective(args.objective, token_roles(tokenizer))
@@ -105,7 +107,6 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")
-            refuse_torn_weights(start.checkpoint)
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
         model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
         if start.step == 0 and is_rank_zero():

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.errors import UserError
 from dlib.runs.folder import CheckpointFolder
+from dlib.tokenization import has_tokenizer
 from dlib.training_module import TrainingModule
 
 
@@ -36,18 +37,25 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
     torch.save(state, checkpoint.state)
 
 
-def refuse_torn_weights(folder: Path) -> None:
-    """Refuse a checkpoint whose weights are no whole file, as a disk may leave them that loses what it was given.
+def refuse_damage(folder: Path) -> None:
+    """Refuse a checkpoint of which something is missing or torn, before anything is built on it.
 
     Raises:
-        UserError: one is torn; the message says what to do.
+        UserError: it is so; the message says what to do.
     """
-    for file in CheckpointFolder(folder).model.glob("*.safetensors"):
+    checkpoint = CheckpointFolder(folder)
+    weights = sorted(checkpoint.model.glob("*.safetensors")) or [checkpoint.model / "model.safetensors"]
+    for file in (checkpoint.model / "config.json", *weights, checkpoint.state):
+        if not file.is_file():
+            raise _damaged(file, folder, "missing")
+    if not has_tokenizer(checkpoint.model):
+        raise _damaged(checkpoint.model / "tokenizer.json", folder, "missing")
+    for file in weights:
         try:
             with safe_open(file, framework="pt"):
                 pass
         except (OSError, SafetensorError) as error:
-            raise _damaged(file, error, folder) from error
+            raise _damaged(file, folder) from error
 
 
 def read_training_state(folder: Path) -> dict[str, Any]:
@@ -60,12 +68,11 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     try:
         return torch.load(state, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise _damaged(state, error, folder) from error
+        raise _damaged(state, folder) from error
 
 
-def _damaged(file: Path, error: Exception, folder: Path) -> UserError:
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{file} is damaged ({reason}); remove {folder} to go on from the one before")
+def _damaged(file: Path, folder: Path, how: str = "damaged") -> UserError:
+    return UserError(f"{file} is {how}; remove {folder} to go on from the checkpoint before it")
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -191,6 +191,8 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
     checkpoint = args.model.checkpoint
     if checkpoint is None:
         refuse_other_folder(args.model.model)
+        if not args.model.from_scratch:
+            refuse_missing_weights(args.model.model)
         return args.model.model
     if args.model.from_scratch:
         raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")

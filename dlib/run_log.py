@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dlib.args import ExperimentArgs
-from dlib.ranks import is_rank_zero
+from dlib.ranks import is_rank_zero, logger
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import MetricsLog
+from dlib.runs.metrics_log import MetricsLog, read_metrics
 from dlib.tracking import Tracker, build_trackers
 
 
@@ -79,4 +79,7 @@ def open_run_log(folder: RunFolder, args: ExperimentArgs, step: int) -> RunLog:
         return RunLog(None)
     for path in (folder.metrics, folder.performance):
         MetricsLog(path).rewind(step)
+    newest = max((record["step"] for record in read_metrics(folder.metrics)), default=0)
+    if step - newest >= args.tracking.log_interval:
+        logger().warning("%s lacks the records from step %d to %d", folder.metrics, newest + 1, step)
     return RunLog(folder, build_trackers(args.tracking, folder, config=asdict(args), from_step=step))

@@ -86,3 +86,19 @@ def test_records_beyond_the_step_of_a_resumed_session_are_cut_off(
     other.record(9, {"train/loss": 9.0})
     other.finish("finished")
     assert len(records(folder.metrics)) == 3, "only the first process writes"
+
+
+@pytest.mark.parametrize(
+    ("newest", "said"), [(13, ""), (10, ""), (3, "lacks the records from step 4 to 13"), (0, "1 to")]
+)
+def test_records_that_were_lost_are_told_when_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], newest: int, said: str
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    folder.metrics.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, newest + 1)))
+    tracking = TrackingArgs(trackers=["none"], log_interval=5)
+    open_run_log(folder, ExperimentArgs(run=RunArgs(name="run"), tracking=tracking), 13)
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(told) == bool(said)

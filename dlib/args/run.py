@@ -23,7 +23,7 @@ class RunArgs:
 
 @dataclass
 class HardwareArgs:
-    """The devices. Nothing here changes what is computed, except `precision` and `exact_reduce`."""
+    """The devices. But for `precision` and `exact_reduce`, nothing here changes more than the last bits of a run."""
 
     accelerator: str = setting("auto", choices=("auto", "cpu", "cuda", "gpu", "mps"), free=True)
     """Kind of device; `auto` takes CUDA, else MPS, else the CPU."""
@@ -39,8 +39,8 @@ class HardwareArgs:
     precision: str = setting("auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
     """Arithmetic; `auto`: bf16-mixed where the CUDA device has it, else 32-true."""
     exact_reduce: bool = setting(False)
-    """Add gradients up in a fixed tree: 1, 2, 4, 8... like devices end with the same bits. On a CPU with one thread a
-    process (else OMP_NUM_THREADS), on CUDA with deterministic kernels only."""
+    """Add gradients up in a fixed tree: 1, 2, 4, 8... like devices end with the same bits. On a CPU each process then
+    computes with one thread, or with as many as OMP_NUM_THREADS says; on CUDA with deterministic kernels only."""
 
 
 @dataclass

@@ -23,6 +23,7 @@ from dlib.runs.record import NUMERIC_VARIABLES
 LOCAL_PATHS = ("data.data_dir", "data.cache_dir", "model.model", "model.tokenizer", "model.checkpoint")
 LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_", "SLURM_")
 """Whoever started us did not start the repetition's processes: it launches them by itself."""
+TRACEBACK = "Traceback (most recent call last)"
 STOP_SECONDS = 600
 """How long a stopped repetition may take to end its step and save."""
 
@@ -60,6 +61,8 @@ def path_flags(run: RunFolder, folder: Path, started: Path, data_dir: Path | Non
         value = (config.get(section) or {}).get(name)
         if name == "data_dir" and data_dir is not None:
             flags += ["--data_dir", str(data_dir.absolute())]
+            if not data_dir.is_dir():
+                raise UserError(f"-d {data_dir}: there is no such folder")
         elif value is None:
             continue
         elif (started / value).exists() and not _has_all(folder / value, started / value):
@@ -141,7 +144,10 @@ class Repetition:
             UserError: with the last line that it printed.
         """
         if self.status:
-            lines = self._stderr.read_text(encoding="utf-8", errors="replace").split("\n")
+            text = self._stderr.read_text(encoding="utf-8", errors="replace")
+            if TRACEBACK in text:
+                print(text[text.index(TRACEBACK) :], end="", file=sys.stderr)
+            lines = text.split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
             raise UserError(f"the repetition ended with status {self.status}: {last.removeprefix('error: ')}")
 

@@ -84,6 +84,8 @@ def open_run(path: Path) -> tuple[RunFolder, dict[str, Any]]:
     if not path.is_dir():
         raise UserError(f"no folder '{path}': give the folder of a run, such as runs/first")
     run = RunFolder(path.resolve())
+    if not run.config.exists() and not run.record.exists():
+        raise UserError(f"'{path}' is no run: give the folder of one, such as runs/first")
     record = read_record(run)
     if record is None or not run.config.is_file():
         raise UserError(f"'{path}' cannot be repeated: its record.json or config.yml is missing or damaged")

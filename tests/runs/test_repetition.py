@@ -58,11 +58,17 @@ def test_paths_count_from_the_folder_where_the_command_was_typed(run: RunFolder,
     assert runs_in(record_from("gone"), copy) == copy
 
 
-def test_a_missing_text_is_told_and_another_place_taken(run: RunFolder, tmp_path: Path) -> None:
+def test_a_missing_text_is_told_and_another_place_taken(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match=r"the run's data folder is not here: .*/top/data; give it with -d"):
         command_flags(run, record_from("."), tmp_path, tmp_path / "top", None)
+    with pytest.raises(UserError, match="-d elsewhere: there is no such folder"):
+        command_flags(run, record_from("."), tmp_path, tmp_path / "top", Path("elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
     flags = command_flags(run, record_from("."), tmp_path, tmp_path / "top", Path("elsewhere"))
-    assert flags == ["--data_dir", str(Path.cwd() / "elsewhere")]
+    assert flags == ["--data_dir", str(tmp_path / "elsewhere")]
 
 
 def test_as_many_processes_compute_as_did(run: RunFolder) -> None:

@@ -103,6 +103,9 @@ def test_checkpoints_of_the_same_step_are_compared_by_their_bytes(run: RunFolder
 def test_what_is_no_run_is_one_clear_line(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder 'nowhere': give the folder of a run, such as runs/first"):
         open_run(Path("nowhere"))
+    with pytest.raises(UserError, match="wiki' is no run: give the folder of one"):
+        open_run(run.root)
+    run.config.write_text("")
     with pytest.raises(UserError, match=r"wiki' cannot be repeated: its record\.json or config\.yml is missing"):
         open_run(run.root)
 
