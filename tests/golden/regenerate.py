@@ -14,7 +14,7 @@ from tests.launching import Place, train, write_corpus
 
 FOLDER = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
-STEPS = 20
+STEPS, EVAL_INTERVAL = 20, 10
 OBJECTIVES = {
     "mlm": ["--model", "configs/models/roberta-tiny", "--whole_word_masking"],
     "clm": ["--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"],
@@ -24,8 +24,8 @@ OBJECTIVES = {
 
 def flags_of(objective: str) -> list[str]:
     """The flags of a golden run; all that decides its losses is fixed here and in `Place.arguments`."""
-    schedule = ["--training_goal", str(STEPS), "--warmup", "25%", "--eval_interval", "10", "--precision", "32-true"]
-    return [*OBJECTIVES[objective], *schedule, "--seed", "1"]
+    schedule = ["--training_goal", str(STEPS), "--warmup", "25%", "--eval_interval", str(EVAL_INTERVAL)]
+    return [*OBJECTIVES[objective], *schedule, "--precision", "32-true", "--seed", "1"]
 
 
 def compute_curve(objective: str, place: Place, scratch: Path, *further: str) -> dict[str, list[float]]:
