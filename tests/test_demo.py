@@ -45,7 +45,10 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("objective", "config"), [("mlm", "configs/demo.yml"), ("clm", "configs/demo-clm.yml")])
+@pytest.mark.parametrize(
+    ("objective", "config"),
+    [("mlm", "configs/demo.yml"), pytest.param("clm", "configs/demo-clm.yml", marks=pytest.mark.slow)],
+)
 def test_the_demo_learns_and_shows_it_without_network(
     objective: str, config: str, corpus: Path, tmp_path: Path
 ) -> None:

@@ -171,7 +171,7 @@ VARIANTS = {
 }
 
 
-SLOW = ("modernbert", "bf16-true", "lines", "frozen")
+SLOW = ("llama", "modernbert", "bf16-true", "lines", "frozen")
 
 
 @pytest.mark.parametrize(
