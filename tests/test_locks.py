@@ -127,3 +127,17 @@ def test_every_dependency_of_every_package_is_met_within_its_lock(tools: list[st
             package["version"] = "0.1"
     (tmp_path / "conda-lock.yml").write_text(yaml.safe_dump(content))
     assert "needs tokenizers" in unmet(tmp_path / "conda-lock.yml")
+
+
+@pytest.mark.parametrize("image", ["full", "ppc64le", "pip"])
+def test_the_tag_of_an_image_tells_the_versions_of_its_lock(image: str) -> None:
+    power, main = locked("ppc64le.conda-lock.yml", "linux-ppc64le"), locked("conda-lock.yml", "linux-64")
+    cpu = re.search(r"^torch==([\d.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert cpu is not None
+    expected = {
+        "full": f"torch-{main['pytorch']}-cuda-{main['cuda-version']}",
+        "ppc64le": f"torch-{power['pytorch']}-cuda-{power['cuda-version']}-ppc64le",
+        "pip": f"torch-{cpu[1]}-cpu",
+    }
+    command = [str(ROOT / "scripts" / "image_tag.sh"), image]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"{expected[image]}\n"
