@@ -21,6 +21,7 @@ from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.threads import let_threads_sleep, take_one_thread
+from dlib.versions import refuse_missing
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -46,6 +47,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     The program started at `started`, a reading of `time.monotonic()`.
     """
+    refuse_missing(args.model)
     quiet_libraries()
     let_threads_sleep()
     if args.hardware.exact_reduce:

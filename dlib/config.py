@@ -24,6 +24,7 @@ from dlib.config_fields import FIELDS, SECTIONS, bare_type, choices_of, did_you_
 from dlib.config_files import Setting, read_settings
 from dlib.errors import UserError
 from dlib.validation import validate
+from dlib.versions import unescapes_missing_mark
 
 # OmegaConf takes any number as well, which hides a slip.
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
@@ -123,7 +124,7 @@ def resolved_value(config: Any, key: str, place: str) -> Any:
     field, (section, name) = FIELDS[key], key.split(".")
     try:
         value = config[section][name]
-        value = list(value) if isinstance(value, ListConfig) else value
+        value = [*map(unescaped, value)] if isinstance(value, ListConfig) else unescaped(value)
     except ValidationError as error:
         raw = OmegaConf.to_container(config[section], resolve=False)[name]  # type: ignore[call-overload, index]
         raise UserError(f"{place}: {raw!r} does not lead to {kind_of(field)}") from error
@@ -158,6 +159,13 @@ def escaped(value: Any) -> Any:
     if MISSING_MARK.fullmatch(value):
         return "\\" + value
     return INTERPOLATION_START.sub(r"\1\1\\${", value)
+
+
+def unescaped(value: Any) -> Any:
+    """A text that is an escaped `???` without its backslash, where OmegaConf leaves that to us."""
+    if unescapes_missing_mark() or not (isinstance(value, str) and MISSING_MARK.fullmatch(value)):
+        return value
+    return value.removeprefix("\\")
 
 
 def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[Difference]:

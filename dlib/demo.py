@@ -3,6 +3,7 @@
 python -m dlib.demo runs/demo-mlm
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -58,14 +59,15 @@ def show_continuations(folder: RunFolder) -> None:
 def show_next_commands(folder: RunFolder, is_causal: bool) -> None:
     """Print what a newcomer may type next."""
     objective, shape = ("clm", "llama-mini") if is_causal else ("mlm", "roberta-mini")
-    command = f".venv/bin/python train.py -n mine -d FOLDER --objective {objective} --model configs/models/{shape}"
+    python = os.environ.get("DLIB_PYTHON") or ".venv/bin/python"  # as the scripts choose it
+    command = f"{python} train.py -n mine -d FOLDER --objective {objective} --model configs/models/{shape}"
     print(f"""
 The run is in {folder.root}: metrics.jsonl has its numbers, checkpoints/best/model loads with transformers.
 Next, on a text of your own (a folder with train.txt and dev.txt, one document a line):
 
   {command} --from_scratch --plan
   {command} --from_scratch
-  .venv/bin/python train.py --help""")
+  {python} train.py --help""")
 
 
 if __name__ == "__main__":

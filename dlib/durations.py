@@ -68,7 +68,8 @@ def parse_duration(text: str, flag: str, *, interval: bool = False, allow_zero: 
     unit = unit_named(match["unit"]) if match else None
     if match is None or unit is None or (unit == "percent" and not interval):
         raise UserError(f"{flag}: {text!r} is not a duration: write for example {examples(interval)}")
-    value = Fraction(match["sign"] + match["number"]) * MULTIPLIERS[match["suffix"].replace("K", "k")]
+    number = match["number"].replace("_", "")  # which Fraction reads from Python 3.11 on
+    value = Fraction(match["sign"] + number) * MULTIPLIERS[match["suffix"].replace("K", "k")]
     if unit == "percent" and match["suffix"]:
         raise UserError(f"{flag}: {text!r} is not a percentage: write for example 5%")
     check_value(value, unit, text, flag, allow_zero)

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dlib.errors import UserError
+from dlib.versions import explain_attention, explain_model_type, explain_newer_files
 
 HUB_ANSWER_SECONDS = 5.0
 """How long to wait for the hub's first answer. Its own client tries for 23 s, three times over."""
@@ -17,6 +18,11 @@ HUB_ANSWER_SECONDS = 5.0
 UNKNOWN_HEAD = re.compile(
     r"Unrecognized configuration class <class '[\w.]*?(?P<config>\w+)'> for this kind of AutoModel: "
     r"(?P<auto_model>AutoModelFor(Masked|Causal)LM)\b"
+)
+
+UNKNOWN_TYPE = re.compile(r"The checkpoint you are trying to load has model type `(?P<model_type>[\w-]+)` but ")
+NO_ATTENTION = re.compile(
+    r"(?P<model>\w+) does not support .*?(?P<kernel>Flash Attention|flex_attention|scaled_dot_product_attention)"
 )
 
 
@@ -64,8 +70,14 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
         reason = reason_of(error)
         if foreign := UNKNOWN_HEAD.match(reason):
             raise UserError(f"{flag} {name}: {explain_head(**foreign.groupdict())}") from error
+        if newer := UNKNOWN_TYPE.match(reason):
+            raise UserError(f"{flag} {name}: {explain_model_type(**newer.groupdict())}") from error
+        if lacking := NO_ATTENTION.match(reason):
+            raise UserError(f"--attn_implementation: {explain_attention(**lacking.groupdict())}") from error
         if Path(name).is_dir():
-            raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
+            raise UserError(
+                f"{flag} {name} cannot be loaded: {reason.rstrip('.')}{explain_newer_files(Path(name))}"
+            ) from error
         if looks_like_path(name):
             raise UserError(f"{flag} {name}: there is no such folder") from error
         if is_unreachable(error):

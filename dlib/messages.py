@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,8 @@ CHATTER = (
     r".*You called `self\.log.*",
     r".*module\(s\) in eval mode at the start of training.*",
     r".*barrier\(\): using the device under current context.*",
+    r"TypedStorage is deprecated.*",
+    r"The '\w+' attribute with value .* was provided to the `Field\(\)` function.*",
 )
 """Warnings that are true, and of no use to somebody who uses this project."""
 
@@ -39,10 +42,19 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=pattern)
 
 
+class LogFile(logging.FileHandler):
+    """A log file, which goes without what a signal's handler says while another line is written, as stderr does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Print what went wrong, if it is not that."""
+        if not isinstance(sys.exc_info()[1], RuntimeError):
+            super().handleError(record)
+
+
 def keep_messages(log_file: Path) -> None:
     """Write every further message to a run's log file as well, with the time."""
     if not is_rank_zero():
         return
-    handler = logging.FileHandler(log_file, encoding="utf-8")
+    handler = LogFile(log_file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger().addHandler(handler)

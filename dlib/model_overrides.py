@@ -73,8 +73,10 @@ def check_value(text: str, name: str, current: Any, value: Any) -> None:
         value: what it is to be.
 
     Raises:
-        UserError: a number of layers or the like is below 1, or there is no such activation function.
+        UserError: a number of layers or the like is none, or is below 1, or there is no such activation function.
     """
+    if COUNT.fullmatch(name) and type(current) is int and type(value) is not int:
+        raise UserError(f"--model_overrides {text}: {name} must be a whole number")
     is_below = [type(number) is int and number < 1 for number in (current, value)]
     if COUNT.fullmatch(name) and is_below == [False, True]:
         raise UserError(f"--model_overrides {text}: {name} must be at least 1")

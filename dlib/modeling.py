@@ -13,12 +13,13 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrain
 from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
-from dlib.hub import explain_loading
+from dlib.hub import explain_loading, reason_of
 from dlib.model_overrides import override_config
 from dlib.ranks import say
 from dlib.runs.folder import CheckpointFolder, resolve_model_folder
 from dlib.seeding import seed_torch
 from dlib.tokenization import num_ids
+from dlib.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")
 CAUSAL = "AutoModelForCausalLM"
@@ -40,6 +41,7 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
     refuse_other_folder(source)
     with explain_loading("--model", source):
         config = AutoConfig.from_pretrained(source)
+    refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
     if args.model_overrides:
         config = override_config(config, source, args.model_overrides)
     if args.from_scratch:
@@ -84,7 +86,8 @@ def build_model(
     """
     config = load_model_config(args.model, source, tokenizer)
     look_back_only(config, auto_model)
-    options = {"dtype": torch.float64 if precision == "64-true" else torch.float32, **attention_options(args.model)}
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    options = {**dtype_option(dtype), **attention_options(args.model, config)}
     model_class = getattr(transformers, auto_model)
     seed_torch("weights", args.run.seed)
     with explain_loading("--model", source):
@@ -95,6 +98,7 @@ def build_model(
             tell_new_weights(loading["missing_keys"], source)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
     fit_embeddings(model, tokenizer)
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
     if auto_model == CAUSAL:
@@ -120,7 +124,7 @@ def build_meta_model(
         refuse_missing_weights(source)
     config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
     with torch.device("meta"), explain_loading("--model", source):
-        model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model))
+        model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model, config))
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable()
     check_positions(model, args.data.max_length, source)
@@ -139,14 +143,17 @@ def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
     """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
 
     Raises:
-        UserError: what it says of the first tokens depends on the last one.
+        UserError: what it says of the first tokens depends on the last one, or it cannot compute in its precision.
     """
     ids = torch.arange(PROBE_LENGTH, device=model.device)[None] % model.config.vocab_size
     changed = ids.clone()
     changed[0, -1] = 0
     was_training = model.training
     model.eval()
-    before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
+    try:
+        before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
+    except RuntimeError as error:  # OPT in float64, with transformers 4.38
+        raise UserError(f"--precision: {source} cannot compute in {model.dtype}: {reason_of(error)}") from error
     model.train(was_training)
     if not torch.allclose(before, after, atol=PROBE_TOLERANCE):
         raise UserError(f"--objective clm: {source} sees the tokens that it is to predict; use --objective mlm")
@@ -159,9 +166,16 @@ def tell_new_weights(names: Collection[str], source: str) -> None:
         say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
 
 
-def attention_options(args: ModelArgs) -> dict[str, Any]:
-    """What `--attn_implementation` asks of transformers."""
-    return {} if args.attn_implementation is None else {"attn_implementation": args.attn_implementation}
+def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, Any]:
+    """What `--attn_implementation` asks of transformers.
+
+    Raises:
+        UserError: the installed version does not have it for such a model.
+    """
+    if args.attn_implementation is None:
+        return {}
+    refuse_missing_attention(args.attn_implementation, config.model_type)
+    return {"attn_implementation": args.attn_implementation}
 
 
 def as_saved(args: ExperimentArgs) -> ExperimentArgs:

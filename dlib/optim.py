@@ -9,6 +9,7 @@ from torch.optim import AdamW
 
 from dlib.args import OptimArgs
 from dlib.plan import TrainingPlan
+from dlib.versions import fused_devices
 
 
 def build_optimizer(named_parameters: Iterable[tuple[str, nn.Parameter]], args: OptimArgs, *, fused: bool) -> AdamW:
@@ -38,7 +39,7 @@ def has_fused_kernel(device: torch.device, precision: str) -> bool:
 
     With a loss scale (16-mixed) the fused kernel unscales by itself, after the norm would be taken.
     """
-    return device.type in ("cuda", "cpu") and precision != "16-mixed"
+    return device.type in fused_devices() and precision != "16-mixed"
 
 
 def learning_rate_at(step: int, args: OptimArgs, plan: TrainingPlan) -> float:

@@ -18,6 +18,7 @@ from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.ranks import say
+from dlib.versions import tokenizer_series
 
 SPECIAL_TOKENS = {
     "bos_token": "<s>",
@@ -231,7 +232,13 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
         UserError: the text is missing or not UTF-8, or the cache cannot be written.
     """
     cache_dir = Path(args.data.cache_dir)
-    options = [TRAINING_FORMAT, args.model.vocab_size, args.objective.objective, args.data.encoding_errors]
+    options = [
+        TRAINING_FORMAT,
+        *tokenizer_series(),
+        args.model.vocab_size,
+        args.objective.objective,
+        args.data.encoding_errors,
+    ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
     if has_tokenizer(folder):

@@ -10,14 +10,27 @@ from datetime import timedelta
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch.nn.parallel import DistributedDataParallel
 
 from dlib.devices import Devices
 from dlib.errors import UserError
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
+
+
+class Wrapped(DDPStrategy):
+    """DDP that sends no masks when training begins: they are the same everywhere, and torch 2.0 cannot send truths."""
+
+    def configure_ddp(self) -> None:
+        """Name the buffers of truth values to DDP before it wraps the module."""
+        module = cast(pl.LightningModule, self.lightning_module)
+        masks = [name for name, buffer in module.named_buffers() if buffer.dtype == torch.bool]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, masks)
+        super().configure_ddp()
 
 
 class Unwrapped(DDPStrategy):
@@ -71,7 +84,7 @@ def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = Fal
     if exact_reduce:
         return Unwrapped(timeout=COLLECTIVE_TIMEOUT)
     find_unused = strategy == "ddp_find_unused"
-    return DDPStrategy(find_unused_parameters=find_unused, gradient_as_bucket_view=True, timeout=COLLECTIVE_TIMEOUT)
+    return Wrapped(find_unused_parameters=find_unused, gradient_as_bucket_view=True, timeout=COLLECTIVE_TIMEOUT)
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:

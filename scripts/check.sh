@@ -14,6 +14,7 @@ case "${1:-}" in
     ;;
 esac
 scripts/setup.sh
+python="${DLIB_PYTHON:-.venv/bin/python}"
 
 status=0
 check() {
@@ -22,14 +23,17 @@ check() {
 }
 
 if [ "${1:-}" = --fix ]; then
-  .venv/bin/python -m ruff check --quiet --fix . || true
-  .venv/bin/python -m ruff format --quiet .
+  "$python" -m ruff check --quiet --fix . || true
+  "$python" -m ruff format --quiet .
 fi
 shopt -s nullglob
-check .venv/bin/python -m ruff format --check .
-check .venv/bin/python -m ruff check .
-check .venv/bin/python -m mypy dlib benchmarks tests ./*.py
+check "$python" -m ruff format --check .
+check "$python" -m ruff check .
+check "$python" -m mypy dlib benchmarks tests scripts ./*.py
 if command -v shellcheck >/dev/null; then
   check shellcheck scripts/*.sh .ci/run
+fi
+if command -v hadolint >/dev/null; then
+  check hadolint Dockerfile
 fi
 exit "$status"

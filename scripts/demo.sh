@@ -33,9 +33,10 @@ for argument in "$@"; do
 done
 
 scripts/setup.sh
+python="${DLIB_PYTHON:-.venv/bin/python}"
 
 if [ ! -f data/demo/train.txt ] || [ ! -f data/demo/dev.txt ]; then
-  .venv/bin/python -m dlib.data.demo_corpus data/demo
+  "$python" -m dlib.data.demo_corpus data/demo
 fi
 
 name="demo-$objective"
@@ -45,5 +46,5 @@ while grep -qs '"finished"' "runs/$name/status.json"; do
   name="demo-$objective-$number"
 done
 
-.venv/bin/python train.py --config_path "$config" -n "$name" --offline "$@"
-exec .venv/bin/python -m dlib.demo "runs/$name"
+"$python" train.py --config_path "$config" -n "$name" --offline "$@"
+exec "$python" -m dlib.demo "runs/$name"

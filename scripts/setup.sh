@@ -6,6 +6,9 @@
 #   TORCH=cpu scripts/setup.sh             cpu | cuda | auto: CUDA where an NVIDIA driver is present, else CPU
 #
 # What PYTHON and TORCH once chose stays until they are given again.
+#
+# DLIB_PYTHON=/path/to/python names the interpreter of an environment that is already there, as the image and a conda
+# environment have one: nothing is installed then, and the other scripts run with it.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -115,6 +118,11 @@ install_packages() {
   pip_install --requirement requirements.lock "$@" || fail "the installation into .venv failed: the same command tries again"
 }
 
+check_environment() {
+  "$DLIB_PYTHON" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("lightning"))' 2>/dev/null ||
+    fail "DLIB_PYTHON=$DLIB_PYTHON does not run, or has no lightning: name the python of an environment that is set up"
+}
+
 write_stamp() {
   {
     interpreter_identity .venv/bin/python
@@ -125,6 +133,10 @@ write_stamp() {
 }
 
 main() {
+  if [ -n "${DLIB_PYTHON:-}" ]; then
+    check_environment
+    return
+  fi
   case "${TORCH:-auto}" in
     auto | cpu | cuda) ;;
     *) fail "TORCH=$TORCH: it is auto, cpu or cuda" ;;

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.environments.installed_versions import describe_versions
 from tests.launching import Place, write_corpus
+
+
+def pytest_report_header() -> str:
+    """What the tests run with."""
+    return describe_versions()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
 """What identifies weights, and what does not."""
 
+import pytest
 import torch
 from torch import nn
 
 from dlib.checkpoints import hash_weights
+
+pytestmark = pytest.mark.oldest
 
 
 def layers(dtype: torch.dtype = torch.float32) -> nn.Sequential:

@@ -13,6 +13,8 @@ from dlib.config import ParsedArgs, parse_args
 from dlib.config_fields import FLAGS, SECTIONS, texts_of
 from dlib.errors import UserError
 
+pytestmark = pytest.mark.oldest
+
 
 def parse(*words: str) -> ParsedArgs:
     return parse_args(list(words), description="Trains.")

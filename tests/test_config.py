@@ -15,6 +15,8 @@ from dlib.config_fields import FIELDS, bare_type, choices_of, is_optional
 from dlib.errors import UserError
 from dlib.validation import RANGES
 
+pytestmark = pytest.mark.oldest
+
 # "none" and "null" stand for None in an optional field.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
     lambda text: text.lower() not in ("none", "null")

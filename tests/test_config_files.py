@@ -9,6 +9,8 @@ from dlib.config import load_config
 from dlib.config_files import read_yaml
 from dlib.errors import UserError
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -14,6 +14,8 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from tests.launching import ROOT, environment
 
+pytestmark = pytest.mark.oldest
+
 WITHOUT_NETWORK = ["unshare", "--map-root-user", "--net"]
 STEPS = 120
 

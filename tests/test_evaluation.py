@@ -15,6 +15,8 @@ from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch, TokenPrediction
 from tests.toys import build_toy, toy_roles, unequal_rows
 
+pytestmark = pytest.mark.oldest
+
 ROWS = unequal_rows(19)
 TOKENS_PER_BYTE = 0.3
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors durable threads args config config_errors config_fields config_files command_line validation "
-    "durations seeding ranks",
+    "durations seeding ranks versions",
     "runs",
     "data modeling model_overrides tokenization hub optim metrics tracking devices flops tree_sum messages plan "
     "run_log launch",

@@ -12,10 +12,15 @@ from dlib.data.batching import BatchPlan
 from dlib.modeling import freeze
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
+from dlib.versions import fused_devices
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, build_toy
+
+pytestmark = pytest.mark.oldest
 
 SCHEDULES = ("linear", "cosine", "constant", "wsd", "inverse_sqrt")
 PEAK = 0.5
+
+needs_fused_kernel = pytest.mark.skipif("cpu" not in fused_devices(), reason="torch has no fused AdamW for the CPU")
 
 
 def make_plan(total_steps: int = 100, warmup_steps: int = 10, decay_steps: int = 20) -> TrainingPlan:
@@ -107,6 +112,7 @@ def test_optimizer_takes_the_arguments() -> None:
     assert (group["lr"], group["betas"], group["eps"]) == (0.3, (0.8, 0.7), 1e-3)
 
 
+@needs_fused_kernel
 def test_fused_kernel_gives_the_same_weights() -> None:
     models = [build_toy("bert"), build_toy("bert")]
     optimizers = [
@@ -124,6 +130,7 @@ def test_fused_kernel_gives_the_same_weights() -> None:
 
 
 def test_fused_kernel_is_left_out_where_the_gradient_is_scaled() -> None:
-    assert has_fused_kernel(torch.device("cpu"), "32-true")
+    assert has_fused_kernel(torch.device("cuda"), "32-true")
+    assert not has_fused_kernel(torch.device("cuda"), "16-mixed")
     assert not has_fused_kernel(torch.device("cpu"), "16-mixed")
     assert not has_fused_kernel(torch.device("mps"), "32-true")

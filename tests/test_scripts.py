@@ -53,7 +53,7 @@ class ToyProject:
         self.lock.write_text(TOY_LOCK)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "DLIB_"))}
         pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.as_uri(), "PIP_CONFIG_FILE": os.devnull}
         return {**kept, **pip, "UV_OFFLINE": "1", "PYTHON": sys.executable, "TORCH": "cpu", **changes}
 
@@ -227,6 +227,24 @@ def test_a_wrong_argument_is_one_line_and_installs_nothing(
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert not (bare_project.root / ".venv").exists()
+
+
+def test_an_environment_that_is_there_is_used_and_nothing_is_installed(bare_project: ToyProject) -> None:
+    result = bare_project.run("setup.sh", DLIB_PYTHON=sys.executable)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    (bare_project.root / "tests").mkdir()
+    (bare_project.root / "tests" / "test_interpreter.py").write_text(
+        f"import sys\n\ndef test_interpreter():\n    assert sys.executable == {sys.executable!r}\n"
+    )
+    assert "1 passed" in bare_project.run("test.sh", DLIB_PYTHON=sys.executable).stdout
+    assert not (bare_project.root / ".venv").exists()
+
+
+def test_an_environment_that_is_not_there_is_refused_in_one_line(bare_project: ToyProject) -> None:
+    result = bare_project.run("test.sh", DLIB_PYTHON="/no/such/python")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: DLIB_PYTHON=/no/such/python ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda path: path.name)

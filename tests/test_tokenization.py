@@ -20,6 +20,8 @@ from dlib.tokenization import (
 )
 from tests.toys import SENTENCES, train_gpt2_like, train_metaspace, train_wordpiece
 
+pytestmark = pytest.mark.oldest
+
 TEXTS = [*SENTENCES, "", " two  blanks ", "\x00", "tab\there", "🙂\u200d🙃", "\u00a0\u2028end", "<s> in the text"]
 
 

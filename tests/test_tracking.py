@@ -1,6 +1,7 @@
 """The sinks beside metrics.jsonl: they write what they should, ask nothing, and never stop a run."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,8 +27,10 @@ import sys
 from pathlib import Path
 import dlib.tracking
 from dlib.args import TrackingArgs
+from dlib.messages import quiet_libraries
 from dlib.runs.folder import RunFolder
 
+quiet_libraries()
 dlib.tracking.weights_and_biases.INIT_TIMEOUT_SECONDS = 2
 folder, offline, first, last = RunFolder(Path(sys.argv[1])), sys.argv[2] == "offline", *map(int, sys.argv[3:])
 args = TrackingArgs(offline=offline)
@@ -78,6 +81,7 @@ def sessions(folder: RunFolder) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.wandb.glob("offline-run-*/*.wandb"))]
 
 
+@pytest.mark.oldest
 def test_offline_wandb_writes_the_numbers_into_the_run_folder_and_one_line(
     folder: RunFolder, nobody: dict[str, str]
 ) -> None:
@@ -164,16 +168,18 @@ def test_a_server_that_never_answers_delays_the_start_a_little_and_stops_nothing
 
 def test_a_malformed_key_is_told_and_the_run_logs_offline(folder: RunFolder, nobody: dict[str, str]) -> None:
     done = train(folder, {**nobody, "WANDB_API_KEY": "short"}, mode="online")
-    assert done.stderr.startswith("warning: W&B: looking for a login failed")
+    assert re.match("warning: W&B: (looking for a login|starting online) failed", done.stderr)
     assert len(sessions(folder)) == 1
 
 
+@pytest.mark.oldest
 def test_wandb_can_be_disabled_by_its_own_variable(folder: RunFolder, nobody: dict[str, str]) -> None:
     done = train(folder, {**nobody, "WANDB_MODE": "disabled"})
     assert done.stderr.startswith("W&B: disabled")
     assert sessions(folder) == []
 
 
+@pytest.mark.oldest
 def test_tensorboard_shows_every_step_once_after_a_resume(folder: RunFolder) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     args = TrackingArgs(trackers=["tensorboard"])

@@ -14,6 +14,8 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best, read_metrics
 from tests.launching import ROOT, Place, Result, environment, start_warm, train
 
+pytestmark = pytest.mark.oldest
+
 GOAL = ("--training_goal", "318 samples", "--eval_interval", "10", "--save_interval", "5", "--extra_steps", "3,7")
 TOTAL_STEPS = 40
 
@@ -62,6 +64,7 @@ def test_the_run_folder_holds_what_the_design_draws_and_nothing_half_written(
     for step, checkpoint in folder.whole_checkpoints():
         assert {path.name for path in checkpoint.iterdir()} == {"model", "state.ckpt"}, step
         model = {path.name for path in (checkpoint / "model").iterdir()}
+        model.discard("special_tokens_map.json")  # which transformers 4 writes
         assert model == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}, step
     status = folder.read_status()
     assert status is not None

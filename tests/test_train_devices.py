@@ -17,6 +17,7 @@ KINDS = {"packed": PACKED, "line_by_line": (*PACKED, *LINES)}
 
 
 @pytest.mark.parametrize("kind", ["packed", pytest.param("line_by_line", marks=pytest.mark.slow)])
+@pytest.mark.oldest
 def test_two_processes_give_the_losses_of_one(place: Place, tmp_path: Path, kind: str) -> None:
     result = train(place.arguments("two", *KINDS[kind], *TWO, "--resume", "never"), tmp_path, warm=False)
     assert result.status == 0, result.stderr
@@ -28,6 +29,7 @@ def test_two_processes_give_the_losses_of_one(place: Place, tmp_path: Path, kind
     assert not any(word in result.stderr for word in ("Warning", "[W", "Traceback", "GLOBAL_RANK"))
 
 
+@pytest.mark.oldest
 def test_ctrl_c_stops_two_processes_at_one_step_and_one_process_goes_on(place: Place, tmp_path: Path) -> None:
     goal = ("--training_goal", "100", "--eval_interval", "50")
     folder = place.folder("run")

@@ -20,6 +20,8 @@ from dlib.training_module import TrainingModule
 from tests.exactness.steps import BATCH_SIZE, ROWS, Watching, make_plan, train
 from tests.toys import ListRows, build_toy, toy_roles
 
+pytestmark = pytest.mark.oldest
+
 DEVICES = Devices("cpu", (0,), 1, "64-true", ("CPU process",))
 
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from dlib.tokenization import TokenRoles
+from dlib.versions import MODEL_TYPES, dtype_option, has
 
 torch.set_num_threads(1)  # toys are too small to share out, and the machine may be busy
 
@@ -30,9 +31,6 @@ BERT_SIZES: dict[str, Any] = {**SIZES, **SPECIAL, "vocab_size": VOCAB_SIZE, "max
 MASKED_CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "roberta": lambda: transformers.RobertaConfig(**BERT_SIZES, type_vocab_size=1),
     "bert": lambda: transformers.BertConfig(**BERT_SIZES),
-    "modernbert": lambda: transformers.ModernBertConfig(  # type: ignore[call-arg]
-        **BERT_SIZES, cls_token_id=LEAD, sep_token_id=SEPARATOR, global_attn_every_n_layers=2, local_attention=8
-    ),
     "distilbert": lambda: transformers.DistilBertConfig(
         vocab_size=VOCAB_SIZE,
         dim=16,
@@ -44,6 +42,10 @@ MASKED_CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     ),
     "electra": lambda: transformers.ElectraConfig(**BERT_SIZES, embedding_size=12),
 }
+if has(MODEL_TYPES["modernbert"]):
+    MASKED_CONFIGS["modernbert"] = lambda: transformers.ModernBertConfig(  # type: ignore[call-arg]
+        **BERT_SIZES, cls_token_id=LEAD, sep_token_id=SEPARATOR, global_attn_every_n_layers=2, local_attention=8
+    )
 CAUSAL_CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "gpt2": lambda: transformers.GPT2Config(
         **SPECIAL, vocab_size=VOCAB_SIZE, n_embd=16, n_layer=2, n_head=2, n_positions=POSITIONS
@@ -73,7 +75,7 @@ def build_toy(
         remove_dropout(config)
     auto_model = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     torch.manual_seed(seed)
-    return auto_model.from_config(config, dtype=dtype).eval()
+    return auto_model.from_config(config, **dtype_option(dtype)).eval()
 
 
 def remove_dropout(config: PretrainedConfig) -> None:

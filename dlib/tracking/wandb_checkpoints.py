@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dlib.errors import UserError
-from dlib.tracking.weights_and_biases import INIT_TIMEOUT_SECONDS, artifact_name, import_wandb, logged_in
+from dlib.tracking.weights_and_biases import INIT_TIMEOUT_SECONDS, artifact_name, import_wandb
+from dlib.versions import has_wandb_login
 
 
 def fetch_checkpoint(
@@ -38,7 +39,7 @@ def fetch_checkpoint(
         raise UserError(f"--checkpoint {reference} needs the network; leave out --offline, or give a local folder")
     wandb = import_wandb()
     try:
-        if not logged_in(wandb):
+        if not has_wandb_login(wandb):
             raise UserError(f"--checkpoint {reference}: not logged in to W&B; run `wandb login` or set WANDB_API_KEY")
         path = "/".join(place if len(place) == 2 else [*([entity] if entity else []), *(place or [project])])
         artifact = _find_artifact(wandb.Api(timeout=INIT_TIMEOUT_SECONDS), path, name, alias)

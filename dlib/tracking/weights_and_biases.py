@@ -1,13 +1,12 @@
 """Weights & Biases as a sink, which may be out of reach at any time."""
 
-import atexit
-import inspect
 import os
 import re
 import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dlib.ranks import logger, say
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.tracking.packages import import_package
+from dlib.versions import forget_wandb_service, has_wandb_login
 
 INIT_TIMEOUT_SECONDS = 20
 FINISH_TIMEOUT_SECONDS = 60
@@ -39,6 +39,7 @@ class WandbTracker:
         self._name = folder.name
         self._warned = False
         self._newest_step = 0
+        self._mode = self._choose_mode(args.offline)
         self._run = self._begin(args, folder, config)
         if self._run is not None:
             say(self._whereabouts(folder))
@@ -58,7 +59,7 @@ class WandbTracker:
         """
         if self._run is None:
             return
-        if self._run.settings.mode != "online":
+        if self._mode != "online":
             self._warn("checkpoints are not uploaded, as it is not online; they are in the run folder")
             return
         self._attempt("uploading a checkpoint", lambda: self._upload(folder, aliases))
@@ -76,12 +77,11 @@ class WandbTracker:
 
         in_time = _within(FINISH_TIMEOUT_SECONDS + 5, lambda: self._attempt("finishing", end))
         if not in_time:
-            self._attempt("leaving", lambda: _forget_service(self._wandb))
+            self._attempt("leaving", lambda: forget_wandb_service(self._wandb))
             self._warn(f"not everything was sent within {FINISH_TIMEOUT_SECONDS} s; `wandb sync` sends the rest later")
 
     def _begin(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any]) -> Any:
         """The W&B run; offline when W&B does not answer; None when it cannot even do that."""
-        mode = self._mode(args.offline)
         options = {
             "project": args.wandb_project,
             "entity": args.wandb_entity,
@@ -94,18 +94,24 @@ class WandbTracker:
             "allow_val_change": True,
             "settings": self._settings(),
         }
-        run = self._attempt(f"starting {mode}", lambda: self._wandb.init(mode=mode, **options))
-        if run is None and mode == "online":
+
+        def begin() -> Any:
+            with redirect_stdout(None):  # where wandb 0.16 prints that it failed
+                return self._wandb.init(mode=self._mode, **options)
+
+        run = self._attempt(f"starting {self._mode}", begin)
+        if run is None and self._mode == "online":
             self._attempt("starting again", self._wandb.teardown)  # else its service takes the run's id for used
-            run = self._attempt("starting offline", lambda: self._wandb.init(mode="offline", **options))
+            self._mode = "offline"
+            run = self._attempt("starting offline", begin)
         return run
 
-    def _mode(self, offline: bool) -> str:
+    def _choose_mode(self, offline: bool) -> str:
         if os.environ.get("WANDB_MODE") == "disabled":
             return "disabled"
         if offline or os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
             return "offline"
-        return "online" if self._attempt("looking for a login", lambda: logged_in(self._wandb)) else "offline"
+        return "online" if self._attempt("looking for a login", lambda: has_wandb_login(self._wandb)) else "offline"
 
     def _settings(self) -> Any:
         """Those of our settings that the installed W&B has: no console, no code, no git, and a limit to each wait."""
@@ -140,10 +146,11 @@ class WandbTracker:
         self._run.log_artifact(artifact, aliases=["latest", *aliases])
 
     def _whereabouts(self, folder: RunFolder) -> str:
-        mode = self._run.settings.mode
-        if mode == "online":
+        if self._mode == "online":
             return f"W&B: {self._run.url}"
-        return f"W&B: offline, in {folder.wandb} (`wandb sync` uploads it)" if mode == "offline" else "W&B: disabled"
+        if self._mode == "offline":
+            return f"W&B: offline, in {folder.wandb} (`wandb sync` uploads it)"
+        return "W&B: disabled"
 
     def _attempt(self, doing: str, action: Callable[[], Any]) -> Any:
         """What the action returns; None, and one warning in a run's life, when it fails for whatever reason."""
@@ -172,20 +179,6 @@ def _wandb_run_id(folder: RunFolder) -> str:
         run_id = uuid.uuid4().hex[:8]
         write_text_atomically(path, f"{run_id}\n")
     return run_id
-
-
-def logged_in(wandb: Any) -> bool:
-    """Whether W&B finds a key in the environment, netrc or its settings. It uses no network and asks no question."""
-    if "prompt" in inspect.signature(wandb.login).parameters:
-        return bool(wandb.login(prompt=False, verify=False))
-    return bool(wandb.api.api_key)  # the way of older versions; newer ones deprecate it
-
-
-def _forget_service(wandb: Any) -> None:
-    """Takes back the exit hook of old versions (0.16), which waits without limit; newer ones keep to our limit."""
-    hook = getattr(getattr(wandb.setup(), "_manager", None), "_atexit_lambda", None)
-    if hook is not None:
-        atexit.unregister(hook)
 
 
 def import_wandb() -> Any:

@@ -76,6 +76,7 @@ def test_a_run_on_one_two_four_and_one_processes_has_the_losses_of_the_undisturb
 
 
 @pytest.mark.parametrize("kind", ["packed", *(pytest.param(k, marks=pytest.mark.slow) for k in ("lines", "clm"))])
+@pytest.mark.oldest
 def test_with_exact_reduce_one_two_and_four_processes_end_with_the_same_bytes(
     place: Place, tmp_path: Path, kind: str
 ) -> None:

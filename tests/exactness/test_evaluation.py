@@ -104,6 +104,7 @@ def test_ranks_have_each_row_once_with_masks_that_depend_on_the_row_alone(
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.oldest
 def test_metrics_have_the_same_bits_for_one_two_and_three_ranks(evaluations: Evaluations, name: str) -> None:
     for batch_size in BATCH_SIZES:
         (alone,) = evaluations[1]
@@ -113,6 +114,7 @@ def test_metrics_have_the_same_bits_for_one_two_and_three_ranks(evaluations: Eva
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.oldest
 def test_metrics_are_the_same_for_any_batch_size(evaluations: Evaluations, name: str) -> None:
     (alone,) = evaluations[1]
     for batch_size in BATCH_SIZES:
@@ -121,7 +123,7 @@ def test_metrics_are_the_same_for_any_batch_size(evaluations: Evaluations, name:
 
 def test_two_models_are_compared_on_the_same_masks() -> None:
     samples = []
-    for name, seed in (("roberta", 1), ("modernbert", 2)):
+    for name, seed in (("roberta", 1), ("distilbert", 2)):
         torch.manual_seed(seed)
         samples.append(evaluate_share(build_toy(name, seed=seed), "mlm", 4, 0, 1).samples)
     assert samples[0] == samples[1]

@@ -77,6 +77,7 @@ def on_two_ranks() -> dict[Case, list[Steps]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+@pytest.mark.oldest
 def test_gradients_are_the_same_for_1x32_and_4x8_and_two_ranks_of_4x4(
     case: Case, on_two_ranks: dict[Case, list[Steps]]
 ) -> None:

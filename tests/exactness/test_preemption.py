@@ -177,6 +177,7 @@ SLOW = ("llama", "modernbert", "bf16-true", "lines", "frozen")
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in VARIANTS]
 )
+@pytest.mark.oldest
 def test_every_kind_of_run_ends_the_same_when_it_was_stopped(place: Place, tmp_path: Path, variant: str) -> None:
     further = [*VARIANTS[variant], "--training_goal", "100", "--save_interval", "50"]
     assert train(place.arguments("whole", *further), tmp_path).status == 0

@@ -79,6 +79,7 @@ def left_behind(repository: Path) -> list[str]:
     return git(repository, "worktree", "list").splitlines()[1:]
 
 
+@pytest.mark.oldest
 def test_recorded_code_and_data_give_the_same_bits(repository: Path) -> None:
     result = reproduce(repository)
     assert result.stdout == f"{ALL_THE_SAME}identical for 6 steps, with the checkpoints of steps 3, 6\n", result.stderr

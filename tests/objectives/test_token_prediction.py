@@ -10,7 +10,10 @@ from transformers import PreTrainedModel
 from dlib.args import ObjectiveArgs
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch, TokenPrediction, predict_targets
+from dlib.versions import has
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
+
+pytestmark = pytest.mark.oldest
 
 ARCHITECTURES = [*MASKED_CONFIGS, *CAUSAL_CONFIGS]
 LENGTHS = {"padded": (13, 4, 21), "unpadded": (16, 16, 16), "odd": (11, 11)}
@@ -38,6 +41,8 @@ def plain_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.no_grad()
 def test_logits_are_those_of_the_plain_model_at_the_target_positions(name: str, rows: str) -> None:
+    if name == "opt" and not has({"transformers": "5.0"}):
+        pytest.skip("its attention mask has no float64 there")
     model, batch = build_toy(name, dtype=torch.float64), batch_of(name, LENGTHS[rows])
     assert ("attention_mask" in batch) == (rows == "padded")
     torch.testing.assert_close(predict_targets(model, batch), plain_logits(model, batch), rtol=1e-12, atol=1e-12)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -68,6 +69,8 @@ def durable_operations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "rename", noted_rename)
+    if hasattr(pathlib, "_normal_accessor"):  # where pathlib of Python 3.10 keeps functions of its own
+        monkeypatch.setattr(pathlib._normal_accessor, "rename", noted_rename)
     return done
 
 

@@ -1,0 +1,39 @@
+"""The log file of a run: every message with its time, and nothing else on the screen."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from dlib.messages import LogFile
+from dlib.ranks import logger, say
+
+
+class Interrupted(io.StringIO):
+    """A stream that a signal's handler writes to while it is being written to, or whose disk is full."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(RuntimeError("reentrant call inside <_io.BufferedWriter>"), False), (OSError("full"), True)]
+)
+def test_a_line_that_comes_while_another_is_written_is_left_out_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, is_told: bool
+) -> None:
+    handler = LogFile(tmp_path / "train.log")
+    handler.setStream(Interrupted(error))  # type: ignore[arg-type]
+    logger().addHandler(handler)
+    try:
+        say("stopping")
+    finally:
+        logger().removeHandler(handler)
+        handler.close()
+    printed = capsys.readouterr().err
+    assert "stopping" in printed
+    assert ("Traceback" in printed) == is_told
