@@ -1,79 +1,146 @@
 """Work with the runs that `train.py` left.
 
-    python runs.py reproduce runs/first                             does it still give the same numbers?
-    python runs.py reproduce runs/first --steps 100                 the first hundred optimizer steps alone
-    python runs.py reproduce runs/first --steps 100 --present_code  did my change keep the numbers?
+    python runs.py list --filter state=finished --sort loss         which runs are there, and how good?
+    python runs.py show first                                       what is this one?
+    python runs.py compare first second                             in what do they differ, and what came of it?
+    python runs.py diff first second                                ... line by line: arguments, code, packages
+    python runs.py plot first second -o curves.pdf                  in the terminal without -o
+    python runs.py export first first-model                         a Hugging Face folder with a model card
+    python runs.py export first s3://bucket/first.tar --full        the whole run, for import on another machine
+    python runs.py drop --filter state=failed --filter 'age>7d'     to the trash; --purge empties it
+    python runs.py checkpoints first --keep 2                       the newest two, the best and the last stay
+    python runs.py reproduce first --steps 100                      does it still give the same numbers?
 
-Exit status: 0 the same, 1 different, 2 a mistake of the user, or a run that cannot be repeated.
+RUN is a name in the workspace (`--out_dir`, by default `runs`) or a path. Exit status: 0 done; for reproduce 1 where a
+number differs; 2 a mistake of the user, or a run that the command cannot be done with.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-from dlib.errors import UserError, run_script
+from dlib.errors import run_script
+from dlib.runs.commands import make_parser
+from dlib.script_parser import with_underscores
 
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises what the user did wrong, in place of printing its usage and exiting."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises the message."""
-        raise UserError(f"{message}; see {self.prog} --help")
+# The functions below import what they need: a sub-command must not wait for what another one reads.
 
 
 def main() -> int:
     """Runs the sub-command that the command line names."""
     args = make_parser().parse_args(with_underscores(sys.argv[1:]))
-    status: int = args.command(args)
-    return status
+    return COMMANDS[args.command](args) or 0
 
 
-def make_parser() -> Parser:
-    """The parser of all sub-commands."""
-    parser = Parser(prog="runs.py", description="Work with the runs that train.py left.", allow_abbrev=False)
-    commands = parser.add_subparsers(title="sub-commands", metavar="COMMAND", required=True)
-    add_reproduce(commands)
-    return parser
+def list_runs(args: Namespace) -> None:
+    """Runs `list`."""
+    from dlib.runs.listing import print_list
+
+    print_list(args.out_dir, args.filter, args.sort, reverse=args.reverse, as_json=args.json)
 
 
-def with_underscores(words: Sequence[str]) -> list[str]:
-    """The words with `_` for every `-` inside the name of a flag, as `train.py` takes them."""
-    names = [word.partition("=")[0] for word in words]
-    return [
-        "--" + name[2:].replace("-", "_") + word[len(name) :] if name.startswith("--") else word
-        for name, word in zip(names, words, strict=True)
-    ]
+def show(args: Namespace) -> None:
+    """Runs `show`."""
+    from dlib.runs.registry import find_run
+    from dlib.runs.showing import print_run
+
+    print_run(find_run(args.run, args.out_dir), as_json=args.json)
 
 
-def add_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Declares `reproduce`."""
-    text = "Repeat a run from its record, and compare the numbers: identical, or the first that differs."
-    parser = commands.add_parser("reproduce", help=text, description=text, allow_abbrev=False)
-    parser.set_defaults(command=reproduce)
-    parser.add_argument("run", metavar="RUN", type=Path, help="Folder of the run, such as runs/first.")
-    parser.add_argument(
-        "--steps", metavar="N", type=int, help="Compare up to the first recorded step from N on (default: all)."
-    )
-    parser.add_argument(
-        "-d", "--data_dir", metavar="FOLDER", type=Path, help="Folder of the texts (default: as recorded)."
-    )
-    parser.add_argument(
-        "--present_code",
-        action="store_true",
-        help="Run the code that stands here in place of the recorded: did my change keep the numbers?",
-    )
-    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="Keep the repetition's run folder under this one.")
+def compare(args: Namespace) -> None:
+    """Runs `compare`."""
+    from dlib.runs.registry import find_run
+    from dlib.runs.side_by_side import print_comparison
+
+    print_comparison([find_run(word, args.out_dir) for word in args.runs], as_json=args.json)
 
 
-def reproduce(args: argparse.Namespace) -> int:
+def diff(args: Namespace) -> None:
+    """Runs `diff`."""
+    from dlib.runs.line_by_line import print_difference
+    from dlib.runs.registry import find_run
+
+    print_difference(find_run(args.old, args.out_dir), find_run(args.new, args.out_dir), Path(__file__).parent)
+
+
+def plot(args: Namespace) -> None:
+    """Runs `plot`."""
+    from dlib.runs.curves import read_curves
+    from dlib.runs.registry import find_run
+
+    runs = [find_run(word, args.out_dir) for word in args.runs]
+    curves = read_curves(runs, args.metric, args.x)
+    if args.output is None:
+        from dlib.runs.terminal_plot import print_plot
+
+        print_plot(curves, args.x, log=args.log)
+    else:
+        from dlib.runs.plotting import save_plot
+
+        save_plot(curves, args.x, args.output, log=args.log)
+
+
+def export(args: Namespace) -> None:
+    """Runs `export`."""
+    from dlib.runs.exporting import export_model, export_run
+    from dlib.runs.registry import find_run
+
+    run = find_run(args.run, args.out_dir)
+    if args.full:
+        export_run(run, args.destination, args.checkpoint)
+    else:
+        export_model(run, args.destination, args.checkpoint)
+
+
+def import_run(args: Namespace) -> None:
+    """Runs `import`."""
+    from dlib.runs import importing
+
+    importing.import_run(args.source, args.out_dir, args.name)
+
+
+def drop(args: Namespace) -> None:
+    """Runs `drop`."""
+    from dlib.runs.trash import drop_runs
+
+    drop_runs(args.out_dir, args.runs, args.filter, purge=args.purge, yes=args.yes)
+
+
+def checkpoints(args: Namespace) -> None:
+    """Runs `checkpoints`."""
+    from dlib.runs.checkpoint_list import print_checkpoints, remove_checkpoints
+    from dlib.runs.registry import find_run
+
+    run = find_run(args.run, args.out_dir)
+    if args.delete or args.keep:
+        remove_checkpoints(run, args.delete, args.keep, yes=args.yes)
+    else:
+        print_checkpoints(run)
+
+
+def reproduce(args: Namespace) -> int:
     """Runs `reproduce`."""
-    from dlib.runs import reproduction  # here: it need not be read for the help
+    from dlib.runs import reproduction
+    from dlib.runs.registry import find_run
 
-    order = reproduction.Order(args.run, args.steps, args.data_dir, args.present_code, args.keep)
+    run = find_run(args.run, args.out_dir)
+    order = reproduction.Order(run.root, args.steps, args.data_dir, args.present_code, args.keep)
     return reproduction.reproduce(order, Path(__file__).parent)
+
+
+COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
+    "list": list_runs,
+    "show": show,
+    "compare": compare,
+    "diff": diff,
+    "plot": plot,
+    "export": export,
+    "import": import_run,
+    "drop": drop,
+    "checkpoints": checkpoints,
+    "reproduce": reproduce,
+}
 
 
 if __name__ == "__main__":

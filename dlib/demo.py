@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from dlib.args.generation import GenerationArgs
 from dlib.config import load_config
 from dlib.errors import UserError, run_script
 from dlib.hub import choose_hub_mode
@@ -38,22 +39,22 @@ def main() -> int:
 
 def show_fillings(folder: RunFolder) -> None:
     """Print lines with a mask, and the likeliest words for it."""
-    from dlib.inference import fill_masks, load_model
+    from dlib.inference import FilledLine, Predictor
 
-    model, tokenizer = load_model(folder.root, causal=False)
+    predictor = Predictor(folder.root, GenerationArgs(top_k=3))
     for line in MASKED_LINES:
-        [guesses] = fill_masks(model, tokenizer, line.format(mask=tokenizer.mask_token), top=3)
-        words = ", ".join(f"{guess.text.strip()} ({guess.probability:.0%})" for guess in guesses)
+        [answer] = predictor.predict([line.format(mask="<mask>")])
+        assert isinstance(answer, FilledLine)
+        words = ", ".join(f"{guess.token.strip()} ({guess.probability:.0%})" for guess in answer.masks[0])
         print(f"\n  {line.format(mask='___')}\n    {words}")
 
 
 def show_continuations(folder: RunFolder) -> None:
     """Print prompts and what the model writes after them."""
-    from dlib.inference import continue_text, load_model
+    from dlib.inference import Predictor
 
-    model, tokenizer = load_model(folder.root, causal=True)
-    for prompt in PROMPTS:
-        print(f"\n  {continue_text(model, tokenizer, prompt, max_new_tokens=40, seed=1)}")
+    for answer in Predictor(folder.root, GenerationArgs(max_new_tokens=40)).predict(PROMPTS):
+        print(f"\n  {answer.text}")
 
 
 def show_next_commands(folder: RunFolder, is_causal: bool) -> None:

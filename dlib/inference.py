@@ -1,90 +1,157 @@
-"""Ask a trained model: fill the masks of a line, or continue it."""
+"""Ask a trained model, line by line: fill the masks of each line, or continue it.
 
-from dataclasses import dataclass
+for filled in Predictor("runs/first").predict(["The <mask> is red."]):
+    print(filled.text, filled.masks[0][0].probability)
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto import modeling_auto
 
+from dlib.args.generation import GenerationArgs
+from dlib.continuing import Continuation, TextContinuer
+from dlib.devices import choose_accelerator
+from dlib.errors import UserError
+from dlib.filling import FilledLine, MaskFiller
 from dlib.hub import explain_loading
-from dlib.runs.folder import resolve_model_folder
+from dlib.line_batches import find_context, windows
+from dlib.model_names import find_model, trained_length
+from dlib.modeling import tell_new_weights
+from dlib.tokenization import has_tokenizer
+from dlib.versions import dtype_option
+
+Answer = FilledLine | Continuation
+
+DEFAULTS = GenerationArgs()
+DEFAULT_GUESSES = 5
 
 
-@dataclass(frozen=True)
-class Filling:
-    """One guess for a mask: the token as text, and its probability."""
+class Predictor:
+    """A trained model that answers lines: one that was trained on masks fills them, any other continues the line.
 
-    text: str
-    probability: float
-
-
-@torch.no_grad()
-def fill_masks(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, line: str, top: int) -> list[list[Filling]]:
-    """The `top` likeliest tokens for each mask of a line, likeliest first.
-
-    The other masks are seen as masks. Special tokens are no guesses.
-
-    Args:
-        model: a masked language model, in evaluation mode.
-        tokenizer: its tokenizer.
-        line: a text with the tokenizer's mask token in it.
-        top: number of guesses for each mask.
+    Attributes:
+        answerer: what turns lines into answers.
     """
-    inputs = tokenizer(line, return_tensors="pt", truncation=True, return_token_type_ids=False).to(model.device)
-    masked = inputs["input_ids"][0] == tokenizer.mask_token_id
-    logits = model(**inputs).logits[0, masked].float()
-    logits[:, tokenizer.all_special_ids] = -torch.inf
-    best = logits.softmax(-1).topk(top)
-    return [
-        [
-            Filling(str(tokenizer.decode([token])), probability)
-            for token, probability in zip(tokens, probabilities, strict=True)
-        ]
-        for tokens, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+
+    def __init__(self, model: str | Path, args: GenerationArgs = DEFAULTS) -> None:
+        """Load a model.
+
+        Args:
+            model: a run (its best checkpoint), a checkpoint, a Hugging Face folder, or a name on the hub.
+            args: how it is asked.
+
+        Raises:
+            UserError: there is no such model, or it can be asked neither way.
+        """
+        name = find_model(model)
+        with explain_loading("the model", name):
+            config = AutoConfig.from_pretrained(name)
+        causal = is_causal(config, name)
+        network, tokenizer = load_model(name, causal=causal, accelerator=args.accelerator)
+        context = find_context(network, tokenizer, trained_length(name))
+        self.args = args
+        self.answerer: MaskFiller | TextContinuer
+        if causal:
+            self.answerer = TextContinuer(network, tokenizer, context, args)
+        else:
+            top_k = args.top_k or DEFAULT_GUESSES
+            self.answerer = MaskFiller(network, tokenizer, context, top_k=top_k, batch_size=args.batch_size)
+
+    def predict(self, lines: Iterable[str]) -> list[Answer]:
+        """The answers to lines, in their order."""
+        return [answer for answers in self.windows(lines) for answer in answers]
+
+    def windows(self, lines: Iterable[str], *, wait: bool = True) -> Iterator[list[Answer]]:
+        """The answers to any number of lines, in their order, some at a time.
+
+        Args:
+            lines: are read as they are needed.
+            wait: whether more lines may be read before the first is answered, which is faster.
+
+        Raises:
+            UserError: the memory of the device does not suffice.
+        """
+        number = 1
+        for window in windows(lines, self.args.batch_size, wait=wait):
+            try:
+                yield list(self.answerer.answer(window, number))
+            except torch.cuda.OutOfMemoryError as error:
+                raise UserError(
+                    f"--batch_size {self.args.batch_size}: the GPU has not the memory; give less"
+                ) from error
+            number += len(window)
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether answers can be shown while they are written."""
+        return isinstance(self.answerer, TextContinuer) and self.args.num_beams == 1
+
+    def stream(self, lines: Iterable[str], show: Callable[[str], None]) -> Iterator[list[Answer]]:
+        """The answers as `windows` gives them, one by one; `show` gets their text in pieces, as it is written.
+
+        Only where `can_stream` says so.
+        """
+        assert isinstance(self.answerer, TextContinuer)
+        for number, line in enumerate(lines, start=1):
+            yield [self.answerer.stream(line, number, show)]
 
 
-@torch.no_grad()
-def continue_text(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, *, max_new_tokens: int, seed: int
-) -> str:
-    """The prompt and what the model writes after it, up to an end-of-text token.
-
-    Args:
-        model: a causal language model, in evaluation mode.
-        tokenizer: its tokenizer.
-        prompt: the beginning.
-        max_new_tokens: where to stop at the latest.
-        seed: of the tokens that are drawn.
-    """
-    torch.manual_seed(seed)
-    inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
-    tokens = cast(Any, model).generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=True,
-        temperature=0.7,
-        top_p=0.9,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return str(tokenizer.decode(tokens[0], skip_special_tokens=True))
-
-
-def load_model(path: Path, *, causal: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and tokenizer of a run (its best checkpoint), a checkpoint, or a Hugging Face folder.
+def is_causal(config: PretrainedConfig, name: str) -> bool:
+    """Whether a model continues text, and does not fill masks: by its class, else by what its type can do.
 
     Raises:
-        UserError: nothing there can be loaded.
+        UserError: it does neither, or it is an encoder-decoder.
     """
-    folder = str(resolve_model_folder(path))
-    auto_model = AutoModelForCausalLM if causal else AutoModelForMaskedLM
-    with explain_loading("the model", folder):
-        return auto_model.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    if config.is_encoder_decoder:
+        raise UserError(f"{name} is an encoder-decoder ({config.model_type}): only models of one stack can be asked")
+    masked, causal = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    own = set(config.architectures or ())
+    for heads, answer in ((masked, False), (causal, True)):
+        if own & class_names(heads):
+            return answer
+    if config.model_type not in masked and config.model_type not in causal:
+        raise UserError(f"{name}: a {config.model_type} model neither fills masks nor continues text")
+    return config.model_type not in masked or getattr(config, "is_decoder", False)
+
+
+def class_names(heads: Any) -> set[str]:
+    """The classes in one of transformers' tables, whose entries are names or several of them."""
+    return {name for names in heads.values() for name in ([names] if isinstance(names, str) else names)}
+
+
+def load_model(name: str, *, causal: bool, accelerator: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model in evaluation mode, on its device, and its tokenizer.
+
+    A GPU computes in the type in which the weights are stored. So does a CPU, but for 16 bits, in which it is slow.
+
+    Args:
+        name: folder or hub name that transformers loads.
+        causal: whether it is to continue text.
+        accelerator: kind of device, see `HardwareArgs`.
+
+    Raises:
+        UserError: it cannot be loaded, or there is no such device.
+    """
+    device = torch.device(choose_accelerator(accelerator))
+    if Path(name).is_dir() and not has_tokenizer(Path(name)):
+        raise UserError(f"{name} has no tokenizer: save one beside the model")
+    auto_model: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    with explain_loading("the model", name):
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model, loading = auto_model.from_pretrained(name, output_loading_info=True, **dtype_option("auto"))
+    tell_new_weights(loading["missing_keys"], name)
+    if device.type == "cpu" and model.dtype in (torch.float16, torch.bfloat16):
+        model = model.float()
+    return model.to(device).eval(), tokenizer

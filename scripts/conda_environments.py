@@ -8,17 +8,21 @@ What is above that line is written by hand: channels, platforms, Python, and wha
 import sys
 from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 MARKER = "  # Below: the ranges of pyproject.toml, put here by scripts/lock.sh.\n"
 # An environment file and the extras that it takes: no channel builds the other ones' packages for ppc64le.
-EXTRAS = {"environment.yml": ("tensorboard", "test", "dev"), "ppc64le.environment.yml": ("test",)}
+EXTRAS = {"environment.yml": ("tensorboard", "plot", "test", "dev"), "ppc64le.environment.yml": ("plot", "test")}
 # What the channels have for one platform of environment.yml only, by conda-lock's name of the platform.
 ONLY_ON = {"tensorboard": "linux64"}
 # What conda calls by another name than the Python index.
-CONDA_NAMES = {"torch": "pytorch"}
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
 
 
 def ranges(extras: tuple[str, ...]) -> list[Requirement]:

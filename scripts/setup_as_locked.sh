@@ -55,7 +55,7 @@ choose_interpreter() {
 }
 
 inputs() {
-  cat pyproject.toml "$lock" scripts/setup_as_locked.sh tests/environments/locked_versions.py | cksum
+  cat pyproject.toml "$lock" scripts/setup_as_locked.sh scripts/conda_environments.py tests/environments/locked_versions.py | cksum
 }
 
 is_installed() {
@@ -86,7 +86,7 @@ uv_pip() {
 
 # Resolve what pyproject.toml asks for: resolve compile FILE..., resolve install -r FILE...
 resolve() {
-  uv_pip "$@" --resolution "$resolution" --constraint "$pins" --extra tensorboard --extra test
+  uv_pip "$@" --resolution "$resolution" --constraint "$pins" --extra plot --extra tensorboard --extra test
 }
 
 # The pin that the solver names first is told, with its words, and left to the solver: until the rest fits together.

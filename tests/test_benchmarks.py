@@ -28,6 +28,10 @@ def test_resume_position_prints_a_ratio() -> None:
     assert printed.count("x the time") == 2
 
 
+def test_list_runs_prints_ratios() -> None:
+    assert run("list_runs", *"--runs 3 --repeats 1".split()).count("x the time") == 3
+
+
 @pytest.mark.slow
 def test_exact_reduce_prints_ratios() -> None:
     assert "x the time" in run("exact_reduce", *"--steps 3 --repeats 1".split())

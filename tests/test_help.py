@@ -38,7 +38,9 @@ def test_help_lists_every_field_under_its_group(help_text: str) -> None:
         assert flag in help_text
 
 
-@pytest.mark.parametrize(("script", "module"), [("train.py", "dlib.config"), ("runs.py", "dlib.errors")])
+@pytest.mark.parametrize(
+    ("script", "module"), [("train.py", "dlib.config"), ("generate.py", "dlib.errors"), ("runs.py", "dlib.errors")]
+)
 def test_help_imports_no_heavy_library(script: str, module: str) -> None:
     result = call("--help", options=("-X", "importtime"), script=script)
     modules = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
@@ -46,7 +48,7 @@ def test_help_imports_no_heavy_library(script: str, module: str) -> None:
     assert not modules & {"torch", "transformers", "lightning", "numpy", "wandb"}
 
 
-@pytest.mark.parametrize(("script", "limit_seconds"), [("train.py", 1.0), ("runs.py", 0.3)])
+@pytest.mark.parametrize(("script", "limit_seconds"), [("train.py", 1.0), ("generate.py", 1.0), ("runs.py", 0.3)])
 def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
     seconds = []
     for _ in range(3):  # the fastest of three: a busy machine is no fault of ours
@@ -57,7 +59,10 @@ def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
 
 
 def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:
-    assert "reproduce" in call("--help", script="runs.py").stdout
+    text = call("--help", script="runs.py").stdout
+    for command in "list show compare diff plot export import drop checkpoints reproduce".split():
+        assert f"\n    {command}" in text
+        assert "--out_dir FOLDER" in call(command, "--help", script="runs.py").stdout
     text = call("reproduce", "--help", script="runs.py").stdout
     for word in ("RUN", "--steps N", "--data_dir", "--present_code", "--keep"):
         assert word in text
@@ -73,7 +78,7 @@ def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:
             ["reproduce", "runs/first", "--steps", "few"],
             "argument --steps: invalid int value: 'few'; see runs.py repro",
         ),
-        (["reproduce", "runs/nowhere", "--present-code"], "no folder 'runs/nowhere'"),
+        (["reproduce", "runs/nowhere", "--present-code"], "no run 'runs/nowhere'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

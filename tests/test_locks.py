@@ -3,29 +3,22 @@
 conda-lock itself judges, in the environment that scripts/conda_lock.sh runs it in.
 """
 
-import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+
+from scripts import conda_environments
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT_OF = {"conda-lock.yml": "environment.yml", "ppc64le.conda-lock.yml": "ppc64le.environment.yml"}
 PLATFORMS = [("conda-lock.yml", "linux-64"), ("conda-lock.yml", "osx-arm64")]
 PLATFORMS += [("ppc64le.conda-lock.yml", "linux-ppc64le")]
-
-
-@pytest.fixture(scope="module")
-def environments() -> Any:
-    """scripts/conda_environments.py, which Python 3.10 cannot import."""
-    pytest.importorskip("tomllib")
-    return importlib.import_module("scripts.conda_environments")
 
 
 def locked(lock: str, platform: str) -> dict[str, str]:
@@ -34,16 +27,16 @@ def locked(lock: str, platform: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENT_OF.values())
-def test_the_environment_files_say_the_ranges_of_pyproject(environments: Any, environment: str) -> None:
-    assert (ROOT / environment).read_text() == environments.with_ranges(environment), "stale: run scripts/lock.sh"
+def test_the_environment_files_say_the_ranges_of_pyproject(environment: str) -> None:
+    assert (ROOT / environment).read_text() == conda_environments.with_ranges(environment), "stale: run scripts/lock.sh"
 
 
 @pytest.mark.parametrize(("lock", "platform"), PLATFORMS)
-def test_every_range_of_pyproject_holds_in_every_conda_lock(environments: Any, lock: str, platform: str) -> None:
+def test_every_range_of_pyproject_holds_in_every_conda_lock(lock: str, platform: str) -> None:
     packages = locked(lock, platform)
-    for requirement in environments.ranges(environments.EXTRAS[ENVIRONMENT_OF[lock]]):
-        name = environments.CONDA_NAMES.get(requirement.name, requirement.name)
-        if platform == "osx-arm64" and requirement.name in environments.ONLY_ON:
+    for requirement in conda_environments.ranges(conda_environments.EXTRAS[ENVIRONMENT_OF[lock]]):
+        name = conda_environments.CONDA_NAMES.get(requirement.name, requirement.name)
+        if platform == "osx-arm64" and requirement.name in conda_environments.ONLY_ON:
             assert name not in packages
         else:
             assert requirement.specifier.contains(packages[name]), f"{requirement} against {packages[name]}"

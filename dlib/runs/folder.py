@@ -23,8 +23,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dlib.durable import sync, sync_tree, write_text_atomically
 from dlib.errors import UserError
 from dlib.runs.status import STATES, Status
@@ -34,6 +32,8 @@ _HALF_WRITTEN = ".*.writing"
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 _REMOVED = ".removed-"
+# Whoever lists runs asks the kernel for the lock, and has it for an instant: that must not keep a run from beginning.
+_PATIENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,16 @@ class RunFolder:
     def performance(self) -> Path:
         """What was measured of the machine, which no two runs share, one record a logged step."""
         return self.root / "performance.jsonl"
+
+    @property
+    def evals(self) -> Path:
+        """What later evaluations found, a JSON object a file, named after the checkpoint."""
+        return self.root / "evals"
+
+    @property
+    def lock(self) -> Path:
+        """The empty file whose kernel lock the run's process has."""
+        return self.root / ".lock"
 
     @property
     def log(self) -> Path:
@@ -156,25 +166,37 @@ class RunFolder:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
+        """Keeps every other process from writing here, and makes this one the run's own.
+
+        Raises:
+            UserError: another live process holds the run, or its folder cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
+        with self.locked():
+            self._sign()
+            self._clear_leftovers()
+            yield
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
         """Keeps every other process from writing here; the kernel lets go when this one dies, however it dies.
 
         Raises:
             UserError: another live process holds the run, or its folder cannot be written. There is no waiting.
         """
-        lock = FileLock(self.root / ".lock", timeout=0, thread_local=False)
+        from filelock import FileLock, Timeout  # here: it takes longer to import than `runs.py list` to answer
+
+        lock = FileLock(self.lock, timeout=_PATIENCE_SECONDS, thread_local=False)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-        except (
-            Timeout,
-            RuntimeError,
-        ) as error:  # RuntimeError: the holder is this very process
+        except (Timeout, RuntimeError) as error:  # RuntimeError: the holder is this very process
             raise UserError(self._in_use()) from error
         except OSError as error:
-            raise UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}") from error
+            raise self._cannot_be_written(error) from error
         try:
-            self._sign()
-            self._clear_leftovers()
             yield
         finally:
             lock.release()
@@ -193,7 +215,7 @@ class RunFolder:
             status = Status(**json.loads(self.status.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        return status if status.state in STATES else None
+        return status if status.is_sound() else None
 
     def whole_checkpoints(self) -> list[tuple[int, Path]]:
         """Every finished checkpoint as (step, folder), by step."""
@@ -265,6 +287,9 @@ class RunFolder:
         """Puts this process into status.json, so that whoever is refused learns who holds the run."""
         status = self.read_status() or Status("created", 0, 0, "", 0, "")
         self.write_status(status.state, status.step, status.total_steps)
+
+    def _cannot_be_written(self, error: OSError) -> UserError:
+        return UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}")
 
     def _in_use(self) -> str:
         status = self.read_status()

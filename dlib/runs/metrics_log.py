@@ -10,6 +10,8 @@ run diverged wants to know. The strings are read by all, and `float()` turns the
 
 import json
 import math
+import os
+import re
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from dlib.errors import UserError
 BEST_BY = "dev/loss"
 """The metric whose lowest value makes a checkpoint the best."""
 
+# `add` puts the step first, so that a line can be placed without reading it whole.
+_STEP = re.compile(rb'\{"step": (\d+)[,}]')
+_BLOCK_BYTES = 2**16
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -97,6 +102,53 @@ def best(path: Path, key: str, among: Container[int]) -> tuple[int, float] | Non
     values = [(record[key], record["step"]) for record in records]
     value, step = min((pair for pair in values if not math.isnan(pair[0])), default=(None, -1))
     return None if value is None else (step, value)
+
+
+def newest_record(path: Path) -> dict[str, Any] | None:
+    """The last whole record, from the end of a file of any length; None when there is none."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _BLOCK_BYTES))
+            lines = file.read(_BLOCK_BYTES).split(b"\n")[:-1]
+    except OSError:
+        return None
+    # From the end on: a damaged line there hides the others from `read_metrics` alone.
+    return next((record for line in reversed(lines) if (record := _parse_line(line))), None)
+
+
+def record_of_step(path: Path, step: int) -> dict[str, Any] | None:
+    """The record of a step, found by bisection in a file of any length; None when there is none."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            low, high = _narrow(file.fileno(), step, os.fstat(file.fileno()).st_size)
+            text = os.pread(file.fileno(), high - low, low)
+    except OSError:
+        return None
+    text = b"\n" + text
+    start = max(text.rfind(b'\n{"step": %d%s' % (step, end)) for end in (b",", b"}")) + 1
+    return _parse_line(text[start:].partition(b"\n")[0]) if start else None
+
+
+def _narrow(file: int, step: int, size: int) -> tuple[int, int]:
+    """Two places in a file between which the record of a step stands, if it is there; the first begins a line."""
+    low, high = 0, size
+    while high - low > _BLOCK_BYTES:
+        block = os.pread(file, _BLOCK_BYTES, (low + high) // 2)
+        begin = block.find(b"\n") + 1
+        match = _STEP.match(block, begin) if begin else None
+        place = (low + high) // 2 + begin
+        if match is None or place >= high:
+            break
+        low, high = (place, high) if int(match[1]) <= step else (low, place)
+    return low, high
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:

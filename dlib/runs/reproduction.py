@@ -68,7 +68,7 @@ def reproduce(order: Order, project: Path) -> int:
     expected = comparison.records_up_to(read_records(run.metrics)[0], order.steps)
     if not expected:
         raise UserError(f"run '{run.name}' recorded no optimizer step: there is nothing to compare")
-    with _ended_by_signals(), _started(order, run, record, project.resolve()) as repetition:
+    with ended_by_signals(), _started(order, run, record, project.resolve()) as repetition:
         reproduction = Reproduction(run, record, repetition, NumbersComparison(expected))
         difference = reproduction.follow()
         print(difference or reproduction.agreement(order.steps), flush=True)
@@ -225,7 +225,7 @@ def _make_out_dir(order: Order, run: RunFolder, scratch: Path) -> Path:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """A scheduler's or a terminal's end unwinds like Ctrl-C, so that no process and no working tree is left."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:

@@ -32,3 +32,12 @@ class Status:
     time: str
     pid: int
     host: str
+
+    def is_sound(self) -> bool:
+        """Whether every attribute is of its type: what a file says may be of any."""
+        numbers, texts = (self.step, self.total_steps, self.pid), (self.time, self.host)
+        return (
+            self.state in STATES
+            and all(isinstance(number, int) for number in numbers)
+            and all(isinstance(text, str) for text in texts)
+        )

@@ -7,20 +7,17 @@ python -m tests.environments.locked_versions conda-lock.yml linux-64 transitive 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from scripts.conda_environments import CONDA_NAMES, EXTRAS, ranges
 
-ROOT = Path(__file__).parents[2]
-INDEX_NAMES = {"pytorch": "torch", "antlr-python-runtime": "antlr4-python3-runtime"}
+INDEX_NAMES = {conda: index for index, conda in CONDA_NAMES.items()} | {
+    "antlr-python-runtime": "antlr4-python3-runtime"
+}
 """What the Python index calls by another name than conda."""
 
 
@@ -47,10 +44,7 @@ def locked_versions(lock: Path, platform: str) -> dict[str, str]:
 
 def direct_dependencies() -> dict[str, Requirement]:
     """What pyproject.toml asks for, with all extras, by name."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    requirements = [Requirement(text) for texts in lists for text in texts]
-    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+    return {canonicalize_name(requirement.name): requirement for requirement in ranges(EXTRAS["environment.yml"])}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlib.errors import UserError
-from dlib.runs.metrics_log import MetricsLog, best, read_metrics
+from dlib.runs.metrics_log import MetricsLog, best, newest_record, read_metrics, record_of_step
 
 
 @pytest.fixture
@@ -145,3 +145,45 @@ def test_the_best_is_the_earliest_minimum_and_never_nan(path: Path) -> None:
     assert best(path, "dev/loss", among={1}) != (3, 2.0)
     assert best(path, "dev/accuracy", among=range(10)) is None
     assert best(path.with_name("absent"), "dev/loss", among=range(10)) is None
+
+
+def test_the_record_of_any_step_of_a_long_file_is_found_without_reading_it_whole(path: Path) -> None:
+    steps = range(3, 30_000, 3)
+    records = [{"step": step, "dev/loss": 1 / step, "note": "x" * (step % 90)} for step in steps]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert path.stat().st_size > 10 * 2**16
+    for place in (*range(3), *range(4000, 4100), -2, -1):
+        assert record_of_step(path, steps[place]) == records[place]
+    for step in (0, 1, 4, 15_001, 30_000, 10**9):
+        assert record_of_step(path, step) is None
+
+
+@given(steps=st.lists(st.integers(0, 500), unique=True, max_size=40), wanted=st.integers(0, 500))
+def test_a_record_is_found_where_it_is_and_only_there(
+    steps: list[int], wanted: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("numbers") / "metrics.jsonl"
+    path.write_text("".join(f'{{"step": {step}, "loss": 1.0}}\n' for step in sorted(steps)))
+    found = record_of_step(path, wanted)
+    assert (found is not None) == (wanted in steps)
+    newest = newest_record(path)
+    assert (newest["step"] if newest else None) == max(steps, default=None)
+
+
+def test_a_step_that_a_longer_one_begins_with_or_another_record_names_is_not_taken_for_it(path: Path) -> None:
+    path.write_text('{"step": 1000, "text": "{\\"step\\": 10, "}\n{"step": 2000}\n')
+    assert record_of_step(path, 10) is None
+    assert record_of_step(path, 100) is None
+
+
+def test_a_line_longer_than_what_is_read_at_once_hides_no_record(path: Path) -> None:
+    records = [{"step": 1, "a": "x" * 10**6}, {"step": 2}, {"step": 3, "a": "y" * 10**6}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert [record_of_step(path, step) for step in (1, 2, 3)] == records
+
+
+def test_the_newest_whole_record_stands_before_a_torn_line(path: Path) -> None:
+    path.write_text('{"step": 1}\n{"step": 2, "loss": 1}\nnoise\n{"step": 3, "lo')
+    assert newest_record(path) == {"step": 2, "loss": 1}
+    assert newest_record(path.with_name("missing.jsonl")) is None
+    assert record_of_step(path.with_name("missing.jsonl"), 1) is None

@@ -1,0 +1,58 @@
+"""How a trained model is asked: the options of `generate.py` and of `dlib.inference.Predictor`.
+
+They are no part of an experiment: nothing of a run depends on them.
+"""
+
+import math
+from dataclasses import dataclass
+
+from dlib.errors import UserError
+
+
+@dataclass(frozen=True)
+class GenerationArgs:
+    """What is asked of a model, and how.
+
+    Attributes:
+        top_k: masks: number of guesses for each (none: 5); text: draw from so many likeliest tokens (none: all).
+        max_new_tokens: tokens after a prompt at most; none: 64, or half of what the model reads at once.
+        temperature: logits are divided by it before drawing; 0: take the likeliest token; none: 0.7, and 0 for beams.
+        top_p: draw from the likeliest tokens that together have this probability.
+        num_beams: continuations that are searched side by side for the likeliest.
+        seed: of what is drawn. What is drawn for a line depends on it and on the line's number, and on nothing else.
+        batch_size: lines that are computed together.
+        accelerator: kind of device, see `HardwareArgs`.
+    """
+
+    top_k: int | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float = 0.9
+    num_beams: int = 1
+    seed: int = 1
+    batch_size: int = 32
+    accelerator: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing.
+
+        Raises:
+            UserError: a number is out of its range, or two options exclude each other.
+        """
+        for name in ("top_k", "max_new_tokens", "num_beams", "batch_size"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UserError(f"--{name} {number}: give at least 1")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"--top_p {self.top_p}: give more than 0 and at most 1")
+        if self.temperature is not None and not 0 <= self.temperature < math.inf:
+            raise UserError(f"--temperature {self.temperature}: give 0 or more")
+        if self.num_beams > 1 and self.temperature:
+            raise UserError(f"--num_beams {self.num_beams} draws nothing: leave --temperature out, or give 0")
+
+    @property
+    def drawing_temperature(self) -> float:
+        """The temperature, 0 where nothing is drawn."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.7 if self.num_beams == 1 else 0.0

@@ -1,0 +1,38 @@
+"""What a user may call a trained model: a run, a checkpoint, a Hugging Face folder, or a name on the hub."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from dlib.config import load_config
+from dlib.errors import UserError
+from dlib.hub import looks_like_path
+from dlib.runs.folder import RunFolder, resolve_model_folder
+
+
+def find_model(name: str | Path) -> str:
+    """What transformers is to load: the folder inside a run (its best) or checkpoint, else the name on the hub.
+
+    Raises:
+        UserError: it is a path, and there is no such folder or nothing in it that can be loaded.
+    """
+    path = Path(name)
+    # `runs/frist` could be a name on the hub, but not where there is a folder `runs`.
+    is_path = path.exists() or looks_like_path(str(name)) or (len(path.parts) > 1 and path.parent.is_dir())
+    return str(resolve_model_folder(path) if is_path else name)
+
+
+def trained_length(model: str) -> int | None:
+    """Tokens of the longest rows that a model has seen, for one that a run here trained from scratch.
+
+    What it would make of later positions is left to chance: they were drawn and never learned.
+
+    Args:
+        model: the folder that transformers loads, or a name on the hub.
+    """
+    parents = Path(model).resolve().parents
+    if not Path(model).is_dir() or len(parents) < 3 or not RunFolder(parents[2]).config.is_file():
+        return None
+    with suppress(UserError):  # a run of another version can be asked all the same
+        args = load_config([RunFolder(parents[2]).config])
+        return args.data.max_length if args.model.from_scratch else None
+    return None

@@ -1,0 +1,107 @@
+"""Whether a process still holds a run: the kernel is asked for the run's lock, and nothing is written.
+
+It stands apart from the folder, which takes the lock: who only looks must leave no trace, not even in a folder that
+belongs to somebody else.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlib.errors import UserError
+from dlib.runs.folder import RunFolder
+
+LIVE_STATES = ("created", "running")
+KILLED, UNKNOWN = "killed", "unknown"
+# File systems whose locks every host that sees the files sees too, because there is one host only.
+_LOCAL_FILE_SYSTEMS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
+
+
+def is_held(folder: RunFolder) -> bool | None:
+    """Whether a process holds the run; None where the system does not tell."""
+    try:
+        descriptor = _open(folder)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def actual_state(state: str, host: str, folder: RunFolder) -> str:
+    """The state of a run whose status says `state`, written on `host`.
+
+    A run that is under way but that nobody holds was killed. The lock of a process on another host may be hidden from
+    this one by a network file system: then the state is unknown, however dead the run looks.
+    """
+    if state not in LIVE_STATES:
+        return state
+    held = is_held(folder)
+    if held:
+        return state
+    sees_every_lock = held is not None and (host == os.uname().nodename or _is_on_local_disk(folder.root))
+    return KILLED if sees_every_lock else UNKNOWN
+
+
+def refuse_live(folder: RunFolder) -> None:
+    """Refuse to change a run that a process may be writing to.
+
+    Raises:
+        UserError: it is live, or nobody here can tell.
+    """
+    status = folder.read_status()
+    state = actual_state(status.state, status.host, folder) if status else ""
+    if status and state in LIVE_STATES:
+        raise UserError(f"run '{folder.name}' is live: process {status.pid} on host {status.host}; stop it first")
+    if status and state == UNKNOWN:
+        raise UserError(
+            f"run '{folder.name}' says that it runs on host {status.host}, whose locks cannot be seen here: do it there"
+        )
+
+
+@contextmanager
+def kept_still(folder: RunFolder) -> Iterator[None]:
+    """Keeps a run from going on while it is read; several may read, and none of them writes.
+
+    Raises:
+        UserError: a process holds the run.
+    """
+    try:
+        descriptor = _open(folder)
+    except OSError:  # a run that was imported has no lock, and one of somebody else's may be closed to us
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(f"run '{folder.name}' is live: wait until it has ended") from error
+    finally:
+        os.close(descriptor)
+
+
+def _open(folder: RunFolder) -> int:
+    return os.open(folder.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _is_on_local_disk(path: Path) -> bool:
+    """Whether no other host can see these files; False also where the system does not tell."""
+    try:
+        device = os.stat(path).st_dev
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    # "36 35 98:0 /root /mount options - ext4 /dev/sda1 ...": the type comes after the lone dash.
+    kinds = {line.partition(" - ")[2].split()[0] for line in lines if line.split()[2] == number}
+    return bool(kinds) and kinds <= _LOCAL_FILE_SYSTEMS

@@ -1,0 +1,206 @@
+"""The runs of a workspace, the folder that `--out_dir` names, and a line about each.
+
+A thousand runs are to be told of in a moment. So no file is read whole that may be long, no library is imported, and
+nothing is remembered from one call to the next: what is told is what is there. Whatever stands in the workspace gets
+its line, also what is no run.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dlib.errors import UserError
+from dlib.runs.folder import RunFolder
+from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_held
+from dlib.runs.metrics_log import BEST_BY, newest_record, record_of_step
+from dlib.runs.status import STATES, Status
+
+HALF_WRITTEN, DAMAGED, FOREIGN = "half-written", "damaged", "foreign"
+SHOWN_STATES = (*STATES, KILLED, UNKNOWN, HALF_WRITTEN, DAMAGED, FOREIGN)
+TRASH_NAME = ".trash"
+_NAMES = RunFolder(Path())
+_LINKED_STEP = re.compile(r"step-(\d+)/?")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What is told of one folder of a workspace.
+
+    Attributes:
+        folder: where it stands.
+        state: one of `SHOWN_STATES`.
+        step: optimizer steps done.
+        total_steps: optimizer steps of the whole run.
+        dev_loss: dev loss of the best checkpoint, in nats a target token; the word of metrics.jsonl where not finite.
+        time: when its status was last written, in seconds since the epoch.
+        size_bytes: sum of the sizes of all files.
+        note: what is wrong with it.
+    """
+
+    folder: RunFolder
+    state: str
+    step: int | None
+    total_steps: int | None
+    dev_loss: float | str | None
+    time: float
+    size_bytes: int
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run of ours, in whatever condition."""
+        return self.state != FOREIGN
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process may be writing there."""
+        return self.state in (*LIVE_STATES, UNKNOWN)
+
+
+def list_runs(workspace: Path) -> list[RunSummary]:
+    """A line for each folder of a workspace, in the order of their names; dotted names are nobody's runs.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    try:
+        with os.scandir(workspace) as entries:
+            names = sorted(entry.name for entry in entries if entry.name[0] != "." and _leads_to_folder(entry))
+    except OSError as error:
+        raise UserError(f"--out_dir {workspace}: {error.strerror or error}") from error
+    return [summarize(RunFolder(workspace / name)) for name in names]
+
+
+def find_run(word: str, workspace: Path) -> RunFolder:
+    """The run that a user means: a name in the workspace, or a path.
+
+    Raises:
+        UserError: there is no such folder, or it is no run.
+    """
+    is_name = "/" not in word and word not in ("", ".", "..")
+    places = [workspace / word, Path(word)] if is_name else [Path(word)]
+    path = next((place for place in places if place.is_dir()), None)
+    if path is None:
+        where = f" in {workspace}: see runs.py list, or name its --out_dir" if is_name else ""
+        raise UserError(f"no run '{word}'{where}")
+    folder = RunFolder(path if path.name else path.resolve())
+    try:
+        is_run = not folder.is_foreign() and any(path.iterdir())
+    except OSError as error:
+        raise UserError(f"'{word}' cannot be read: {error.strerror}") from error
+    if not is_run:
+        raise UserError(f"'{word}' is no run")
+    return folder
+
+
+def find_trash(workspace: Path) -> Path:
+    """Where dropped runs go; it need not be there yet.
+
+    Raises:
+        UserError: there is no such workspace, or its trash leads elsewhere.
+    """
+    if not workspace.is_dir():
+        raise UserError(f"--out_dir {workspace}: there is no such folder")
+    trash = workspace / TRASH_NAME
+    if trash.is_symlink() or (trash.exists() and not trash.is_dir()):
+        raise UserError(f"{trash} is no folder of the workspace: remove it first")
+    return trash
+
+
+def summarize(folder: RunFolder) -> RunSummary:
+    """What is told of a folder, whatever it holds."""
+    path = str(folder.root)
+    try:
+        with os.scandir(path) as entries:
+            sizes = {entry.name: _size(entry) for entry in entries}
+        modified = os.stat(path).st_mtime
+    except OSError as error:
+        return RunSummary(folder, DAMAGED, None, None, None, 0.0, 0, f"cannot be read: {error.strerror}")
+    status = folder.read_status()
+    problem = _problem(folder, sizes, status)
+    state = actual_state(status.state, status.host, folder) if status and not problem else ""
+    return RunSummary(
+        folder,
+        problem[0] if problem else state,
+        _step(folder, status),
+        status.total_steps if status else None,
+        _best_dev_loss(folder),
+        _seconds(status) or modified,
+        sum(sizes.values()),
+        problem[1] if problem else "",
+    )
+
+
+def tree_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    with os.scandir(folder) as entries:
+        return sum([_size(entry) for entry in entries])
+
+
+def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) -> tuple[str, str] | None:
+    """The state of what is not a whole run, and what is wrong; None for a whole one."""
+    if _NAMES.config.name not in sizes:
+        if folder.is_foreign() or not sizes:
+            return FOREIGN, "no run of this program"
+        if is_held(folder):
+            return None if status else (HALF_WRITTEN, "about to begin")
+        return HALF_WRITTEN, f"ended before its {_NAMES.config.name} was written"
+    if status is None:
+        return DAMAGED, f"{_NAMES.status.name} is missing or damaged"
+    begun = (_NAMES.config.name, *([_NAMES.record.name] if status.step else []))
+    for name in begun:
+        if not sizes.get(name):
+            return DAMAGED, f"{name} is {'empty' if name in sizes else 'missing'}"
+    return None
+
+
+def _step(folder: RunFolder, status: Status | None) -> int | None:
+    """Steps done: of a run that ended by itself the status knows, of others the numbers know more."""
+    if status is not None and status.state == "finished":
+        return status.step
+    recorded = newest_record(folder.metrics)
+    steps = [status.step if status else None, recorded["step"] if recorded else None]
+    return max((step for step in steps if isinstance(step, int)), default=None)
+
+
+def _best_dev_loss(folder: RunFolder) -> float | str | None:
+    """The dev loss of the best checkpoint, which the link alone tells: no folder is looked through."""
+    try:
+        match = _LINKED_STEP.fullmatch(os.readlink(folder.best))
+    except OSError:
+        return None
+    record = record_of_step(folder.metrics, int(match[1])) if match else None
+    return record.get(BEST_BY) if record else None
+
+
+def _seconds(status: Status | None) -> float | None:
+    """When the status was written."""
+    try:
+        return datetime.fromisoformat(status.time).timestamp() if status else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    """Bytes of a file, or of all files below a folder; links count as what they are."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            with os.scandir(entry.path) as entries:
+                return sum([_size(inner) for inner in entries])
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:  # it is being removed meanwhile
+        return 0

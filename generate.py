@@ -1,0 +1,133 @@
+"""Ask a trained model, line by line: lines in on stdin, as many lines out on stdout, and nothing else there.
+
+    echo "The <mask> is red." | python generate.py runs/first              fill the masks
+    echo "The <mask> is red." | python generate.py runs/first --json       ... with the five likeliest tokens for each
+    python generate.py runs/llama --temperature 0 < prompts.txt            continue each line
+    python generate.py runs/llama                                          type lines, and watch
+
+Exit status: 0 done, 2 a mistake of the user, 130 interrupted, 141 nobody reads the output any more.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING
+
+from dlib.args.generation import GenerationArgs
+from dlib.errors import run_script
+from dlib.hub import choose_hub_mode
+from dlib.messages import quiet_libraries
+from dlib.model_names import find_model
+from dlib.ranks import say
+from dlib.script_parser import ScriptParser, with_underscores
+from dlib.standard_streams import input_lines, write, write_line
+from dlib.threads import let_threads_sleep
+
+if TYPE_CHECKING:
+    from dlib.inference import Answer, Predictor
+
+DESCRIPTION = "Fill the masks of lines, or continue them: lines in on stdin, as many lines out on stdout."
+
+
+def main() -> int:
+    """Load the model that the command line names, and answer stdin's lines."""
+    flags = make_parser().parse_args(with_underscores(sys.argv[1:]))
+    args = GenerationArgs(**{field.name: getattr(flags, field.name) for field in fields(GenerationArgs)})
+    model = find_model(flags.model)
+    quiet_libraries()
+    let_threads_sleep()
+    choose_hub_mode([model], offline=False)
+    # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
+    from dlib.inference import Predictor
+
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    answer_lines(Predictor(model, args), flags)
+    return 0
+
+
+def make_parser() -> ScriptParser:
+    """The parser of the command line."""
+    parser = ScriptParser(prog="generate.py", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "model",
+        metavar="RUN_OR_CHECKPOINT",
+        help="A run (its best checkpoint is taken), a checkpoint, a Hugging Face folder, or a name on its hub.",
+    )
+    parser.add_argument("--json", action="store_true", help="Write a JSON object a line, with all that is known of it.")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="Seed of what is drawn (default: 1).")
+    parser.add_argument(
+        "--batch_size",
+        metavar="N",
+        type=int,
+        default=32,
+        help="Lines computed together; with 1 each is answered before the next is read (default: 32).",
+    )
+    parser.add_argument(
+        "--accelerator",
+        choices=("auto", "cpu", "cuda", "gpu", "mps"),
+        default="auto",
+        help="Kind of device; auto takes CUDA, else MPS, else the CPU (default: auto).",
+    )
+    parser.add_argument(
+        "--top_k",
+        metavar="N",
+        type=int,
+        help="Masks: guesses for each, seen with --json (default: 5). Text: draw from the N likeliest tokens only.",
+    )
+    text = parser.add_argument_group("continuing text")
+    text.add_argument(
+        "--max_new_tokens",
+        metavar="N",
+        type=int,
+        help="Tokens after a line at most (default: 64, or half of what the model reads at once).",
+    )
+    text.add_argument(
+        "--temperature",
+        metavar="X",
+        type=float,
+        help="Lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7).",
+    )
+    text.add_argument(
+        "--top_p",
+        metavar="X",
+        type=float,
+        default=0.9,
+        help="Draw from the likeliest tokens that together have this probability (default: 0.9).",
+    )
+    text.add_argument(
+        "--num_beams", metavar="N", type=int, default=1, help="Search N beams for a likely text; draws nothing."
+    )
+    return parser
+
+
+def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
+    """Answer the lines of stdin: token by token to a terminal, where that can be, else some lines at a time."""
+    is_live = sys.stdout.isatty() and not flags.json and predictor.can_stream
+    if is_live:
+        windows = predictor.stream(input_lines(), show)
+    else:
+        windows = predictor.windows(input_lines(), wait=not sys.stdin.isatty())
+    num_truncated = 0
+    for answers in windows:
+        for answer in answers:
+            write_line("" if is_live else shown(answer, as_json=flags.json))
+            num_truncated += getattr(answer, "truncated", False)
+        sys.stdout.flush()
+    if num_truncated:
+        say(f"lines longer than what the model reads at once, so that it saw their end alone: {num_truncated}")
+
+
+def show(piece: str) -> None:
+    """Write a part of a line at once."""
+    write(piece)
+    sys.stdout.flush()
+
+
+def shown(answer: "Answer", *, as_json: bool) -> str:
+    """An answer as a line of the output."""
+    return json.dumps(asdict(answer), ensure_ascii=False) if as_json else answer.text
+
+
+if __name__ == "__main__":
+    run_script(main)
