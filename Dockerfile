@@ -81,7 +81,7 @@ LABEL org.opencontainers.image.version="$VERSION" org.opencontainers.image.revis
 FROM tools AS conda
 COPY --from=conda-environment /opt/dlib /opt/dlib
 # What NVIDIA's container runtimes, enroot's among them, show of the machine. `docker run` needs --gpus all the same.
-ENV CONDA_PREFIX=/opt/dlib NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV CONDA_PREFIX=/opt/dlib NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility PYTHONNOUSERSITE=1
 COPY --chown=dlib:dlib . /workspace
 USER 1000:1000
 ARG VERSION=development

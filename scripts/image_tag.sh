@@ -5,6 +5,11 @@
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit 2
+}
+
 # conda_version LOCK PLATFORM PACKAGE
 conda_version() {
   awk -v platform="$2" -v package="$3" '
@@ -14,15 +19,16 @@ conda_version() {
 }
 
 tag() {
-  printf 'torch-%s-cuda-%s%s\n' "$(conda_version "$1" "$2" pytorch)" "$(conda_version "$1" "$2" cuda-version)" "${3:-}"
+  local torch cuda
+  torch="$(conda_version "$1" "$2" pytorch)"
+  cuda="$(conda_version "$1" "$2" cuda-version)"
+  if [ -z "$torch" ] || [ -z "$cuda" ]; then fail "$1 names no pytorch or no cuda-version for $2"; fi
+  printf 'torch-%s-cuda-%s%s\n' "$torch" "$cuda" "${3:-}"
 }
 
 case "${1:-}" in
   full) tag conda-lock.yml linux-64 ;;
   ppc64le) tag ppc64le.conda-lock.yml linux-ppc64le -ppc64le ;;
   pip) sed -n 's/^torch==\([^ ;]*\).*/torch-\1-cpu/p' requirements.lock ;;
-  *)
-    printf "error: unknown image '%s': it is full, ppc64le or pip\n" "${1:-}" >&2
-    exit 2
-    ;;
+  *) fail "unknown image '${1:-}': it is full, ppc64le or pip" ;;
 esac

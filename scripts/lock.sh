@@ -12,19 +12,25 @@ CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh
 python="${DLIB_PYTHON:-.venv/bin/python}"
 
-# Nothing is replaced before all is done.
-folder="$(mktemp -d)"
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit 2
+}
+
+# Nothing is replaced before all is solved, and then by renaming.
+folder="$(mktemp -d "$PWD/.locking.XXXXXX")"
 trap 'rm -rf "$folder"' EXIT
 lock="$folder/requirements.lock"
 
 compile() {
-  "$python" -m uv pip compile --quiet --no-header --no-annotate --only-binary :all: "$@"
+  scripts/uv.sh pip compile --quiet --no-header --no-annotate --only-binary :all: "$@"
 }
 
 lock_requirements() {
   local resolved="$folder/resolved.txt" pins cuda='^(nvidia-|cuda-|triton==)'
   cp requirements.lock "$resolved"
-  compile pyproject.toml --all-extras --universal --python-version 3.11 --output-file "$resolved" "$@" >/dev/null
+  compile pyproject.toml --extra plot --extra tensorboard --extra test --extra dev --universal --python-version 3.11 \
+    --output-file "$resolved" "$@" >/dev/null
   cat >"$lock" <<'HEADER'
 # Exact versions of everything, for Python 3.11 to 3.13 on Linux (x86-64, ARM) and macOS 14 or later (Apple silicon).
 # Written by scripts/lock.sh; do not edit.
@@ -55,9 +61,10 @@ conda_lock() {
   local scripts="$PWD/scripts" status=0
   cp virtual-packages.yml "$folder"
   cp "$2" "$folder" || true
-  (cd "$folder" && "$scripts/conda_lock.sh" lock --log-level ERROR --file "$1" --lockfile "$2" ${3:+"$3"}) || status=$?
-  rm "$folder/virtual-packages.yml"
-  [ "$status" = 0 ] || [ "$status" = 4 ]
+  (cd "$folder" && "$scripts/conda_lock.sh" lock --log-level ERROR --file "$1" --lockfile "$2" ${3:+"$3"}) \
+    2>"$folder/said.txt" || status=$?
+  [ "$status" = 0 ] || [ "$status" = 4 ] || fail "$1 cannot be locked: $(tail -n 1 "$folder/said.txt")"
+  rm "$folder/virtual-packages.yml" "$folder/said.txt"
 }
 
 only_changed=--check-input-hash
@@ -65,8 +72,8 @@ for argument in "$@"; do
   [ "$argument" != --upgrade ] || only_changed=
 done
 lock_requirements "$@"
-check_requirements
 "$python" scripts/conda_environments.py "$folder"
 conda_lock environment.yml conda-lock.yml "$only_changed"
 conda_lock ppc64le.environment.yml ppc64le.conda-lock.yml "$only_changed"
+check_requirements
 mv "$folder"/* .

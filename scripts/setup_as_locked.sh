@@ -13,6 +13,7 @@ unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 trap 'exit 130' INT TERM
 
+# What stands in setup.sh too is repeated: that script goes into the image alone.
 fail() {
   printf 'error: %s\n' "$1" >&2
   exit 2
@@ -55,7 +56,7 @@ choose_interpreter() {
 }
 
 inputs() {
-  cat pyproject.toml "$lock" scripts/setup_as_locked.sh scripts/conda_environments.py tests/environments/locked_versions.py | cksum
+  cat pyproject.toml "$lock" scripts/setup_as_locked.sh scripts/conda_environments.py scripts/locked_versions.py | cksum
 }
 
 is_installed() {
@@ -95,7 +96,7 @@ relax_pins() {
   while ! words="$(resolve compile pyproject.toml "$further" --no-header --no-annotate -o "$venv/versions.txt" 2>&1)"; do
     words="$(tr -s ' \n' ' ' <<<"$words")"
     pin="$(grep -oE '[a-z0-9-]+==[^ ,]+' <<<"$words" | grep -Fxf "$pins" | head -n 1)" ||
-      fail "the versions of $lock do not fit together: $words"
+      fail "the versions of $lock cannot be resolved: $words"
     printf 'Not as locked: %s, %s\n' "$pin" "$(sed -E 's/.*cause: (Because.*)/\1/; s/, we can conclude.*//' <<<"$words")"
     sed -i.before "/^$pin\$/d" "$pins"
   done
@@ -119,7 +120,7 @@ main() {
   if is_installed; then return; fi
   printf 'Installing into %s, with %s.\n' "$venv" "$interpreter"
   make_venv "$interpreter"
-  "$python" -m tests.environments.locked_versions "$lock" "$platform" "$which" >"$pins"
+  "$python" -m scripts.locked_versions "$lock" "$platform" "$which" >"$pins"
   printf 'setuptools\n' >"$further"
   relax_pins
   install_cpu_torch "$(sed -n 's/^torch==//p' "$venv/versions.txt")"

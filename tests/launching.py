@@ -191,10 +191,12 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | THREADS
 
 
-def start(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -> Training:
-    """Starts `train.py` in a new interpreter, which kills itself at `fault`; its output goes to files in `scratch`."""
+def start(
+    arguments: Sequence[str], scratch: Path, fault: Fault | None = None, *, program: str = "train.py"
+) -> Training:
+    """Starts a program in a new interpreter, which kills itself at `fault`; its output goes to files in `scratch`."""
     outputs = output_files(scratch)
-    script = ["train.py"] if fault is None else ["-m", "tests.exactness.faulty_train", fault.as_word()]
+    script = [program] if fault is None else ["-m", "tests.exactness.faulty_train", fault.as_word()]
     with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, *script, *arguments],
@@ -214,15 +216,17 @@ def start(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -
     return Training(process.pid, wait, outputs)
 
 
-def start_warm(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -> Training:
-    """Starts `train.py` in a process forked from one that has imported the libraries; it kills itself at `fault`.
+def start_warm(
+    arguments: Sequence[str], scratch: Path, fault: Fault | None = None, *, program: str = "train.py"
+) -> Training:
+    """Starts a program in a process forked from one that has imported the libraries; it kills itself at `fault`.
 
     Give it no loader processes (`--num_workers`): there they take five seconds to end.
     """
     outputs = output_files(scratch)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    process = context.Process(target=run_here, args=(list(arguments), *outputs, fault))
+    process = context.Process(target=run_here, args=(list(arguments), *outputs, fault, program))
     with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
         process.start()
     assert process.pid is not None
@@ -236,8 +240,8 @@ def start_warm(arguments: Sequence[str], scratch: Path, fault: Fault | None = No
     return training
 
 
-def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | None) -> None:
-    """Makes this process, forked for it, one that runs `train.py` and kills itself at `fault`."""
+def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | None, program: str = "train.py") -> None:
+    """Makes this process, forked for it, one that runs a program and kills itself at `fault`."""
     os.setsid()
     os.chdir(ROOT)
     wanted = environment()
@@ -247,8 +251,8 @@ def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | No
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     if fault is not None:
         die_at(fault)
-    sys.argv = ["train.py", *arguments]
-    runpy.run_path("train.py", run_name="__main__")
+    sys.argv = [program, *arguments]
+    runpy.run_path(program, run_name="__main__")
 
 
 def output_files(scratch: Path) -> tuple[Path, Path]:
@@ -263,3 +267,9 @@ def train(arguments: Sequence[str], scratch: Path, *, warm: bool = True, fault: 
     """Runs `train.py` to its end, or to `fault`."""
     with (start_warm if warm else start)(arguments, scratch, fault) as training:
         return training.result()
+
+
+def evaluate(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:
+    """Runs `evaluate.py` to its end."""
+    with (start_warm if warm else start)(arguments, scratch, program="evaluate.py") as evaluation:
+        return evaluation.result()

@@ -39,7 +39,13 @@ def test_help_lists_every_field_under_its_group(help_text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "module"), [("train.py", "dlib.config"), ("generate.py", "dlib.errors"), ("runs.py", "dlib.errors")]
+    ("script", "module"),
+    [
+        ("train.py", "dlib.config"),
+        ("evaluate.py", "dlib.config"),
+        ("generate.py", "dlib.errors"),
+        ("runs.py", "dlib.errors"),
+    ],
 )
 def test_help_imports_no_heavy_library(script: str, module: str) -> None:
     result = call("--help", options=("-X", "importtime"), script=script)
@@ -48,7 +54,9 @@ def test_help_imports_no_heavy_library(script: str, module: str) -> None:
     assert not modules & {"torch", "transformers", "lightning", "numpy", "wandb"}
 
 
-@pytest.mark.parametrize(("script", "limit_seconds"), [("train.py", 1.0), ("generate.py", 1.0), ("runs.py", 0.3)])
+@pytest.mark.parametrize(
+    ("script", "limit_seconds"), [("train.py", 1.0), ("evaluate.py", 1.0), ("generate.py", 1.0), ("runs.py", 0.3)]
+)
 def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
     seconds = []
     for _ in range(3):  # the fastest of three: a busy machine is no fault of ours

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def tools() -> list[str]:
     """The beginning of a command that runs in conda-lock's environment."""
     pinned = re.search(r"conda-lock==[\d.]+", (ROOT / "scripts" / "conda_lock.sh").read_text())
     assert pinned is not None
-    command = [sys.executable, "-m", "uv", "tool", "run", "--quiet", "--from", pinned[0]]
+    command = [str(ROOT / "scripts" / "uv.sh"), "tool", "run", "--quiet", "--from", pinned[0]]
     # Continuous integration reaches an index: there a missing conda-lock is a failure.
     if not os.environ.get("CI") and subprocess.run([*command, "conda-lock", "--version"], timeout=300).returncode:
         pytest.skip("conda-lock cannot be had here: it comes from the Python index, by uv")

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from scripts.conda_environments import EXTRAS, ranges
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
@@ -272,12 +273,9 @@ def test_the_lock_file_holds_exact_versions_and_no_address() -> None:
 
 
 def test_the_lock_file_satisfies_every_range_of_pyproject() -> None:
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = lock_pins()
-    for text in chain(project["dependencies"], *project["optional-dependencies"].values()):
-        requirement = Requirement(text)
-        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+    for requirement in ranges(EXTRAS["environment.yml"]):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
 def test_a_machine_without_a_gpu_installs_no_cuda_package() -> None:

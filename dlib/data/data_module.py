@@ -21,12 +21,11 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import leave_signals_to_trainer
-from dlib.data.packing import LineRows, PackedRows, RowSource
+from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
+from dlib.data.text import find_split
 from dlib.data.token_store import TokenStore, build_token_store
-from dlib.errors import UserError
 from dlib.tokenization import TokenRoles
 
-DEV_FILES = ("dev.txt", "val.txt")
 TensorBatch = dict[str, torch.Tensor]
 
 
@@ -80,17 +79,7 @@ def find_text(args: DataArgs) -> TextFiles:
     Raises:
         UserError: one of them is missing.
     """
-    folder = Path(args.data_dir)
-    if not folder.is_dir():
-        raise UserError(f"--data_dir {folder}: there is no such folder")
-    train = folder / args.train_file
-    if not train.is_file():
-        raise UserError(f"--data_dir {folder}: it has no {args.train_file}; name the training text with --train_file")
-    names = DEV_FILES if args.dev_file is None else (args.dev_file,)
-    dev = next((folder / name for name in names if (folder / name).is_file()), None)
-    if dev is None:
-        raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; name the dev text with --dev_file")
-    return TextFiles(train, dev)
+    return TextFiles(find_split(args, "train"), find_split(args, "dev"))
 
 
 def build_text_data(
@@ -113,24 +102,34 @@ def build_text_data(
     Raises:
         UserError: a text cannot be read, or the cache cannot be written.
     """
+    train, dev = (tokenize(args, text_file, tokenizer, roles) for text_file in (files.train, files.dev))
+    return TextData(
+        train,
+        dev,
+        cut_rows(args, train, roles, keep_tail=False, close_truncated=close_truncated),
+        cut_rows(args, dev, roles, keep_tail=True, close_truncated=close_truncated),
+    )
 
-    def store(text_file: Path) -> TokenStore:
-        return build_token_store(
-            text_file,
-            tokenizer,
-            separator_id=roles.separator_id,
-            cache_dir=Path(args.cache_dir),
-            encoding_errors=args.encoding_errors,
-            processes=args.tokenizer_processes,
-        )
 
-    def rows(tokens: TokenStore, keep_tail: bool) -> RowSource:
-        if args.line_by_line:
-            return LineRows(tokens, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
-        return PackedRows(tokens, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
+def tokenize(args: DataArgs, text_file: Path, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles) -> TokenStore:
+    """Tokenize one text, or find it tokenized; raises as `build_text_data` does."""
+    return build_token_store(
+        text_file,
+        tokenizer,
+        separator_id=roles.separator_id,
+        cache_dir=Path(args.cache_dir),
+        encoding_errors=args.encoding_errors,
+        processes=args.tokenizer_processes,
+    )
 
-    train, dev = store(files.train), store(files.dev)
-    return TextData(train, dev, rows(train, keep_tail=False), rows(dev, keep_tail=True))
+
+def cut_rows(
+    args: DataArgs, store: TokenStore, roles: TokenRoles, *, keep_tail: bool, close_truncated: bool
+) -> RowSource:
+    """Cut a tokenized text into rows, see `PackedRows` and `LineRows`."""
+    if args.line_by_line:
+        return LineRows(store, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
+    return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
 
 
 class TrainingSteps(Dataset[dict[str, Any]]):
@@ -190,7 +189,7 @@ class TrainingSteps(Dataset[dict[str, Any]]):
 class EvaluationBatches(Dataset[TensorBatch]):
     """Item i: the i-th batch of one process; over all processes every row once."""
 
-    def __init__(self, rows: RowSource, collator: Collator, batch_size: int, rank: int, world_size: int) -> None:
+    def __init__(self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int) -> None:
         """Deal the rows out."""
         self.rows = rows
         self.collator = collator

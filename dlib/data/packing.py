@@ -22,8 +22,8 @@ PADDING_MULTIPLE = 8
 LENGTHS_AT_ONCE = 1 << 20
 
 
-class RowSource(Protocol):
-    """Numbered rows of token ids."""
+class Rows(Protocol):
+    """Numbered rows of token ids, all that an evaluation needs."""
 
     def __len__(self) -> int:
         """Number of rows, at least 1."""
@@ -32,6 +32,10 @@ class RowSource(Protocol):
     def row(self, index: int) -> np.ndarray:
         """Row `index`, (T,) int64, T at most the `max_length` of the source."""
         ...
+
+
+class RowSource(Rows, Protocol):
+    """Rows that are trained on."""
 
     @property
     def num_tokens(self) -> int:

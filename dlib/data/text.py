@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from dlib.args import DataArgs
 from dlib.errors import UserError
 
 MIB = 1024 * 1024
@@ -20,6 +21,7 @@ RANGE_BYTES = MIB
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_CHARACTER_BYTES = 4
+DEV_FILES = ("dev.txt", "val.txt")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,26 @@ class UndecodableError(Exception):
         """Remember where: `offset` counts bytes from the file's start."""
         super().__init__(offset)
         self.offset = offset
+
+
+def find_split(args: DataArgs, split: str) -> Path:
+    """Find one text: `train`, `dev`, or another name, of `<name>.txt`.
+
+    Raises:
+        UserError: it is missing.
+    """
+    folder = Path(args.data_dir)
+    if not folder.is_dir():
+        raise UserError(f"--data_dir {folder}: there is no such folder")
+    own = {"train": ((args.train_file,), "training"), "dev": (DEV_FILES, "dev")}
+    names, text = own.get(split, ((f"{split}.txt",), split))
+    if split == "dev" and args.dev_file is not None:
+        names = (args.dev_file,)
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        advice = f"name the {text} text with --{split}_file" if split in own else "--split NAME reads NAME.txt"
+        raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; {advice}")
+    return found
 
 
 def document_ranges(text_file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:

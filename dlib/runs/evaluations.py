@@ -24,7 +24,7 @@ def read_evaluations(folder: RunFolder) -> list[EvaluationResult]:
     """All results of a run, by step, then by file."""
     if not folder.evals.is_dir():
         return []
-    found = (_read(file) for file in sorted(folder.evals.rglob("*.json")))
+    found = (_read(file) for file in sorted(folder.evals.glob("*.json")))
     return sorted((result for result in found if result), key=lambda result: result.step)
 
 

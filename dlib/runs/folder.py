@@ -7,6 +7,7 @@ This is the only file that spells those paths. The folder:
       metrics.jsonl      what the run computes; the same bytes whenever it is repeated
       performance.jsonl  what was measured of the machine meanwhile (tokens/s, memory)
       checkpoints/step-00001000/{model/, state.ckpt}  last  best
+      evals/             what later evaluations found (dlib/runs/ledger.py)
 
 Whatever bears its final name is whole: text and checkpoints are written under another name beside it, flushed to the
 disk, and renamed. A process killed in the middle leaves only dotted names, which the next holder of the run removes.
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from dlib.durable import sync, sync_tree, write_text_atomically
 from dlib.errors import UserError
+from dlib.runs.ledger import EvaluationLedger
 from dlib.runs.status import STATES, Status
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
@@ -93,6 +95,11 @@ class RunFolder:
     def evals(self) -> Path:
         """What later evaluations found, a JSON object a file, named after the checkpoint."""
         return self.root / "evals"
+
+    @property
+    def ledger(self) -> EvaluationLedger:
+        """What is done of these evaluations."""
+        return EvaluationLedger(self.evals)
 
     @property
     def lock(self) -> Path:
@@ -262,8 +269,12 @@ class RunFolder:
                 self.remove_checkpoint(step)
 
     def remove_checkpoint(self, step: int) -> None:
-        """Removes a checkpoint; it loses its name first, so that a half-removed one never looks whole."""
+        """Removes a checkpoint; it loses its name first, so that a half-removed one never looks whole.
+
+        Its model stays under evals/ where somebody who watches the run still has to evaluate it.
+        """
         folder = self.checkpoint(step)
+        self.ledger.keep(folder.name, CheckpointFolder(folder).model)
         doomed = self.checkpoints / f"{_REMOVED}{folder.name}"
         folder.rename(doomed)
         sync(self.checkpoints)
@@ -335,6 +346,16 @@ def resolve_model_folder(path: Path) -> Path:
         if (checkpoint / "model" / "config.json").is_file():
             return checkpoint / "model"
     raise UserError(f"nothing to load in '{path}': it has neither config.json nor model/ nor a whole checkpoint")
+
+
+def find_checkpoint(path: Path) -> tuple[RunFolder, int] | None:
+    """The run and the step of a checkpoint's folder, its model/ or a link to it; None where it is no run's."""
+    folder = path.resolve()
+    folder = folder.parent if folder.name == "model" else folder
+    match = _CHECKPOINT_NAME.fullmatch(folder.name)
+    run = RunFolder(folder.parent.parent)
+    is_checkpoint = match is not None and folder.parent == run.checkpoints and run.config.is_file()
+    return (run, int(match[1])) if match is not None and is_checkpoint else None
 
 
 def _step_name(step: int) -> str:

@@ -54,7 +54,7 @@ class MetricsLog:
         if step < newest:
             raise ValueError(f"{self.path.name}: step {step} comes after step {max(newest, self._last_step)}")
         self._pending.setdefault("step", step)
-        self._pending.update({key: _encode(value) for key, value in values.items()})
+        self._pending.update({key: encode(value) for key, value in values.items()})
 
     def flush(self) -> None:
         """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out."""
@@ -167,7 +167,8 @@ def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     return records
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """A value as JSON has it: a number that is not finite is its name."""
     number = value.item() if hasattr(value, "item") else value
     if not isinstance(number, float) or math.isfinite(number):
         return number

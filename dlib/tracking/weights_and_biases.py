@@ -86,8 +86,7 @@ class WandbTracker:
             "project": args.wandb_project,
             "entity": args.wandb_entity,
             "group": args.wandb_group or folder.name,
-            "name": folder.name,
-            "id": _wandb_run_id(folder),
+            **self._identity(folder),
             "dir": str(folder.root),
             "config": dict(config),
             "resume": "allow",
@@ -105,6 +104,10 @@ class WandbTracker:
             self._mode = "offline"
             run = self._attempt("starting offline", begin)
         return run
+
+    def _identity(self, folder: RunFolder) -> dict[str, Any]:
+        """What W&B calls the run."""
+        return {"name": folder.name, "id": _wandb_run_id(folder)}
 
     def _choose_mode(self, offline: bool) -> str:
         if os.environ.get("WANDB_MODE") == "disabled":

@@ -63,8 +63,9 @@ def test_unknown_user_trains_with_the_image_s_own_code(image: str, open_folder: 
     assert record["command"]["cwd"] == "/workspace"
 
 
-def test_tests_run_in_the_image(image: str) -> None:
-    said = run_in(image, "scripts/test.sh", "tests/test_config.py", "tests/test_tree_sum.py", "-q", uid=1000)
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_tests_run_in_the_image(image: str, uid: int) -> None:
+    said = run_in(image, "scripts/test.sh", "tests/test_config.py", "tests/test_tree_sum.py", "-q", uid=uid)
     assert " passed" in said
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.locked_versions import direct_dependencies, locked_versions
 from tests.environments.installed_versions import PACKAGES, describe_versions
-from tests.environments.locked_versions import direct_dependencies, locked_versions
 from tests.launching import ROOT
 
 pytestmark = pytest.mark.oldest
@@ -57,7 +57,7 @@ def test_the_lower_bounds_are_the_versions_of_the_power_lock(package: str) -> No
 
 
 def test_constraints_for_the_oldest_set_leave_out_what_pyproject_bounds_itself() -> None:
-    command = [sys.executable, "-m", "tests.environments.locked_versions", "ppc64le.conda-lock.yml", "linux-ppc64le"]
+    command = [sys.executable, "-m", "scripts.locked_versions", "ppc64le.conda-lock.yml", "linux-ppc64le"]
     printed = {
         which: subprocess.run([*command, which], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
         for which in ("all", "transitive")

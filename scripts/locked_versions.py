@@ -1,7 +1,7 @@
 """The Python packages of a conda lock file as version constraints, which pip and uv read.
 
-python -m tests.environments.locked_versions conda-lock.yml linux-64 all            name==version, one a line
-python -m tests.environments.locked_versions conda-lock.yml linux-64 transitive     without those of pyproject.toml
+python -m scripts.locked_versions conda-lock.yml linux-64 all            name==version, one a line
+python -m scripts.locked_versions conda-lock.yml linux-64 transitive     without those of pyproject.toml
 
 `scripts/setup_as_locked.sh` makes environments of them. A name that only conda knows does no harm in a constraint.
 """

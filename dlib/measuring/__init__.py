@@ -1,0 +1,12 @@
+"""Measuring what was trained, after or beside the training: what `evaluate.py` does.
+
+    words --flags--> Order
+    a run, a checkpoint, a model --subjects--> Subject: what to load, which text, which settings
+                                 --watching--> ... of runs that still train
+    Subject --measurement--> metrics, by the same code as in training
+            --harness------> metrics of lm-eval's tasks
+    metrics --results--> evals/step-00001000.json, a line of the table, W&B
+
+Training knows nothing of it; the two meet in the run's folder alone (`dlib/runs/ledger.py`). Until `processes` has
+launched, nothing heavy is imported.
+"""

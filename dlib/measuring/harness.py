@@ -1,0 +1,99 @@
+"""EleutherAI's lm-eval on a checkpoint, where that package is installed (an optional extra).
+
+Its own tasks come from the hub; task files of the user's own may stand on local data.
+"""
+
+import importlib
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlib.errors import UserError
+from dlib.hub import reason_of
+from dlib.measuring.flags import Harness
+from dlib.measuring.measurement import DEFAULT_BATCH_SIZE, Measurement
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
+    """The tasks' metrics: `<task>/<metric>`, without the name of lm-eval's filter where that is "none".
+
+    Raises:
+        UserError: lm-eval is not installed, a task is unknown, or its data cannot be had.
+    """
+    lm_eval = import_lm_eval("lm_eval")
+    tasks = import_lm_eval("lm_eval.tasks")
+    model_class = import_lm_eval("lm_eval.models.huggingface").HFLM
+    manager = tasks.TaskManager(include_path=str(harness.folder) if harness.folder else None)
+    refuse_unknown_tasks(harness, manager)
+    batch = measurement.args.batch
+    size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
+    with measurement.plugin.forward_context(), torch.no_grad():
+        model = model_class(
+            pretrained=measurement.model,
+            tokenizer=measurement.tokenizer,
+            backend="causal",
+            batch_size=size,
+            max_length=measurement.args.data.max_length,
+        )
+        try:
+            found = lm_eval.simple_evaluate(
+                model=model, tasks=list(harness.tasks), task_manager=manager, log_samples=False, bootstrap_iters=0
+            )
+        except Exception as error:  # a task's own code and the loading of its data raise whatever they raise
+            raise UserError(f"--harness {','.join(harness.tasks)}: lm-eval failed: {reason_of(error)}") from error
+    return flatten(found["results"])
+
+
+def import_lm_eval(module: str) -> Any:
+    """A module of lm-eval.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import_other_evaluate()
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f'--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2" ({reason_of(error)})'
+        ) from error
+
+
+def import_other_evaluate() -> None:
+    """Import the package `evaluate`, which lm-eval needs, while our script of this name cannot be found in its place.
+
+    Python looks for modules beside the script first.
+    """
+    path = sys.path
+    sys.path = [entry for entry in path if Path(entry).resolve() != REPOSITORY]
+    try:
+        with suppress(ImportError):  # lm-eval says itself what it misses
+            importlib.import_module("evaluate")
+    finally:
+        sys.path = path
+
+
+def refuse_unknown_tasks(harness: Harness, manager: Any) -> None:
+    """Refuse a task that lm-eval does not know.
+
+    Raises:
+        UserError: there is one.
+    """
+    unknown = [task for task in harness.tasks if not manager.match_tasks([task])]
+    if unknown:
+        raise UserError(f"--harness {unknown[0]}: lm-eval has no such task; --harness_tasks FOLDER adds your own")
+
+
+def flatten(results: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """lm-eval's table of results as one list; it writes a metric as `acc,none`, its error as `acc_stderr,none`."""
+    return {
+        f"{task}/{name.removesuffix(',none').replace(',', '/')}": float(value)
+        for task, values in results.items()
+        for name, value in values.items()
+        if isinstance(value, int | float) and "_stderr" not in name and name != "sample_len"
+    }

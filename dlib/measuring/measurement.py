@@ -1,0 +1,121 @@
+"""The numbers of one checkpoint: those that training computes, by the same code, and those that take longer.
+
+Text, rows, masks, kernels and sums are those of training, so that its numbers come out again bit by bit on the same
+hardware with as many threads.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.data.data_module import EvaluationBatches, cut_rows, tokenize
+from dlib.data.packing import Rows
+from dlib.data.token_store import TokenStore
+from dlib.devices import choose_precision
+from dlib.errors import UserError
+from dlib.evaluation import evaluate
+from dlib.measuring.processes import Processes, precision_plugin
+from dlib.measuring.subjects import Evaluation, Subject
+from dlib.modeling import as_saved, build_model, check_positions
+from dlib.objectives import build_objective
+from dlib.objectives.pseudo_perplexity import MaskedInTurn, PredictionInTurn
+from dlib.objectives.sliding_window import SlidingWindowPrediction, SlidingWindows
+from dlib.objectives.token_prediction import TokenPrediction
+from dlib.tokenization import TokenRoles, has_tokenizer, load_tokenizer, token_roles
+from dlib.training_module import own_memory
+
+DEFAULT_BATCH_SIZE = 8
+
+
+class Measurement:
+    """A loaded checkpoint on its device, with its tokenizer and objective; of use in all processes at once.
+
+    Attributes:
+        model: in evaluation mode.
+        tokenizer: its own.
+        precision: Lightning's name of the arithmetic.
+    """
+
+    def __init__(self, subject: Subject, processes: Processes) -> None:
+        """Load what `subject` names.
+
+        Raises:
+            UserError: it cannot be loaded, or does not fit its arguments.
+        """
+        args = subject.evaluation.args
+        devices = processes.devices
+        self.processes = processes
+        self.args = args
+        self.precision = choose_precision(args.hardware.precision, devices.accelerator, devices.indices)
+        self.tokenizer = find_tokenizer(subject.model)
+        self.objective = build_objective(args.objective, token_roles(self.tokenizer))
+        self.plugin = precision_plugin(self.precision, devices.accelerator)
+        processes.compute_as_in_training(exact=args.hardware.exact_reduce)
+        self.model = self._load(subject.model, subject.name)
+
+    def _load(self, source: str, name: str) -> PreTrainedModel:
+        model = build_model(as_saved(self.args), source, self.tokenizer, self.objective.auto_model, self.precision)
+        check_positions(model, self.args.data.max_length, name)
+        own_memory(model)
+        self.plugin.convert_module(model)
+        return model.to(self.processes.device).eval()  # type: ignore[arg-type]
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        """The metrics on the text, by name.
+
+        Raises:
+            UserError: the text cannot be read.
+        """
+        assert evaluation.text is not None
+        args, order, roles = self.args, evaluation.order, self.objective.roles
+        store = tokenize(args.data, evaluation.text, self.tokenizer, roles)
+        closes = self.objective.close_truncated
+        rows = cut_rows(args.data, store, roles, keep_tail=True, close_truncated=closes)
+        metrics = self._evaluate(self.objective, rows, store)
+        if order.stride is not None:
+            metrics |= self._by_windows(store, roles, order.stride)
+        if order.pseudo_perplexity:
+            metrics |= self._in_turn(store, roles, order.max_documents)
+        return metrics
+
+    def describe_hardware(self) -> dict[str, Any]:
+        """What it computes on: other hardware may change the last bits."""
+        described = self.processes.devices.describe(self.args.hardware.distributed_strategy)
+        return {**described, "threads": torch.get_num_threads(), "precision": self.precision}
+
+    def _by_windows(self, store: TokenStore, roles: TokenRoles, stride: int) -> dict[str, float]:
+        windows = SlidingWindows(store, self.args.data.max_length, stride, roles.lead_id)
+        objective = SlidingWindowPrediction(self.args.objective, roles)
+        objective.windows = windows
+        found = self._evaluate(objective, windows, store)
+        return {f"stride_{name}": found[name] for name in ("loss", "perplexity", "bits_per_byte")}
+
+    def _in_turn(self, store: TokenStore, roles: TokenRoles, max_documents: int | None) -> dict[str, float]:
+        rows = MaskedInTurn(store, self.args.data.max_length, roles, max_documents)
+        objective = PredictionInTurn(self.args.objective, roles)
+        objective.rows = rows
+        found = self._evaluate(objective, rows, store)
+        return {f"pseudo_{name}": found[name] for name in ("loss", "perplexity")}
+
+    def _evaluate(self, objective: TokenPrediction, rows: Rows, store: TokenStore) -> dict[str, float]:
+        batch = self.args.batch
+        size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
+        processes = self.processes
+        batches = EvaluationBatches(rows, objective, size, processes.rank, processes.devices.world_size)
+        loader: DataLoader[Any] = DataLoader(batches, batch_size=None, pin_memory=processes.device.type == "cuda")
+        with self.plugin.forward_context():
+            return evaluate(self.model, objective, loader, tokens_per_byte=store.num_tokens / store.num_bytes)
+
+
+def find_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer.
+
+    Raises:
+        UserError: it has none.
+    """
+    if Path(model).is_dir() and not has_tokenizer(Path(model)):
+        raise UserError(f"{model} has no tokenizer.json or vocabulary: a text cannot be read with it")
+    return load_tokenizer(model, "the model")

@@ -1,0 +1,140 @@
+"""What becomes of an evaluation's numbers: a file in the run's folder, a line on stdout, a record on W&B.
+
+{"step": 1000, "metrics": {"loss": 3.21, "perplexity": 24.8, ...},
+ "checkpoint": ..., "text": ..., "settings": {...}, "hardware": {...}, "packages": {...}, "time": ...}
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dlib.durable import write_text_atomically
+from dlib.errors import UserError
+from dlib.measuring.subjects import Subject
+from dlib.runs.metrics_log import encode
+from dlib.tracking.wandb_evaluations import WandbEvaluations
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "lightning", "lm_eval")
+"""What the numbers may depend on."""
+MODEL_WIDTH, STEP_WIDTH = 28, 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """The metrics of a subject, and what they were computed on."""
+
+    subject: Subject
+    metrics: Mapping[str, float]
+    hardware: Mapping[str, Any]
+    seconds: float
+
+    def as_record(self) -> dict[str, Any]:
+        """What is written."""
+        subject = self.subject
+        evaluation = subject.evaluation
+        where = subject.model if subject.run is None else f"checkpoints/{subject.checkpoint}"
+        return {
+            "step": subject.step,
+            "metrics": {name: encode(value) for name, value in self.metrics.items()},
+            "name": subject.name,
+            "checkpoint": where,
+            "split": None if evaluation.text is None else evaluation.order.split,
+            "text": None if evaluation.text is None else str(evaluation.text),
+            "settings": evaluation.settings,
+            "hardware": dict(self.hardware),
+            "packages": {name: found for name in PACKAGES if (found := installed(name)) is not None},
+            "python": sys.version.split()[0],
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+class Results:
+    """Takes results one after the other, in the first process alone."""
+
+    def __init__(self, *, as_json: bool, output: Path | None) -> None:
+        """Print a table, or JSON lines; write those of models that are no run's to `output`."""
+        self.as_json = as_json
+        self.output = output
+        self._foreign: list[dict[str, Any]] = []
+        self._columns: list[str] = []
+        self._wandb: WandbEvaluations | None = None
+
+    def add(self, result: Result) -> None:
+        """Write a result, then show it: whoever sees it can rely on the file.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        record, subject = result.as_record(), result.subject
+        if subject.run is not None:
+            text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            subject.run.ledger.write(subject.checkpoint, subject.evaluation.kind, text)
+        elif self.output is not None:
+            self._foreign.append(record)
+            write_foreign(self.output, self._foreign)
+        print(json.dumps(record, ensure_ascii=False) if self.as_json else self._line(result), flush=True)
+        if subject.run is not None:
+            self._track(result)
+
+    def _line(self, result: Result) -> str:
+        """The next line of the table, under a new heading where its columns are others."""
+        subject, metrics = result.subject, result.metrics
+        widths = {name: max(12, len(name)) for name in metrics}
+        step = "-" if subject.step is None else str(subject.step)
+        numbers = "  ".join(f"{shown(value):>{widths[name]}}" for name, value in metrics.items())
+        line = f"{subject.name:<{MODEL_WIDTH}}  {step:>{STEP_WIDTH}}  {numbers}"
+        if list(metrics) == self._columns:
+            return line
+        self._columns = list(metrics)
+        names = "  ".join(f"{name:>{width}}" for name, width in widths.items())
+        return f"{'model':<{MODEL_WIDTH}}  {'step':>{STEP_WIDTH}}  {names}\n{line}"
+
+    def _track(self, result: Result) -> None:
+        """Log to the W&B group of the training run, where it logs to W&B."""
+        subject, args = result.subject, result.subject.evaluation.args
+        assert subject.run is not None
+        if "wandb" not in args.tracking.trackers:
+            return
+        if self._wandb is None or self._wandb.run_root != subject.run.root:
+            self.finish()
+            self._wandb = WandbEvaluations(args.tracking, subject.run, asdict(args))
+        heading = "evaluation" if subject.evaluation.text is None else subject.evaluation.order.split
+        values = {f"{heading}/{name}": value for name, value in result.metrics.items()}
+        self._wandb.log(subject.step or 0, values)
+
+    def finish(self) -> None:
+        """End the session on W&B."""
+        if self._wandb is not None:
+            self._wandb.finish("finished")
+            self._wandb = None
+
+
+def shown(value: float) -> str:
+    """A number as the table has it: with six digits."""
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
+def write_foreign(file: Path, records: list[dict[str, Any]]) -> None:
+    """Write the results of models that are no run's, a list.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        write_text_atomically(file, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise UserError(f"--output {file} cannot be written: {error.strerror}") from error

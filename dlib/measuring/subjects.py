@@ -1,0 +1,224 @@
+"""What is evaluated: a checkpoint or a model, with the arguments of its run, the text, and the name of the result.
+
+A run's `config.yml` says how it was evaluated in training. The same settings on the same text have the plain name
+`step-00001000.json`; whatever differs gets a name of its own, so that nothing overwrites another thing's numbers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dlib.args import ExperimentArgs, HardwareArgs
+from dlib.config import load_config
+from dlib.data.fingerprint import text_sha256
+from dlib.data.text import find_split
+from dlib.errors import UserError
+from dlib.hub import looks_like_path
+from dlib.measuring.flags import Harness, Order
+from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint, resolve_model_folder
+from dlib.runs.record import read_record
+
+CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
+MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")
+DEVICES = {
+    f"hardware.{name}": value
+    for name, value in asdict(HardwareArgs()).items()
+    if name not in ("precision", "exact_reduce")
+}
+"""An evaluation takes the devices that it finds: a run's own may be another machine's. The rest changes its numbers."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run's checkpoints, or a model, are to be evaluated.
+
+    Attributes:
+        args: the arguments of the run, with what the command line changes.
+        order: what was asked for.
+        text: the file; None where lm-eval has texts of its own.
+        settings: all that the numbers depend on but for the weights.
+        kind: what stands in a result's name after the checkpoint's; empty where the settings are those of training.
+    """
+
+    args: ExperimentArgs
+    order: Order
+    text: Path | None
+    settings: dict[str, Any]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model to evaluate.
+
+    Attributes:
+        name: of the run or model.
+        model: the folder, or name on the hub, that transformers loads.
+        evaluation: how.
+        run: the run that it belongs to, if any.
+        step: its optimizer step, if it belongs to a run.
+    """
+
+    name: str
+    model: str
+    evaluation: Evaluation
+    run: RunFolder | None = None
+    step: int | None = None
+
+    @property
+    def checkpoint(self) -> str:
+        """Name of the checkpoint of a run."""
+        assert self.run is not None
+        assert self.step is not None
+        return self.run.checkpoint(self.step).name
+
+
+def find_subjects(target: str, order: Order) -> Iterator[Subject]:
+    """The checkpoints that a word of the command line stands for: one, or with `--all` all of a run.
+
+    Raises:
+        UserError: it stands for nothing that can be evaluated.
+    """
+    path = Path(target)
+    run, steps = RunFolder(path), []
+    if run.config.is_file():
+        steps = [step for step, _ in run.whole_checkpoints()]
+        if not order.every_checkpoint:
+            pointed = (run.pointed_step("best"), run.pointed_step("last"), *steps[-1:])
+            steps = [step for step in pointed if step is not None][:1]
+        if not steps:
+            raise UserError(f"run '{run.name}' has no checkpoint yet; --watch {path} waits for them")
+    elif found := find_checkpoint(path):
+        run, steps = found[0], [found[1]]
+    else:
+        yield foreign_model(target, order)
+        return
+    evaluation = evaluation_of_run(run, order)
+    for step in steps:
+        model = CheckpointFolder(run.checkpoint(step)).model
+        yield Subject(run.name, str(model), evaluation, run, step)
+
+
+def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
+    """How the checkpoints of a run are to be evaluated.
+
+    Raises:
+        UserError: the text is missing, or an argument does not fit the run.
+    """
+    recorded = load_config([run.config])
+    objective = order.overrides.get("objective.objective", recorded.objective.objective)
+    if objective != recorded.objective.objective:
+        raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
+    evaluation = make_evaluation(load_config([run.config], {**DEVICES, **order.overrides}), order)
+    hashes = (read_record(run) or {}).get("hashes", {})
+    own = settings_of_training(recorded, hashes.get("development text"))
+    return replace(evaluation, kind="") if evaluation.settings == own else evaluation
+
+
+def foreign_model(target: str, order: Order) -> Subject:
+    """A model that is no run's: a Hugging Face folder, or a name on the hub.
+
+    Raises:
+        UserError: there is no such folder, or it does not tell what it has learned.
+    """
+    path = Path(target)
+    is_path = path.exists() or looks_like_path(target) or (len(path.parts) > 1 and path.parent.is_dir())
+    model = str(resolve_model_folder(path)) if is_path else target
+    overrides = dict(order.overrides)
+    if order.harness is not None:
+        overrides.setdefault("objective.objective", "clm")
+    elif is_path:
+        overrides.setdefault("objective.objective", guess_objective(Path(model)))
+    elif "objective.objective" not in overrides:
+        raise UserError(f"{target}: say what the model has learned, with --objective mlm or clm")
+    # Whatever was configured for training is of no meaning here, least of all a tracker.
+    overrides.setdefault("tracking.trackers", ["none"])
+    args = load_config([], {"model.model": model.replace("${", "\\${"), **overrides})
+    return Subject(target, model, make_evaluation(args, order))
+
+
+def guess_objective(model: Path) -> str:
+    """What a model has learned, by the classes that its config.json names.
+
+    Raises:
+        UserError: they do not say.
+    """
+    try:
+        names = json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model / 'config.json'} cannot be read: {error}") from error
+    for objective, heads in (("clm", CAUSAL_HEADS), ("mlm", MASKED_HEADS)):
+        if any(str(name).endswith(heads) for name in names):
+            return objective
+    raise UserError(f"{model} does not tell what it has learned: say it with --objective mlm or clm")
+
+
+def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
+    """The text, and the name that belongs to the settings.
+
+    Raises:
+        UserError: the text is missing, or the objective has no such measure.
+    """
+    refuse_other_measures(args, order)
+    if order.harness is not None:
+        settings: dict[str, Any] = {"harness": describe_harness(order.harness), "precision": args.hardware.precision}
+        return Evaluation(args, order, None, settings, f"-harness-{short_hash(settings)}")
+    text = find_split(args.data, order.split)
+    settings = settings_of_training(args, text_sha256(text, Path(args.data.cache_dir)))
+    if order.stride is not None:
+        settings["stride"] = order.stride
+    if order.pseudo_perplexity:
+        settings["pseudo_perplexity"] = {"max_documents": order.max_documents}
+    return Evaluation(args, order, text, settings, f"-{order.split}-{short_hash(settings)}")
+
+
+def refuse_other_measures(args: ExperimentArgs, order: Order) -> None:
+    """Refuse what is not defined for the objective.
+
+    Raises:
+        UserError: it was asked for.
+    """
+    objective = args.objective.objective
+    if objective != "clm" and order.stride is not None:
+        raise UserError("--stride: the model fills in masked tokens; --pseudo_perplexity is its perplexity of a text")
+    if objective != "clm" and order.harness is not None:
+        raise UserError("--harness: the model fills in masked tokens; the tasks need one that predicts the next token")
+    if objective != "mlm" and order.pseudo_perplexity:
+        raise UserError("--pseudo_perplexity: the model predicts the next token; --stride N is its perplexity")
+    if order.stride is not None and order.stride >= args.data.max_length:
+        raise UserError(
+            f"--stride {order.stride}: windows of --max_length {args.data.max_length} tokens would not meet"
+        )
+
+
+def settings_of_training(args: ExperimentArgs, sha256: str | None) -> dict[str, Any]:
+    """All that an evaluation in training depends on, but for the weights and the last bits."""
+    data = args.data
+    return {
+        "text_sha256": sha256,
+        **asdict(args.objective),
+        "max_length": data.max_length,
+        "line_by_line": data.line_by_line,
+        "encoding_errors": data.encoding_errors,
+        "precision": args.hardware.precision,
+    }
+
+
+def describe_harness(harness: Harness) -> dict[str, Any]:
+    """The tasks, and the content of the user's own task files."""
+    files = sorted(path for path in harness.folder.rglob("*") if path.is_file()) if harness.folder else []
+    own = {path.relative_to(harness.folder or path).as_posix(): hash_file(path) for path in files}
+    return {"tasks": list(harness.tasks), "files": own}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def short_hash(settings: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that tell settings apart."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,203 @@
+"""Following runs while they train: each new whole checkpoint, once, among any number of watchers.
+
+Nothing is remembered but in the run's own folder (`dlib/runs/ledger.py`), so a watcher may be killed at any moment, and
+another one, or several, go on. Training does not wait for it and does not know it.
+"""
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlib.errors import UserError, one_line
+from dlib.measuring.flags import Order
+from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
+from dlib.ranks import logger, say
+from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint
+from dlib.runs.liveness import LIVE_STATES, UNKNOWN, actual_state
+
+SECONDS_BETWEEN_LOOKS = 1.0
+PATIENCE_SECONDS = 60.0
+"""How long to wait for a run that stopped before its goal: it may be about to go on."""
+
+
+@dataclass
+class Watcher:
+    """Looks at the runs that words of the command line name, again and again, and hands out what is to be evaluated.
+
+    Attributes:
+        order: what was asked for.
+        failed: whether a run could not be evaluated.
+    """
+
+    order: Order
+    failed: bool = False
+    _evaluations: dict[Path, Evaluation | None] = field(default_factory=dict)
+    _seen_alive: set[Path] = field(default_factory=set)
+    _ended: set[Path] = field(default_factory=set)
+    _started: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def subjects(self) -> Generator[Subject | None, None, None]:
+        """Yields each checkpoint that has no result yet, pinned and claimed until the next is asked for.
+
+        None says that there is nothing to do at the moment. It ends when all the runs have ended and have all their
+        results; with `--once` after one look. A folder of runs has no end: others may appear.
+        """
+        while True:
+            looks = [self._look(run) for run in self._runs()]
+            for run, goes_on in looks:
+                yield from self._lacking(run)
+                if not goes_on:
+                    self._end(run)
+            waits = any(goes_on for _, goes_on in looks) or self._waits_for_runs()
+            if self.order.once or not (waits or self._has_unfinished()):
+                return
+            yield None
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def prepare(self) -> None:
+        """Sign in with the runs that are there, before anything heavy is imported: what is saved now is kept for us.
+
+        A thread does so with those that begin while the libraries are imported, or a checkpoint is evaluated.
+
+        Raises:
+            UserError: a target is something else.
+        """
+        for target in map(Path, self.order.targets):
+            if find_checkpoint(target) or (target / "config.json").is_file():
+                raise UserError(
+                    f"{target} is a checkpoint or a model: --watch and --once take runs and folders of runs"
+                )
+            if not target.is_dir() and (self.order.once or target.exists()):
+                raise UserError(f"{target}: there is neither a run nor a folder of runs")
+        if not self._runs():
+            waits = "no run is there yet" if self.order.once else "waiting for a run to begin"
+            say(f"{', '.join(self.order.targets)}: {waits}")
+        for run in self._runs():
+            self._evaluation_of(run)
+        threading.Thread(target=self._keep_signing_in, daemon=True).start()
+
+    def _keep_signing_in(self) -> None:
+        while True:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            with suppress(OSError):  # a folder that was removed meanwhile
+                for run in self._runs():
+                    self._evaluation_of(run)
+
+    def give_up(self, run: RunFolder, error: UserError) -> None:
+        """Leave a run alone from now on, and tell why."""
+        logger().warning("run '%s' is left out: %s", run.name, one_line(str(error)))
+        self._evaluations[run.root] = None
+        self.failed = True
+
+    def stop(self) -> None:
+        """Take back that the runs are watched: nothing is kept any longer for whoever will not come again."""
+        with self._lock:
+            for root, evaluation in self._evaluations.items():
+                self._ended.add(root)
+                if evaluation is not None:
+                    RunFolder(root).ledger.unwatch(evaluation.kind)
+
+    def _runs(self) -> list[RunFolder]:
+        """The runs that are there and not yet done with."""
+        found = []
+        for target in map(Path, self.order.targets):
+            is_run = RunFolder(target).config.is_file() or not target.is_dir()
+            found += [RunFolder(path) for path in ([target] if is_run else sorted(target.iterdir())) if has_begun(path)]
+        given_up = {root for root, evaluation in self._evaluations.copy().items() if evaluation is None}
+        return [run for run in found if run.root not in given_up | self._ended]
+
+    def _waits_for_runs(self) -> bool:
+        """Whether a target is a folder of runs, or a run that has not begun."""
+        return any(not has_begun(Path(target)) for target in self.order.targets)
+
+    def _look(self, run: RunFolder) -> tuple[RunFolder, bool]:
+        """The run, and whether more can come of it. Asked before its checkpoints are: the last one is seen, too."""
+        status = run.read_status()
+        state = actual_state(status.state, status.host, run) if status else "failed"
+        if state in (*LIVE_STATES, UNKNOWN):
+            self._seen_alive.add(run.root)
+            return run, True
+        may_go_on = state != "finished" and run.root not in self._seen_alive
+        return run, may_go_on and time.monotonic() - self._started < PATIENCE_SECONDS
+
+    def _evaluation_of(self, run: RunFolder) -> Evaluation | None:
+        """How the run is evaluated, found out once; from now on its checkpoints are kept for us."""
+        with self._lock:
+            try:
+                if run.root not in self._evaluations:
+                    self._evaluations[run.root] = evaluation_of_run(run, self.order)
+                evaluation = self._evaluations[run.root]
+                if evaluation is not None and run.root not in self._ended:
+                    run.ledger.watch(evaluation.kind)
+            except UserError as error:
+                self.give_up(run, error)
+            return self._evaluations[run.root]
+
+    def _lacking(self, run: RunFolder) -> Iterator[Subject]:
+        """The run's checkpoints without a result, oldest first, each claimed and pinned while it is out."""
+        evaluation = self._evaluation_of(run)
+        if evaluation is None:
+            return
+        run.ledger.sweep()
+        for step in steps_to_do(run, evaluation.kind):
+            name = run.checkpoint(step).name
+            with run.ledger.claim(name) as is_mine:
+                if not is_mine or run.ledger.result(name, evaluation.kind).exists():
+                    continue
+                model = pin(run, step)
+                if model is not None:
+                    try:
+                        yield Subject(run.name, str(model), evaluation, run, step)
+                    finally:
+                        run.ledger.release(name)
+            if self._evaluations[run.root] is None:  # it was given up meanwhile
+                return
+
+    def _has_unfinished(self) -> bool:
+        """Whether results are still missing, of checkpoints that others have claimed."""
+        evaluations = self._evaluations.copy()  # the thread adds to it
+        known = ((RunFolder(root), evaluation) for root, evaluation in evaluations.items() if evaluation)
+        return any(steps_to_do(run, evaluation.kind) for run, evaluation in known)
+
+    def _end(self, run: RunFolder) -> None:
+        """Take back that a finished run is watched. One that may go on keeps its checkpoints for the next watcher."""
+        evaluation, status = self._evaluations.get(run.root), run.read_status()
+        is_finished = status is not None and status.state == "finished"
+        if is_finished and evaluation is not None and not steps_to_do(run, evaluation.kind):
+            with self._lock:
+                run.ledger.unwatch(evaluation.kind)
+                self._ended.add(run.root)
+
+
+def has_begun(path: Path) -> bool:
+    """Whether a run stands there, with all that says how it is evaluated: its record is written after its arguments."""
+    return RunFolder(path).config.is_file() and RunFolder(path).record.is_file()
+
+
+def steps_to_do(run: RunFolder, kind: str) -> list[int]:
+    """The steps whose checkpoints, whole or pinned, have no result of a kind."""
+    pinned = set(run.ledger.pinned())
+    steps = {step for step, _ in run.whole_checkpoints()} | set(map(step_of, pinned))
+    return [step for step in sorted(steps) if not run.ledger.result(run.checkpoint(step).name, kind).exists()]
+
+
+def step_of(checkpoint: str) -> int:
+    """The step of a checkpoint's name."""
+    return int(checkpoint.rpartition("-")[2])
+
+
+def pin(run: RunFolder, step: int) -> Path | None:
+    """The model of a checkpoint, where nobody removes it; None where it has gone.
+
+    Raises:
+        UserError: the run's folder cannot be written.
+    """
+    checkpoint = run.checkpoint(step)
+    try:
+        return run.ledger.pin(checkpoint.name, CheckpointFolder(checkpoint).model)
+    except OSError as error:
+        raise UserError(f"{run.evals} cannot be written: {error.strerror}; make room or ask its owner") from error

@@ -1,0 +1,142 @@
+"""Evaluate runs, checkpoints and Hugging Face models; results go to stdout and into the run's folder.
+
+    python evaluate.py runs/first                                        the best checkpoint, on the run's own dev text
+    python evaluate.py runs/first --all -d other --split test            every checkpoint, on other/test.txt
+    python evaluate.py runs/llama gpt2-folder -d data --stride 256       perplexity over whole documents
+    python evaluate.py --watch runs/first                                each new checkpoint, as long as the run trains
+    python evaluate.py --watch runs                                      ... of all runs, also those that begin later
+    python evaluate.py runs/llama --harness my_task --harness_tasks tasks
+
+Exit status: 0 done, 2 a mistake of the user, 130 interrupted.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dlib.config import load_config
+from dlib.errors import USER_ERROR_STATUS, UserError, run_script
+from dlib.hub import choose_hub_mode
+from dlib.measuring.flags import Order, parse_order
+from dlib.messages import quiet_libraries
+from dlib.ranks import end_with_launcher, is_rank_zero
+from dlib.threads import let_threads_sleep
+
+if TYPE_CHECKING:
+    from dlib.measuring.processes import Processes
+    from dlib.measuring.results import Result
+    from dlib.measuring.subjects import Subject
+    from dlib.runs.folder import RunFolder
+
+HUB = "the hub"
+"""Stands for the data of lm-eval's tasks, which may have to be fetched."""
+
+
+def main() -> int:
+    """Do what the command line asks for."""
+    end_with_launcher()
+    order = parse_order(sys.argv[1:])
+    return watch(order) if order.watch else evaluate_once(order)
+
+
+def evaluate_once(order: Order) -> int:
+    """Evaluate what is there; a mistake in any target is told before anything is computed."""
+    from dlib.measuring.subjects import find_subjects
+
+    subjects = [subject for target in order.targets for subject in find_subjects(target, order)]
+    processes = launch(order, [subject.model for subject in subjects])
+    work_through(pinned(subjects), order, processes)
+    return 0
+
+
+def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
+    """Each subject, kept from a live run's retention until the next is asked for."""
+    from dlib.measuring.watching import pin
+
+    for subject in subjects:
+        if subject.run is None or subject.step is None:
+            yield subject
+            continue
+        with subject.run.ledger.claim(subject.checkpoint, wait=True):
+            model = pin(subject.run, subject.step)
+            if model is None:
+                raise UserError(f"{subject.model} has gone meanwhile; name another checkpoint")
+            try:
+                yield replace(subject, model=str(model))
+            finally:
+                subject.run.ledger.release(subject.checkpoint)
+
+
+def watch(order: Order) -> int:
+    """Evaluate each new checkpoint until the runs have ended; after a Ctrl-C nothing more is kept for it."""
+    from dlib.measuring.watching import Watcher
+
+    watcher = Watcher(order)
+    try:
+        if is_rank_zero():
+            watcher.prepare()
+        work_through(watcher.subjects(), order, launch(order, []), watcher.give_up)
+    except KeyboardInterrupt:
+        if is_rank_zero():
+            watcher.stop()
+        raise
+    return USER_ERROR_STATUS if watcher.failed else 0
+
+
+def launch(order: Order, models: Sequence[str]) -> "Processes":
+    """The processes that evaluate, one a device, with the libraries imported."""
+    args = load_config([], order.overrides)
+    quiet_libraries()
+    let_threads_sleep()
+    choose_hub_mode([*models, *([HUB] if order.harness else [])], args.tracking.offline)
+    # Here and not above: these take seconds to import, and `--help` must not wait for them.
+    from dlib.devices import find_devices
+    from dlib.measuring.processes import Processes
+
+    return Processes(find_devices(args.hardware))
+
+
+def work_through(
+    work: Iterable["Subject | None"],
+    order: Order,
+    processes: "Processes",
+    give_up: "Callable[[RunFolder, UserError], None] | None" = None,
+) -> None:
+    """Evaluate one subject after the other; a mistake ends it, or else `give_up` is told of it."""
+    from dlib.measuring.results import Results
+
+    results = Results(as_json=order.json, output=order.output)
+    try:
+        for subject in processes.share(work):
+            try:
+                result = measure(subject, processes)
+                if processes.rank == 0:
+                    results.add(result)
+            except UserError as error:
+                if processes.rank > 0:
+                    continue  # the first meets the same mistake, tells it, and decides
+                if give_up is None or subject.run is None:
+                    raise
+                give_up(subject.run, error)
+    finally:
+        results.finish()
+    processes.end()
+
+
+def measure(subject: "Subject", processes: "Processes") -> "Result":
+    """Load a subject and compute its metrics."""
+    from dlib.measuring.harness import run_tasks
+    from dlib.measuring.measurement import Measurement
+    from dlib.measuring.results import Result
+
+    started = time.monotonic()
+    measurement = Measurement(subject, processes)
+    harness = subject.evaluation.order.harness
+    metrics = run_tasks(measurement, harness) if harness else measurement.metrics(subject.evaluation)
+    return Result(subject, metrics, measurement.describe_hardware(), time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    run_script(main)
