@@ -15,6 +15,8 @@ from dlib.line_batches import Frame, find_frame
 from tests.asking import POSITIONS, save_llama, train_byte_level
 from tests.toys import train_gpt2_like, train_metaspace, train_wordpiece
 
+pytestmark = pytest.mark.oldest
+
 EIGHT_TOKENS = GenerationArgs(max_new_tokens=8)
 
 

@@ -26,6 +26,8 @@ from dlib.runs.metrics_log import read_metrics
 from tests.launching import Place, evaluate, start_warm, train
 from tests.toys import wrap
 
+pytestmark = pytest.mark.oldest
+
 GPT2 = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 KINDS = {
     "mlm": (),

@@ -11,6 +11,8 @@ from dlib.filling import MaskFiller, group_near
 from tests.asking import POSITIONS, save_roberta, train_byte_level
 from tests.toys import train_gpt2_like, train_metaspace, train_wordpiece
 
+pytestmark = pytest.mark.oldest
+
 
 def build_filler(folder: Path, tokenizer: PreTrainedTokenizerBase, context: int = POSITIONS) -> MaskFiller:
     """A filler with a toy RoBERTa."""

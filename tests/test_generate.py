@@ -16,6 +16,8 @@ from tests.asking import save_llama, save_roberta, start_generate, train_byte_le
 from tests.launching import ROOT, Result, environment
 from tests.test_help import call
 
+pytestmark = pytest.mark.oldest
+
 TIMEOUT_SECONDS = 120
 
 

@@ -19,6 +19,8 @@ from tests.asking import save_llama, save_model, save_roberta, train_byte_level
 from tests.launching import Place, train
 from tests.toys import BERT_SIZES, SENTENCES, train_wordpiece
 
+pytestmark = pytest.mark.oldest
+
 LINES = [
     "The lazy dog",
     "",

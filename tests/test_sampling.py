@@ -5,6 +5,8 @@ import torch
 
 from dlib.sampling import KeyedSampling, draw, likeliest
 
+pytestmark = pytest.mark.oldest
+
 LOGITS = torch.tensor([[2.0, 0.0, 1.0, -1.0, 1.0]], dtype=torch.float64)
 
 

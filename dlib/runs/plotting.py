@@ -21,7 +21,7 @@ UNITS = {
 }
 INCHES = (6.0, 3.7)
 """As wide as a page's text."""
-LOOK = {
+LOOK: Any = {  # matplotlib's own type for it lists every name there is
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
