@@ -1,27 +1,31 @@
 """Evaluate runs, checkpoints and Hugging Face models; results go to stdout and into the run's folder.
 
-    python evaluate.py runs/first                                        the best checkpoint, on the run's own dev text
+    python evaluate.py first                                             the best checkpoint, on the run's own dev text
     python evaluate.py runs/first --all -d other --split test            every checkpoint, on other/test.txt
     python evaluate.py runs/llama gpt2-folder -d data --stride 256       perplexity over whole documents
     python evaluate.py --watch runs/first                                each new checkpoint, as long as the run trains
     python evaluate.py --watch runs                                      ... of all runs, also those that begin later
     python evaluate.py runs/llama --harness my_task --harness_tasks tasks
 
-Exit status: 0 done, 2 a mistake of the user, 130 interrupted.
+A word that is no path is a run's name in `runs`, else a model's on the Hugging Face hub.
+Exit status: 0 done, 2 a mistake of the user, 130 interrupted; 143 a watch ended by SIGTERM.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from dlib.config import load_config
 from dlib.errors import USER_ERROR_STATUS, UserError, run_script
 from dlib.hub import choose_hub_mode
 from dlib.measuring.flags import Order, parse_order
 from dlib.messages import quiet_libraries
-from dlib.ranks import end_with_launcher, is_rank_zero
+from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.threads import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from dlib.measuring.subjects import Subject
     from dlib.runs.folder import RunFolder
 
+TERMINATED_STATUS = 143
 HUB = "the hub"
 """Stands for the data of lm-eval's tasks, which may have to be fetched."""
 
@@ -59,7 +64,8 @@ def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
         if subject.run is None or subject.step is None:
             yield subject
             continue
-        with subject.run.ledger.claim(subject.checkpoint, wait=True):
+        waiting = f"{subject.checkpoint} of run '{subject.name}': waiting for another process that evaluates it"
+        with subject.run.ledger.claim(subject.checkpoint, before_waiting=partial(say, waiting)):
             model = pin(subject.run, subject.step)
             if model is None:
                 raise UserError(f"{subject.model} has gone meanwhile; name another checkpoint")
@@ -70,19 +76,30 @@ def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
 
 
 def watch(order: Order) -> int:
-    """Evaluate each new checkpoint until the runs have ended; after a Ctrl-C nothing more is kept for it."""
+    """Evaluate each new checkpoint until the runs have ended.
+
+    After a Ctrl-C or SIGTERM, and at the end of `--once`, nothing more is kept for it.
+    """
     from dlib.measuring.watching import Watcher
 
     watcher = Watcher(order)
     try:
         if is_rank_zero():
+            signal.signal(signal.SIGTERM, terminate)
             watcher.prepare()
         work_through(watcher.subjects(), order, launch(order, []), watcher.give_up)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if is_rank_zero():
             watcher.stop()
         raise
+    if order.once and is_rank_zero():
+        watcher.stop()
     return USER_ERROR_STATUS if watcher.failed else 0
+
+
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C."""
+    sys.exit(TERMINATED_STATUS)
 
 
 def launch(order: Order, models: Sequence[str]) -> "Processes":
@@ -102,7 +119,7 @@ def work_through(
     work: Iterable["Subject | None"],
     order: Order,
     processes: "Processes",
-    give_up: "Callable[[RunFolder, UserError], None] | None" = None,
+    give_up: "Callable[[RunFolder, int, UserError], None] | None" = None,
 ) -> None:
     """Evaluate one subject after the other; a mistake ends it, or else `give_up` is told of it."""
     from dlib.measuring.results import Results
@@ -117,9 +134,9 @@ def work_through(
             except UserError as error:
                 if processes.rank > 0:
                     continue  # the first meets the same mistake, tells it, and decides
-                if give_up is None or subject.run is None:
+                if give_up is None or subject.run is None or subject.step is None:
                     raise
-                give_up(subject.run, error)
+                give_up(subject.run, subject.step, error)
     finally:
         results.finish()
     processes.end()

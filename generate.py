@@ -3,7 +3,7 @@
     echo "The <mask> is red." | python generate.py runs/first              fill the masks
     echo "The <mask> is red." | python generate.py runs/first --json       ... with the five likeliest tokens for each
     python generate.py runs/llama --temperature 0 < prompts.txt            continue each line
-    python generate.py runs/llama                                          type lines, and watch
+    python generate.py llama                                               type lines, and watch
 
 Exit status: 0 done, 2 a mistake of the user, 130 interrupted, 141 nobody reads the output any more.
 """
@@ -52,7 +52,7 @@ def make_parser() -> ScriptParser:
     parser.add_argument(
         "model",
         metavar="RUN_OR_CHECKPOINT",
-        help="A run (its best checkpoint is taken), a checkpoint, a Hugging Face folder, or a name on its hub.",
+        help="A run (its best checkpoint is taken) or its name in runs/, a checkpoint, a Hugging Face folder or name.",
     )
     parser.add_argument("--json", action="store_true", help="Write a JSON object a line, with all that is known of it.")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="Seed of what is drawn (default: 1).")

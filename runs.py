@@ -8,7 +8,7 @@
     python runs.py export first first-model                         a Hugging Face folder with a model card
     python runs.py export first s3://bucket/first.tar --full        the whole run, for import on another machine
     python runs.py drop --filter state=failed --filter 'age>7d'     to the trash; --purge empties it
-    python runs.py checkpoints first --keep 2                       the newest two, the best and the last stay
+    python runs.py checkpoints first --keep_newest 2                the newest two, the best and the last stay
     python runs.py reproduce first --steps 100                      does it still give the same numbers?
 
 RUN is a name in the workspace (`--out_dir`, by default `runs`) or a path. Exit status: 0 done; for reproduce 1 where a
@@ -109,14 +109,15 @@ def drop(args: Namespace) -> None:
 
 def checkpoints(args: Namespace) -> None:
     """Runs `checkpoints`."""
-    from dlib.runs.checkpoint_list import print_checkpoints, remove_checkpoints
+    from dlib.runs.checkpoint_list import Choice, print_checkpoints, remove_checkpoints
     from dlib.runs.registry import find_run
 
     run = find_run(args.run, args.out_dir)
-    if args.delete or args.keep:
-        remove_checkpoints(run, args.delete, args.keep, yes=args.yes)
-    else:
+    choice = Choice(args.delete, args.keep, args.keep_newest)
+    if choice == Choice():
         print_checkpoints(run)
+    else:
+        remove_checkpoints(run, choice, yes=args.yes)
 
 
 def reproduce(args: Namespace) -> int:

@@ -28,6 +28,7 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
     Args:
         main: the script; what it returns is the exit status, None standing for 0.
     """
+    open_missing_streams()
     try:
         status = status_of(main)
         sys.stdout.flush()
@@ -50,6 +51,13 @@ def status_of(main: Callable[[], int | None]) -> int | str | None:
         return INTERRUPTED_STATUS
     except SystemExit as error:
         return error.code
+
+
+def open_missing_streams() -> None:
+    """Puts an empty file where the caller closed stdin, stdout or stderr (`<&-`), which Python leaves None then."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def one_line(message: str) -> str:

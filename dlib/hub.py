@@ -73,7 +73,8 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
         if newer := UNKNOWN_TYPE.match(reason):
             raise UserError(f"{flag} {name}: {explain_model_type(**newer.groupdict())}") from error
         if lacking := NO_ATTENTION.match(reason):
-            raise UserError(f"--attn_implementation: {explain_attention(**lacking.groupdict())}") from error
+            place = "--attn_implementation" if flag == "--model" else f"{flag} {name}"
+            raise UserError(f"{place}: {explain_attention(**lacking.groupdict())}") from error
         if Path(name).is_dir():
             raise UserError(
                 f"{flag} {name} cannot be loaded: {reason.rstrip('.')}{explain_newer_files(Path(name))}"
@@ -81,9 +82,10 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
         if looks_like_path(name):
             raise UserError(f"{flag} {name}: there is no such folder") from error
         if is_unreachable(error):
+            train = ", or train a new model: --model configs/models/roberta-mini --from_scratch"
+            advice = f"a local folder{train}" if flag.startswith("--") else "a run, a checkpoint or a local folder"
             raise UserError(
-                f"{flag} {name} is not in the local cache and the hub cannot be reached; "
-                "give a local folder, or train a new model: --model configs/models/roberta-mini --from_scratch"
+                f"{flag} {name} is not in the local cache and the hub cannot be reached; give {advice}"
             ) from error
         raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
 

@@ -49,16 +49,19 @@ class Predictor:
         """Load a model.
 
         Args:
-            model: a run (its best checkpoint), a checkpoint, a Hugging Face folder, or a name on the hub.
+            model: a run (its best checkpoint) or its name in `runs`, a checkpoint, a Hugging Face folder, or a name on
+                the hub.
             args: how it is asked.
 
         Raises:
-            UserError: there is no such model, or it can be asked neither way.
+            UserError: there is no such model, it can be asked neither way, or not with these options.
         """
         name = find_model(model)
         with explain_loading("the model", name):
             config = AutoConfig.from_pretrained(name)
         causal = is_causal(config, name)
+        if not causal:
+            refuse_options_of_text(args, name)
         network, tokenizer = load_model(name, causal=causal, accelerator=args.accelerator)
         context = find_context(network, tokenizer, trained_length(name))
         self.args = args
@@ -124,6 +127,17 @@ def is_causal(config: PretrainedConfig, name: str) -> bool:
     if config.model_type not in masked and config.model_type not in causal:
         raise UserError(f"{name}: a {config.model_type} model neither fills masks nor continues text")
     return config.model_type not in masked or getattr(config, "is_decoder", False)
+
+
+def refuse_options_of_text(args: GenerationArgs, name: str) -> None:
+    """Refuse what only means something where text is continued.
+
+    Raises:
+        UserError: a model that fills masks was asked for it.
+    """
+    for option in ("max_new_tokens", "temperature", "top_p", "num_beams"):
+        if getattr(args, option) != getattr(DEFAULTS, option):
+            raise UserError(f"--{option}: {name} fills masks and continues no text; leave it out")
 
 
 def class_names(heads: Any) -> set[str]:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from dlib.args.run import RunArgs
 from dlib.config import load_config
 from dlib.errors import UserError
 from dlib.hub import looks_like_path
@@ -15,10 +16,17 @@ def find_model(name: str | Path) -> str:
     Raises:
         UserError: it is a path, and there is no such folder or nothing in it that can be loaded.
     """
-    path = Path(name)
+    path = find_path(name)
+    return str(name if path is None else resolve_model_folder(path))
+
+
+def find_path(name: str | Path) -> Path | None:
+    """The path that a name stands for, a run's own name included; None where it can only be a name on the hub."""
+    path, run = Path(name), RunFolder(Path(RunArgs().out_dir) / name)
     # `runs/frist` could be a name on the hub, but not where there is a folder `runs`.
-    is_path = path.exists() or looks_like_path(str(name)) or (len(path.parts) > 1 and path.parent.is_dir())
-    return str(resolve_model_folder(path) if is_path else name)
+    if path.exists() or looks_like_path(str(name)) or (len(path.parts) > 1 and path.parent.is_dir()):
+        return path
+    return run.root if len(path.parts) == 1 and run.config.is_file() else None
 
 
 def trained_length(model: str) -> int | None:

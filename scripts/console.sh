@@ -43,7 +43,7 @@ find_engine() {
   esac
   command -v "$engine" >/dev/null || fail "$engine is not installed: install docker or podman, or use scripts/setup.sh, which needs neither"
   "$engine" version >/dev/null 2>&1 ||
-    fail "$engine does not answer: is it running, and may you use it (for docker: sudo usermod -aG docker $(id -un), then log in again)?"
+    fail "$engine does not answer: is it running, and may you use it (for docker: sudo usermod -aG docker $(id -un 2>/dev/null || id -u), then log in again)?"
 }
 
 # A name with a slash may stand in a registry: the engine pulls it.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 import transformers
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -68,6 +69,20 @@ def train_byte_level(folder: Path, objective: str, vocab_size: int = 400) -> Pre
     text = folder / "sentences.txt"
     text.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
     return train_tokenizer(text, vocab_size, objective, "strict")
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A masked model."""
+    folder = tmp_path_factory.mktemp("roberta")
+    return save_roberta(folder / "model", train_byte_level(folder, "mlm"))
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal model."""
+    folder = tmp_path_factory.mktemp("llama")
+    return save_llama(folder / "model", train_byte_level(folder, "clm"))
 
 
 def start_generate(arguments: list[str], stdin: Path, stdout: Path, stderr: Path) -> ForkServerProcess:

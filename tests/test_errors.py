@@ -63,6 +63,15 @@ def test_another_broken_pipe_is_not_hidden() -> None:
     assert "BrokenPipeError" in result.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_empty_files(closed: str) -> None:
+    body = "sys.stdin.buffer.read(); print('x', flush=True); print('y', file=sys.stderr); return 3"
+    command = ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, script(body)]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    expected = ("" if ">&-" in closed.split() else "x\n", "" if "2>&-" in closed else "y\n")
+    assert (result.returncode, result.stdout, result.stderr) == (3, *expected)
+
+
 def test_errors_need_no_other_module_of_the_project() -> None:
     result = run("print(sorted(name for name in sys.modules if name.startswith('dlib')))")
     assert result.stdout.strip() == "['dlib', 'dlib.errors']"

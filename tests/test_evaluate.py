@@ -216,14 +216,26 @@ def test_results_of_other_texts_and_settings_stand_beside_each_other(fresh: Plac
     assert names[3].startswith("step-00000012-train-")
     assert names[2].rpartition("-")[2] == names[3].rpartition("-")[2], "one text, one hash"
     assert len(set(names)) == 4
-    (line,) = lines_of(fresh, tmp_path, str(folder.root), "-d", str(other))
+    output = tmp_path / "out.json"
+    (line,) = lines_of(fresh, tmp_path, str(folder.root), "-d", str(other), "--output", str(output))
+    assert json.loads(output.read_text()) == [line]
     assert [file.stem for file in folder.evals.glob("*.json")] == [names[2]]
     assert line["text"] == str(other / "dev.txt")
 
 
-def test_a_checkpoint_is_named_in_every_way_a_user_would(fresh: Place) -> None:
+def test_the_harness_has_a_result_for_each_length_of_what_the_model_reads(trained: Place) -> None:
+    root, kinds = str(trained.folder("clm").root), set()
+    for further in ((), ("--max_length", "32"), ("--max_length", "16")):
+        (subject,) = find_subjects(root, parse_order([root, "--harness", "x", *further]))
+        kinds.add(subject.evaluation.kind)
+    assert len(kinds) == 2, "32 is the run's own"
+
+
+def test_a_checkpoint_is_named_in_every_way_a_user_would(fresh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fresh.runs.parent)
     folder = fresh.folder("mlm")
     ways = {
+        Path("mlm"): 12,
         folder.root: 12,
         folder.last: 12,
         folder.checkpoint(8): 8,

@@ -12,27 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.asking import save_llama, save_roberta, start_generate, train_byte_level
+from tests import asking
+from tests.asking import start_generate
 from tests.launching import ROOT, Result, environment
 from tests.test_help import call
 
 pytestmark = pytest.mark.oldest
+roberta, llama = asking.roberta, asking.llama
 
 TIMEOUT_SECONDS = 120
-
-
-@pytest.fixture(scope="module")
-def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A masked model."""
-    folder = tmp_path_factory.mktemp("roberta")
-    return save_roberta(folder / "model", train_byte_level(folder, "mlm"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal model."""
-    folder = tmp_path_factory.mktemp("llama")
-    return save_llama(folder / "model", train_byte_level(folder, "clm"))
 
 
 def generate(arguments: list[str], lines: bytes, scratch: Path) -> Result:

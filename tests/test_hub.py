@@ -120,6 +120,12 @@ def test_failure_to_load_is_one_line(name: str, error: Exception, message: str) 
         raise error
 
 
+def test_what_is_told_names_no_flag_that_the_script_lacks() -> None:
+    advice = "the model owner/name .* cannot be reached; give a run, a checkpoint or a local folder$"
+    with pytest.raises(UserError, match=advice), explain_loading("the model", "owner/name"):
+        raise OSError("couldn't connect")
+
+
 def test_mistakes_that_are_explained_already_and_interrupts_pass() -> None:
     with pytest.raises(UserError, match=r"^as it is$"), explain_loading("--model", "."):
         raise UserError("as it is")

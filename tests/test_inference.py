@@ -13,13 +13,15 @@ from dlib.args.generation import GenerationArgs
 from dlib.continuing import TextContinuer
 from dlib.errors import UserError
 from dlib.inference import Continuation, FilledLine, Predictor, is_causal
-from dlib.model_names import find_model, trained_length
+from dlib.model_names import find_model, find_path, trained_length
 from dlib.runs.folder import CheckpointFolder
-from tests.asking import save_llama, save_model, save_roberta, train_byte_level
+from tests import asking
+from tests.asking import save_model, train_byte_level
 from tests.launching import Place, train
 from tests.toys import BERT_SIZES, SENTENCES, train_wordpiece
 
 pytestmark = pytest.mark.oldest
+roberta, llama = asking.roberta, asking.llama
 
 LINES = [
     "The lazy dog",
@@ -31,20 +33,6 @@ LINES = [
     "The quick brown fox jumps",
 ]
 MASKED = ["The <mask> dog", "", "no mask", "[MASK] is", "the <mask> and the [MASK] mind", "  ", "Gr<mask>e 漢 <mask>"]
-
-
-@pytest.fixture(scope="module")
-def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A masked model."""
-    folder = tmp_path_factory.mktemp("roberta")
-    return save_roberta(folder / "model", train_byte_level(folder, "mlm"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal model."""
-    folder = tmp_path_factory.mktemp("llama")
-    return save_llama(folder / "model", train_byte_level(folder, "clm"))
 
 
 def continuations(model: Path, args: GenerationArgs, lines: list[str]) -> list[Continuation]:
@@ -195,6 +183,29 @@ def test_a_folder_without_weights_tokenizer_or_model_is_refused_in_one_line(robe
 def test_options_that_mean_nothing_are_refused(options: dict[str, float], told: str) -> None:
     with pytest.raises(UserError, match=told):
         GenerationArgs(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_new_tokens": 3}, {"temperature": 0}, {"top_p": 0.5}, {"num_beams": 2}], ids=str
+)
+def test_options_of_text_are_refused_where_masks_are_filled(roberta: Path, options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"--{next(iter(options))}: .* fills masks and continues no text"):
+        Predictor(roberta, GenerationArgs(**options))  # type: ignore[arg-type]
+
+
+def test_a_bare_word_is_a_path_else_a_run_else_a_name_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yml").touch()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "runs" / "empty").mkdir()
+    assert find_path("first") == Path("runs/first")
+    assert find_path("second") == Path("second")
+    assert find_path("./first") == Path("first")
+    assert [find_path(name) for name in ("empty", "gpt2", "owner/first")] == [None] * 3
 
 
 def test_lines_are_read_as_they_are_needed(roberta: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,17 @@ def tools() -> list[str]:
     return command
 
 
-def check_hash(tools: list[str], folder: Path, lock: str) -> str:
-    """What conda-lock says of the copies in `folder`, with a conda that says its version and solves nothing."""
+def write_idle_conda(folder: Path) -> Path:
+    """A conda that says its version and solves nothing: only a lock that is current does without it."""
+    folder.mkdir()
     (folder / "conda").write_text('#!/bin/sh\n[ "$1" = --version ] && echo conda 24.1.0\n')
     (folder / "conda").chmod(0o755)
-    command = [*tools, "conda-lock", "lock", "--check-input-hash", "--conda", str(folder / "conda")]
+    return folder / "conda"
+
+
+def check_hash(tools: list[str], folder: Path, lock: str) -> str:
+    """What conda-lock says of the copies in `folder` when it cannot solve anything."""
+    command = [*tools, "conda-lock", "lock", "--check-input-hash", "--conda", str(write_idle_conda(folder / "bin"))]
     command += ["--file", ENVIRONMENT_OF[lock], "--lockfile", lock]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300).stderr
 
@@ -133,3 +140,22 @@ def test_the_tag_of_an_image_tells_the_versions_of_its_lock(image: str) -> None:
     }
     command = [str(ROOT / "scripts" / "image_tag.sh"), image]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"{expected[image]}\n"
+
+
+@pytest.mark.slow
+def test_what_cannot_be_locked_is_told_in_one_line_and_leaves_every_lock_as_it_was(copies: Path) -> None:
+    write_idle_conda(copies / "bin")
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, copies)
+    shutil.copytree(ROOT / "scripts", copies / "scripts")
+    project = copies / "pyproject.toml"
+    project.write_text(project.read_text().replace('"rich>=13"', '"rich>=13.1"'))
+    before = {path.name: path.read_bytes() for path in copies.iterdir() if path.is_file()}
+    environment = {**os.environ, "PATH": f"{copies / 'bin'}:{os.environ['PATH']}", "DLIB_PYTHON": sys.executable}
+    command = [str(copies / "scripts" / "lock.sh")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: environment.yml cannot be locked: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in copies.iterdir() if path.is_file()} == before
+    assert not list(copies.glob(".locking.*"))

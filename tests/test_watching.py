@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import threading
 import time
@@ -161,6 +162,36 @@ def test_once_evaluates_what_is_there_and_then_nothing_more(place: Place, tmp_pa
     assert left_over(folder) == []
 
 
+def test_checkpoints_that_cannot_be_evaluated_are_left_out_and_later_ones_are_not(place: Place, tmp_path: Path) -> None:
+    folder = place.folder("run")
+    goal = ("--training_goal", "6", "--save_interval", "2", "--eval_interval", "6", "--max_checkpoints", "-1")
+    assert train(place.arguments("run", *goal), tmp_path).status == 0
+    (folder.checkpoint(2) / "model" / "model.safetensors").unlink()
+    shutil.rmtree(folder.checkpoint(4) / "model")
+    with watch(place, tmp_path, folder.root) as watcher:
+        result = watcher.result()
+    assert result.status == 2
+    assert steps_printed(result.stdout) == [6]
+    told = result.stderr.splitlines()
+    assert len(told) == 2, "each once"
+    assert told[0].startswith("warning: step-00000002 of run 'run' is left out: ")
+    assert told[1].startswith(f"warning: step-00000004 of run 'run' is left out: {folder.checkpoint(4)} has no model/")
+    assert left_over(folder) == []
+
+
+@pytest.mark.parametrize("mode", ["--watch", "--once"])
+def test_a_live_run_is_no_longer_watched_after_sigterm_or_one_look(place: Place, tmp_path: Path, mode: str) -> None:
+    folder = saved_run(place, "running")
+    folder.ledger.write("step-00000005", "", "{}")
+    with folder.hold(), watch(place, tmp_path, folder.root, mode=mode) as watcher:
+        if mode == "--watch":
+            watcher.wait_for((folder.evals / ".watched").exists)
+            watcher.signal(signal.SIGTERM)
+        result = watcher.result()
+    assert (result.status, result.stdout, result.stderr) == (143 if mode == "--watch" else 0, "", "")
+    assert not folder.ledger.lacks("step-00000010")
+
+
 def write_model(folder: Path, step: int) -> None:
     """What stands for a checkpoint here."""
     (folder / "model").mkdir()
@@ -200,6 +231,34 @@ def test_a_run_that_was_stopped_is_given_a_while_to_go_on(place: Place, monkeypa
     monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0)
     assert list(subjects) == []
     assert folder.ledger.lacks("step-00000010"), "it is still watched: it may go on later"
+
+
+def test_each_time_a_run_stops_it_is_given_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    folder = saved_run(place, "running")
+    folder.ledger.write("step-00000005", "", "{}")
+    subjects = Watcher(parse_order([str(folder.root), "--watch"])).subjects()
+    for _ in range(2):
+        with folder.hold():
+            folder.write_status("running", 5, 10)
+            assert next(subjects) is None
+            time.sleep(0.3)
+            folder.write_status("preempted", 5, 10)
+        assert next(subjects) is None, "it may go on"
+    time.sleep(0.3)
+    assert list(subjects) == []
+
+
+def test_a_run_is_watched_by_its_name_before_it_is_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.chdir(place.runs.parent)
+    subjects = Watcher(parse_order(["run", "--watch"])).subjects()
+    assert next(subjects) is None
+    saved_run(place, "finished")
+    subject = next(subjects)
+    assert subject is not None
+    assert (subject.name, subject.step) == ("run", 5)
 
 
 def test_a_stopped_watcher_has_nothing_kept_for_it_any_longer(place: Place) -> None:

@@ -64,7 +64,7 @@ class Order:
         watch: follow runs while they train.
         once: look at them once.
         json: print a JSON object for each result.
-        output: file of the results of models that are no run's.
+        output: file of all results.
         overrides: arguments of training by full key, as text.
     """
 
@@ -167,11 +167,11 @@ def _add_targets(parser: ScriptParser) -> None:
         "targets",
         metavar="RUN_OR_CHECKPOINT",
         nargs="+",
-        help="A run (its best checkpoint, else its last), a checkpoint, a Hugging Face folder or name.",
+        help="A run (its best checkpoint, else its last), its name in runs/, a checkpoint, a model folder or hub name.",
     )
     parser.add_argument("--all", action="store_true", help="Every checkpoint of a run.")
     parser.add_argument("--json", action="store_true", help="Print a JSON object a line, not a table.")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="Write the results of models that are no run's.")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="Write all results there, too: one JSON list.")
 
 
 def _add_measures(group: "argparse._ArgumentGroup") -> None:

@@ -66,10 +66,10 @@ class Results:
     """Takes results one after the other, in the first process alone."""
 
     def __init__(self, *, as_json: bool, output: Path | None) -> None:
-        """Print a table, or JSON lines; write those of models that are no run's to `output`."""
+        """Print a table, or JSON lines; write them to the file `output` as well."""
         self.as_json = as_json
         self.output = output
-        self._foreign: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []
         self._columns: list[str] = []
         self._wandb: WandbEvaluations | None = None
 
@@ -83,9 +83,9 @@ class Results:
         if subject.run is not None:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             subject.run.ledger.write(subject.checkpoint, subject.evaluation.kind, text)
-        elif self.output is not None:
-            self._foreign.append(record)
-            write_foreign(self.output, self._foreign)
+        if self.output is not None:
+            self._records.append(record)
+            write_all(self.output, self._records)
         print(json.dumps(record, ensure_ascii=False) if self.as_json else self._line(result), flush=True)
         if subject.run is not None:
             self._track(result)
@@ -128,8 +128,8 @@ def shown(value: float) -> str:
     return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 
-def write_foreign(file: Path, records: list[dict[str, Any]]) -> None:
-    """Write the results of models that are no run's, a list.
+def write_all(file: Path, records: list[dict[str, Any]]) -> None:
+    """Write results as one list.
 
     Raises:
         UserError: the file cannot be written.

@@ -16,8 +16,8 @@ from dlib.config import load_config
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import find_split
 from dlib.errors import UserError
-from dlib.hub import looks_like_path
 from dlib.measuring.flags import Harness, Order
+from dlib.model_names import find_path
 from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint, resolve_model_folder
 from dlib.runs.record import read_record
 
@@ -82,7 +82,10 @@ def find_subjects(target: str, order: Order) -> Iterator[Subject]:
     Raises:
         UserError: it stands for nothing that can be evaluated.
     """
-    path = Path(target)
+    path = find_path(target)
+    if path is None:
+        yield foreign_model(target, None, order)
+        return
     run, steps = RunFolder(path), []
     if run.config.is_file():
         steps = [step for step, _ in run.whole_checkpoints()]
@@ -94,7 +97,7 @@ def find_subjects(target: str, order: Order) -> Iterator[Subject]:
     elif found := find_checkpoint(path):
         run, steps = found[0], [found[1]]
     else:
-        yield foreign_model(target, order)
+        yield foreign_model(target, path, order)
         return
     evaluation = evaluation_of_run(run, order)
     for step in steps:
@@ -118,19 +121,22 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     return replace(evaluation, kind="") if evaluation.settings == own else evaluation
 
 
-def foreign_model(target: str, order: Order) -> Subject:
+def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
     """A model that is no run's: a Hugging Face folder, or a name on the hub.
+
+    Args:
+        target: the word of the command line.
+        path: the folder that it stands for; None where it is a name on the hub.
+        order: what was asked for.
 
     Raises:
         UserError: there is no such folder, or it does not tell what it has learned.
     """
-    path = Path(target)
-    is_path = path.exists() or looks_like_path(target) or (len(path.parts) > 1 and path.parent.is_dir())
-    model = str(resolve_model_folder(path)) if is_path else target
+    model = target if path is None else str(resolve_model_folder(path))
     overrides = dict(order.overrides)
     if order.harness is not None:
         overrides.setdefault("objective.objective", "clm")
-    elif is_path:
+    elif path is not None:
         overrides.setdefault("objective.objective", guess_objective(Path(model)))
     elif "objective.objective" not in overrides:
         raise UserError(f"{target}: say what the model has learned, with --objective mlm or clm")
@@ -164,7 +170,11 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
     """
     refuse_other_measures(args, order)
     if order.harness is not None:
-        settings: dict[str, Any] = {"harness": describe_harness(order.harness), "precision": args.hardware.precision}
+        settings: dict[str, Any] = {
+            "harness": describe_harness(order.harness),
+            "max_length": args.data.max_length,
+            "precision": args.hardware.precision,
+        }
         return Evaluation(args, order, None, settings, f"-harness-{short_hash(settings)}")
     text = find_split(args.data, order.split)
     settings = settings_of_training(args, text_sha256(text, Path(args.data.cache_dir)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from dlib.errors import UserError, one_line
 from dlib.measuring.flags import Order
 from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
+from dlib.model_names import find_path
 from dlib.ranks import logger, say
 from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN, actual_state
@@ -29,15 +30,16 @@ class Watcher:
 
     Attributes:
         order: what was asked for.
-        failed: whether a run could not be evaluated.
+        failed: whether a run or a checkpoint could not be evaluated.
     """
 
     order: Order
     failed: bool = False
     _evaluations: dict[Path, Evaluation | None] = field(default_factory=dict)
-    _seen_alive: set[Path] = field(default_factory=set)
+    _left_out: set[Path] = field(default_factory=set)
+    _stopped_at: dict[Path, float] = field(default_factory=dict)
     _ended: set[Path] = field(default_factory=set)
-    _started: float = field(default_factory=time.monotonic)
+    _has_stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def subjects(self) -> Generator[Subject | None, None, None]:
@@ -66,7 +68,7 @@ class Watcher:
         Raises:
             UserError: a target is something else.
         """
-        for target in map(Path, self.order.targets):
+        for target in self._targets():
             if find_checkpoint(target) or (target / "config.json").is_file():
                 raise UserError(
                     f"{target} is a checkpoint or a model: --watch and --once take runs and folders of runs"
@@ -81,30 +83,45 @@ class Watcher:
         threading.Thread(target=self._keep_signing_in, daemon=True).start()
 
     def _keep_signing_in(self) -> None:
-        while True:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        while not self._has_stopped.wait(SECONDS_BETWEEN_LOOKS):
             with suppress(OSError):  # a folder that was removed meanwhile
                 for run in self._runs():
                     self._evaluation_of(run)
 
-    def give_up(self, run: RunFolder, error: UserError) -> None:
-        """Leave a run alone from now on, and tell why."""
-        logger().warning("run '%s' is left out: %s", run.name, one_line(str(error)))
-        self._evaluations[run.root] = None
+    def give_up(self, run: RunFolder, step: int, error: UserError) -> None:
+        """Leave a checkpoint alone from now on, and tell why."""
+        checkpoint = run.checkpoint(step)
+        logger().warning("%s of run '%s' is left out: %s", checkpoint.name, run.name, one_line(str(error)))
+        self._left_out.add(checkpoint)
         self.failed = True
 
     def stop(self) -> None:
         """Take back that the runs are watched: nothing is kept any longer for whoever will not come again."""
         with self._lock:
+            self._has_stopped.set()
             for root, evaluation in self._evaluations.items():
                 self._ended.add(root)
                 if evaluation is not None:
                     RunFolder(root).ledger.unwatch(evaluation.kind)
 
+    def _give_up_run(self, run: RunFolder, error: UserError) -> None:
+        """Leave a run alone from now on, and tell why."""
+        logger().warning("run '%s' is left out: %s", run.name, one_line(str(error)))
+        evaluation = self._evaluations.get(run.root)
+        self._evaluations[run.root] = None
+        self.failed = True
+        if evaluation is not None:
+            with suppress(OSError):  # what cannot be written is why it is given up
+                run.ledger.unwatch(evaluation.kind)
+
+    def _targets(self) -> list[Path]:
+        """Where the words of the command line lead by now: a run's own name does so only when it has begun."""
+        return [find_path(word) or Path(word) for word in self.order.targets]
+
     def _runs(self) -> list[RunFolder]:
         """The runs that are there and not yet done with."""
         found = []
-        for target in map(Path, self.order.targets):
+        for target in self._targets():
             is_run = RunFolder(target).config.is_file() or not target.is_dir()
             found += [RunFolder(path) for path in ([target] if is_run else sorted(target.iterdir())) if has_begun(path)]
         given_up = {root for root, evaluation in self._evaluations.copy().items() if evaluation is None}
@@ -112,17 +129,17 @@ class Watcher:
 
     def _waits_for_runs(self) -> bool:
         """Whether a target is a folder of runs, or a run that has not begun."""
-        return any(not has_begun(Path(target)) for target in self.order.targets)
+        return any(not has_begun(target) for target in self._targets())
 
     def _look(self, run: RunFolder) -> tuple[RunFolder, bool]:
         """The run, and whether more can come of it. Asked before its checkpoints are: the last one is seen, too."""
         status = run.read_status()
         state = actual_state(status.state, status.host, run) if status else "failed"
         if state in (*LIVE_STATES, UNKNOWN):
-            self._seen_alive.add(run.root)
+            self._stopped_at.pop(run.root, None)
             return run, True
-        may_go_on = state != "finished" and run.root not in self._seen_alive
-        return run, may_go_on and time.monotonic() - self._started < PATIENCE_SECONDS
+        stopped_at = self._stopped_at.setdefault(run.root, time.monotonic())
+        return run, state != "finished" and time.monotonic() - stopped_at < PATIENCE_SECONDS
 
     def _evaluation_of(self, run: RunFolder) -> Evaluation | None:
         """How the run is evaluated, found out once; from now on its checkpoints are kept for us."""
@@ -131,10 +148,10 @@ class Watcher:
                 if run.root not in self._evaluations:
                     self._evaluations[run.root] = evaluation_of_run(run, self.order)
                 evaluation = self._evaluations[run.root]
-                if evaluation is not None and run.root not in self._ended:
+                if evaluation is not None and run.root not in self._ended and not self._has_stopped.is_set():
                     run.ledger.watch(evaluation.kind)
             except UserError as error:
-                self.give_up(run, error)
+                self._give_up_run(run, error)
             return self._evaluations[run.root]
 
     def _lacking(self, run: RunFolder) -> Iterator[Subject]:
@@ -143,34 +160,44 @@ class Watcher:
         if evaluation is None:
             return
         run.ledger.sweep()
-        for step in steps_to_do(run, evaluation.kind):
+        for step in self._steps_to_do(run, evaluation):
             name = run.checkpoint(step).name
             with run.ledger.claim(name) as is_mine:
                 if not is_mine or run.ledger.result(name, evaluation.kind).exists():
                     continue
-                model = pin(run, step)
+                try:
+                    model = pin(run, step)
+                except UserError as error:
+                    self.give_up(run, step, error)
+                    continue
                 if model is not None:
                     try:
                         yield Subject(run.name, str(model), evaluation, run, step)
                     finally:
                         run.ledger.release(name)
-            if self._evaluations[run.root] is None:  # it was given up meanwhile
-                return
+
+    def _steps_to_do(self, run: RunFolder, evaluation: Evaluation) -> list[int]:
+        """The steps whose checkpoints have no result, but for those that are left out."""
+        return [step for step in steps_to_do(run, evaluation.kind) if run.checkpoint(step) not in self._left_out]
 
     def _has_unfinished(self) -> bool:
         """Whether results are still missing, of checkpoints that others have claimed."""
         evaluations = self._evaluations.copy()  # the thread adds to it
         known = ((RunFolder(root), evaluation) for root, evaluation in evaluations.items() if evaluation)
-        return any(steps_to_do(run, evaluation.kind) for run, evaluation in known)
+        return any(self._steps_to_do(run, evaluation) for run, evaluation in known)
 
     def _end(self, run: RunFolder) -> None:
-        """Take back that a finished run is watched. One that may go on keeps its checkpoints for the next watcher."""
+        """Take back that a finished run is watched, with what was pinned of checkpoints that are left out.
+
+        One that may go on keeps its checkpoints for the next watcher.
+        """
         evaluation, status = self._evaluations.get(run.root), run.read_status()
         is_finished = status is not None and status.state == "finished"
-        if is_finished and evaluation is not None and not steps_to_do(run, evaluation.kind):
+        if is_finished and evaluation is not None and not self._steps_to_do(run, evaluation):
             with self._lock:
                 run.ledger.unwatch(evaluation.kind)
                 self._ended.add(run.root)
+            run.ledger.sweep()
 
 
 def has_begun(path: Path) -> bool:
@@ -194,10 +221,14 @@ def pin(run: RunFolder, step: int) -> Path | None:
     """The model of a checkpoint, where nobody removes it; None where it has gone.
 
     Raises:
-        UserError: the run's folder cannot be written.
+        UserError: the checkpoint has no model, or the run's folder cannot be written.
     """
     checkpoint = run.checkpoint(step)
+    model = CheckpointFolder(checkpoint).model
     try:
-        return run.ledger.pin(checkpoint.name, CheckpointFolder(checkpoint).model)
+        return run.ledger.pin(checkpoint.name, model)
     except OSError as error:
-        raise UserError(f"{run.evals} cannot be written: {error.strerror}; make room or ask its owner") from error
+        if not model.is_dir():
+            raise UserError(f"{checkpoint} has no model/: nothing can be evaluated; remove it") from error
+        reason = error.strerror or error
+        raise UserError(f"{run.evals} cannot be written: {reason}; make room or ask its owner") from error

@@ -3,6 +3,7 @@
 fsspec is imported for addresses alone: a path needs none of it.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 
 ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz")
+OTHER_ARCHIVES = (".zip", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Address:
     def open(self, name: str = "") -> IO[bytes]:
         """Opens the file, or one below the folder, for reading."""
         path = f"{self.path}/{name}" if name else self.path
+        if self.system is None and os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "is no regular file", path)  # a pipe would let its reader wait for ever
         return open(path, "rb") if self.system is None else self.system.open(path, "rb")
 
 
@@ -101,8 +105,10 @@ def refuse_taken(address: Address) -> None:
     """Refuses to write where something is; an empty folder is nothing.
 
     Raises:
-        UserError: something is there.
+        UserError: something is there, or the name promises a kind of archive that is not written.
     """
+    if address.path.endswith(OTHER_ARCHIVES):
+        raise UserError(f"{address.text}: give a folder, or a file that ends in {', '.join(ARCHIVE_ENDINGS)}")
     is_empty = address.system is None and os.path.isdir(address.path) and not os.listdir(address.path)
     if address.exists() and (address.is_archive or os.path.islink(address.path) or not is_empty):
         raise UserError(f"{address.text} exists: name another destination, or remove it first")

@@ -1,6 +1,7 @@
 """The checkpoints of a run: which there are, and removing some for good."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dlib.errors import UserError
@@ -45,15 +46,27 @@ def describe_checkpoints(folder: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def remove_checkpoints(
-    folder: RunFolder, delete: Sequence[int] | None, keep: Sequence[int] | None, *, yes: bool
-) -> None:
+@dataclass(frozen=True)
+class Choice:
+    """Which checkpoints go; one of the three is given.
+
+    Attributes:
+        delete: the steps of those that go.
+        keep: the steps of those that stay.
+        keep_newest: how many stay, the newest.
+    """
+
+    delete: Sequence[int] | None = None
+    keep: Sequence[int] | None = None
+    keep_newest: int | None = None
+
+
+def remove_checkpoints(folder: RunFolder, choice: Choice, *, yes: bool) -> None:
     """Remove checkpoints for good, after asking. The best and the last stay: the run goes on from them.
 
     Args:
         folder: the run.
-        delete: the steps whose checkpoints go; or None, and instead
-        keep: the steps whose checkpoints stay, or one number that is no such step: so many of the newest.
+        choice: which ones.
         yes: do not ask.
 
     Raises:
@@ -63,8 +76,8 @@ def remove_checkpoints(
     with folder.locked():
         present = [step for step, _ in folder.whole_checkpoints()]
         protected = {folder.pointed_step(name) for name in PROTECTED} | {*present[-1:]}
-        doomed = _chosen(folder, delete, present) if delete else _others(folder, keep or (), present)
-        if delete and protected & {*doomed}:
+        doomed = _doomed(folder, choice, present)
+        if choice.delete and protected & {*doomed}:
             step = min(step for step in doomed if step in protected)
             raise UserError(f"--delete {step}: it is the best or the last of run '{folder.name}', which stay")
         doomed = [step for step in doomed if step not in protected]
@@ -77,21 +90,32 @@ def remove_checkpoints(
         if agrees(f"Remove the checkpoint{s} of step{s} {steps} ({shown_size(size)}) for good?", yes=yes):
             for step in doomed:
                 folder.remove_checkpoint(step)
-            print(f"removed {len(doomed)} checkpoint{s} ({shown_size(size)})")
+            print(f"removed {len(doomed)} checkpoint{s} ({_freed(folder, doomed, size)})")
 
 
-def _chosen(folder: RunFolder, steps: Sequence[int], present: Sequence[int]) -> list[int]:
+def _freed(folder: RunFolder, removed: Sequence[int], size_bytes: int) -> str:
+    """The size of what was removed, without the models that evaluations still need: these stay pinned."""
+    pinned = folder.ledger.pinned()
+    pins = [pinned[name] for name in (folder.checkpoint(step).name for step in removed) if name in pinned]
+    held = sum(tree_bytes(pin) for pin in pins)
+    freed = shown_size(max(0, size_bytes - held))
+    return f"{freed}; an evaluation still holds {shown_size(held)}" if pins else freed
+
+
+def _doomed(folder: RunFolder, choice: Choice, present: Sequence[int]) -> list[int]:
+    if choice.delete:
+        return _there(folder, "--delete", choice.delete, present)
+    if choice.keep:
+        stay = _there(folder, "--keep", choice.keep, present)
+        return [step for step in present if step not in stay]
+    if choice.keep_newest is None or choice.keep_newest < 1:
+        raise UserError(f"--keep_newest {choice.keep_newest}: give a number of checkpoints, at least 1")
+    return list(present[: -choice.keep_newest])
+
+
+def _there(folder: RunFolder, flag: str, steps: Sequence[int], present: Sequence[int]) -> list[int]:
     for step in steps:
         if step not in present:
             there = ", ".join(map(str, present)) or "none"
-            raise UserError(f"no checkpoint of step {step} in run '{folder.name}': it has {there}")
+            raise UserError(f"{flag} {step}: no checkpoint of step {step} in run '{folder.name}': it has {there}")
     return sorted({*steps})
-
-
-def _others(folder: RunFolder, keep: Sequence[int], present: Sequence[int]) -> list[int]:
-    if len(keep) == 1 and keep[0] not in present:
-        if not 1 <= keep[0] <= max(present, default=0):
-            raise UserError(f"--keep {keep[0]}: give a number of checkpoints, at least 1, or their steps")
-        return list(present[: -keep[0]])
-    stay = _chosen(folder, keep, present)
-    return [step for step in present if step not in stay]

@@ -78,11 +78,32 @@ def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path) -> 
         failure = f"{run.uncommitted_diff} does not apply to the run's commit; {IN_PLACE}"
         _do(copy, "apply", "--index", "--whitespace=nowarn", diff, failure=failure)
     if run.untracked.is_dir():
-        shutil.copytree(run.untracked, copy, dirs_exist_ok=True)
+        _copy_untracked(run.untracked, copy)
     for name, reason in code["left_out"].items():
         logger().warning("%s is not in the record of the code (%s), nor in the repetition", name, reason)
     if code["left_out_count"] > len(code["left_out"]):
         logger().warning("%d more files are not in the record", code["left_out_count"] - len(code["left_out"]))
+
+
+def _copy_untracked(untracked: Path, copy: Path) -> None:
+    """Copies the untracked files, none of them through a link: the commit or the diff may bring one that leads away.
+
+    Raises:
+        UserError: a file would not land in the copy, or in git's own part of it, or cannot be written.
+    """
+    for source in sorted(untracked.rglob("*")):
+        name = source.relative_to(untracked)
+        target = copy / name
+        if source.is_symlink() or not (source.is_file() or source.is_dir()):
+            raise UserError(f"{source} is no plain file: remove it from the run")
+        # Parents come first: none of them is a link when what is below them is looked at.
+        if target.is_symlink() or any(part.lower() == ".git" for part in name.parts):
+            raise UserError(f"{source} would be written through a link or into .git: do not trust this run's code")
+        try:
+            # Not `copy`: onto a folder it would write below it, maybe through a link.
+            target.mkdir(exist_ok=True) if source.is_dir() else shutil.copyfile(source, target)
+        except OSError as error:
+            raise UserError(f"{source} cannot be put back into the run's code: {error}") from error
 
 
 def _do(folder: Path, *command: str, failure: str) -> None:

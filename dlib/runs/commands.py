@@ -6,6 +6,7 @@ They stand apart from what the sub-commands do, so that the help is made without
 import argparse
 from pathlib import Path
 
+from dlib.errors import UserError
 from dlib.script_parser import ScriptParser
 
 
@@ -35,11 +36,24 @@ def _add(commands: "argparse._SubParsersAction[ScriptParser]", name: str, text: 
     parser.add_argument(
         "--out_dir",
         metavar="FOLDER",
-        type=Path,
+        type=_local_folder,
         default=Path("runs"),
         help="Folder that holds the run folders, as train.py takes it (default: runs).",
     )
     return parser
+
+
+def _local_folder(text: str) -> Path:
+    """The workspace.
+
+    Raises:
+        UserError: it is an address, of which a path would make folders here.
+    """
+    if "://" in text:
+        raise UserError(
+            f"--out_dir {text}: give a folder here; only import's SOURCE and export's DESTINATION may be addresses"
+        )
+    return Path(text)
 
 
 def _add_run(parser: ScriptParser, several: bool = False) -> None:
@@ -159,10 +173,13 @@ def _declare_checkpoints(commands: "argparse._SubParsersAction[ScriptParser]") -
     group.add_argument("--delete", metavar="STEP", type=int, nargs="+", help="Remove these; not the best or the last.")
     group.add_argument(
         "--keep",
-        metavar="N|STEP",
+        metavar="STEP",
         type=int,
         nargs="+",
-        help="Remove all but these steps, or but the newest N; the best and the last stay in any case.",
+        help="Remove all but these; the best and the last stay in any case.",
+    )
+    group.add_argument(
+        "--keep_newest", metavar="N", type=int, help="Remove all but the newest N, the best and the last."
     )
     _add_yes(parser)
 

@@ -9,7 +9,7 @@ from typing import Any
 from dlib.config_fields import did_you_mean
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, read_metrics
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
 
 TRAIN_LOSS = "train/loss"
 DEFAULT_METRICS = (TRAIN_LOSS, BEST_BY)
@@ -63,17 +63,12 @@ def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> li
     return found
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of metrics.jsonl can be drawn."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def training_hours(records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     """Hours of training up to each logged step, from the tokens in between and their speed; empty where unknown."""
-    speeds = {record["step"]: record[SPEED] for record in measured if record.get(SPEED)}
+    speeds = {record["step"]: record[SPEED] for record in measured if is_number(record.get(SPEED)) and record[SPEED]}
     hours, tokens, total = {}, 0.0, 0.0
     for record in records:
-        if TOKENS in record and record["step"] in speeds:
+        if is_number(record.get(TOKENS)) and record["step"] in speeds:
             total += (record[TOKENS] - tokens) / speeds[record["step"]] / SECONDS_AN_HOUR
             tokens = record[TOKENS]
             hours[record["step"]] = total
@@ -91,7 +86,7 @@ def _places(
     steps = sorted({record["step"] for record in (*records, *measured)})
     if x == "step":
         return {step: float(step) for step in steps}
-    tokens = {record["step"]: float(record[TOKENS]) for record in records if TOKENS in record}
+    tokens = {record["step"]: float(record[TOKENS]) for record in records if is_number(record.get(TOKENS))}
     anchors = tokens if x == "tokens" else training_hours(records, measured)
     if not anchors and steps:
         raise UserError(f"--x {x}: run '{run.name}' did not record it; take --x step")

@@ -17,7 +17,7 @@ from dlib.errors import UserError
 from dlib.runs.addresses import Address, failures_told, find_address, refuse_taken, write_file, write_folder
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.liveness import kept_still, refuse_live
-from dlib.runs.manifest import MANIFEST_NAME, copy_counted, describe_run
+from dlib.runs.manifest import MANIFEST_NAME, CountedReads, FileEntry, copy_counted, describe_run
 from dlib.runs.model_card import model_card
 from dlib.runs.registry import DAMAGED, HALF_WRITTEN, summarize
 from dlib.runs.tables import shown_size
@@ -28,19 +28,30 @@ PLAIN_MODE = 0o644
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of an export: its path there, and where its content is, or the content itself."""
+    """A file of an export.
+
+    Attributes:
+        name: its path there.
+        content: where its content is, or the content itself.
+        expected: what the manifest says of it, if there is one.
+    """
 
     name: str
     content: Path | bytes
+    expected: FileEntry | None = None
 
     def open(self) -> IO[bytes]:
         """Opens the content."""
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the content."""
-        return len(self.content) if isinstance(self.content, bytes) else os.stat(self.content).st_size
+    def check(self, written: FileEntry) -> None:
+        """Refuses what is not as the manifest says: evaluations are written also while a run is kept still.
+
+        Raises:
+            UserError: the file changed after the manifest was made.
+        """
+        if self.expected not in (None, written):
+            raise UserError(f"{self.name} changed while it was exported: nothing was written, run it again")
 
 
 def export_model(folder: RunFolder, destination: str, checkpoint: str | None) -> None:
@@ -80,10 +91,10 @@ def export_run(folder: RunFolder, destination: str, checkpoint: str | None) -> N
     refuse_live(folder)
     address = find_address(destination)
     with kept_still(folder), failures_told(address):
-        refuse_taken(address)
+        _refuse_place(address)
         manifest = describe_run(folder)
         entries = [Entry(MANIFEST_NAME, manifest.to_json())]
-        entries += [Entry(name, folder.root / name) for name in manifest.files]
+        entries += [Entry(name, folder.root / name, entry) for name, entry in manifest.files.items()]
         _deliver(entries, address, folder.name)
     size = shown_size(manifest.total_bytes)
     print(f"exported run '{folder.name}' ({len(manifest.files)} files, {size}) to {address.text}")
@@ -120,7 +131,7 @@ def _deliver(entries: Sequence[Entry], address: Address, top: str) -> None:
         UserError: the destination is taken or cannot be written, or a file vanished or changed meanwhile.
     """
     with failures_told(address):
-        refuse_taken(address)
+        _refuse_place(address)
         if address.is_archive:
             write_file(address, partial(_write_archive, entries, top, address.is_compressed))
         else:
@@ -134,17 +145,34 @@ def _write_archive(entries: Sequence[Entry], top: str, is_compressed: bool, file
     with tarfile.open(fileobj=file, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
         for entry in entries:
             header = tarfile.TarInfo(f"{top}/{entry.name}")
-            header.size, header.mode = entry.size_bytes, PLAIN_MODE
+            header.mode = PLAIN_MODE
             if isinstance(entry.content, Path):
                 header.mtime = int(entry.content.stat().st_mtime)
             with entry.open() as content:
-                archive.addfile(header, content)
+                header.size = content.seek(0, os.SEEK_END)
+                content.seek(0)
+                counted = CountedReads(content)
+                archive.addfile(header, counted)
+                entry.check(counted.entry)
 
 
 def _write_files(entries: Sequence[Entry], new_file: Callable[[str], IO[bytes]]) -> None:
     for entry in entries:
         with entry.open() as source, new_file(entry.name) as target:
-            copy_counted(source, target)
+            entry.check(copy_counted(source, target))
+
+
+def _refuse_place(address: Address) -> None:
+    """Refuses a destination where something is, or that would become part of a run.
+
+    Raises:
+        UserError: it is so.
+    """
+    refuse_taken(address)
+    place = Path(address.path).resolve()
+    for folder in map(RunFolder, place.parents if address.system is None else ()):
+        if folder.config.is_file() and (folder.status.exists() or folder.record.exists()):
+            raise UserError(f"{address.text} is inside the folder of run '{folder.name}': name a place outside it")
 
 
 def _stem(address: Address) -> str:

@@ -17,7 +17,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class EvaluationLedger:
             The pinned model; None where the checkpoint has gone meanwhile.
 
         Raises:
-            OSError: the folder cannot be written, or is full.
+            OSError: the folder cannot be written, or is full, or the checkpoint is there but has no model.
         """
         pinned = self._pins / checkpoint
         if pinned.is_dir():
@@ -103,7 +103,7 @@ class EvaluationLedger:
             sync(self._pins)
         except OSError:
             shutil.rmtree(beside, ignore_errors=True)
-            if not pinned.is_dir() and model.is_dir():
+            if not pinned.is_dir() and model.parent.is_dir():
                 raise
         return pinned if pinned.is_dir() else None
 
@@ -133,12 +133,13 @@ class EvaluationLedger:
                     self.release(checkpoint)
 
     @contextmanager
-    def claim(self, checkpoint: str, *, wait: bool = False) -> Iterator[bool]:
+    def claim(self, checkpoint: str, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
         """Keeps others from evaluating a checkpoint; the kernel lets go when this process dies, however it dies.
 
         Args:
             checkpoint: its name.
-            wait: until whoever has it is done; else the block is entered with False.
+            before_waiting: is called where somebody has it, before waiting until they are done; without it nobody
+                waits, and the block is entered with False.
 
         Raises:
             UserError: the folder cannot be written, or its file system has no locks.
@@ -148,7 +149,7 @@ class EvaluationLedger:
             descriptor = os.open(self._claims / checkpoint, os.O_RDWR | os.O_CREAT)
         try:
             with self._writing():
-                is_mine = _lock(descriptor, wait)
+                is_mine = _lock(descriptor, before_waiting)
             yield is_mine
         finally:
             os.close(descriptor)
@@ -169,11 +170,14 @@ class EvaluationLedger:
             raise UserError(f"{self.root} cannot be written: {error.strerror}; make room or ask its owner") from error
 
 
-def _lock(descriptor: int, wait: bool) -> bool:
+def _lock(descriptor: int, before_waiting: Callable[[], None] | None) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        if before_waiting is None:
+            return False
+        before_waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     return True
 
 

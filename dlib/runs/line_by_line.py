@@ -17,6 +17,7 @@ from dlib.runs.code_copy import recorded_code
 from dlib.runs.folder import RunFolder
 from dlib.runs.record import read_record
 from dlib.runs.reproduction import ended_by_signals
+from dlib.runs.tables import printable
 from dlib.runs.working_tree import run_git, top_folder
 
 MACHINE_PARTS = ("hardware", "packages", "hashes")
@@ -36,7 +37,12 @@ def print_difference(old: RunFolder, new: RunFolder, project: Path) -> None:
     for name in MACHINE_PARTS:
         texts = [json.dumps(record.get(name, {}), indent=2, sort_keys=True) + "\n" for record in records]
         lines += _text_difference(old, new, name, *texts)
-    print("".join(lines).rstrip("\n") if lines else "no difference")
+    print(_shown("".join(lines).rstrip("\n")) if lines else "no difference")
+
+
+def _shown(text: str) -> str:
+    """The text without what would steer a terminal: a run that was imported may hold anything."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def _record(folder: RunFolder) -> dict[str, Any]:

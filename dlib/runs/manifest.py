@@ -5,6 +5,7 @@ links: of those in a run only `best` and `last` mean something, and they are ste
 """
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -77,11 +78,17 @@ def describe_run(folder: RunFolder) -> Manifest:
 
 
 def _file_names(folder: RunFolder) -> Iterator[str]:
-    """Paths of the plain files of a run; the lock, and what a killed writer left, are no part of it."""
+    """Paths of the plain files of a run.
+
+    The lock, what a killed writer left and what evaluations are about are no part of it, nor are the files of W&B: by
+    the id in them a copy would go on with the W&B run of the original.
+    """
     left_out = []
     for path in folder.root.rglob("*"):
         name = path.relative_to(folder.root)
         if path in (folder.best, folder.last) or any(part.startswith(".") for part in _own_parts(name)):
+            continue
+        if name.parts[0] == folder.wandb.name:
             continue
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             left_out.append(str(name))
@@ -96,17 +103,36 @@ def _entry(path: Path) -> FileEntry:
         return copy_counted(file, None)
 
 
+class CountedReads(io.RawIOBase):
+    """A file whose size and hash are known once it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.count = 0
+
+    @property
+    def entry(self) -> FileEntry:
+        """Size and hash of what was read."""
+        return FileEntry(self.count, self._digest.hexdigest())
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads on."""
+        block = self._file.read(size)
+        self._digest.update(block)
+        self.count += len(block)
+        return block
+
+
 def copy_counted(source: IO[bytes], target: IO[bytes] | None, limit: int | None = None) -> FileEntry:
     """Copies a file, or only reads it, and tells its size and hash; of one longer than `limit` not all is read."""
-    digest, count = hashlib.sha256(), 0
-    while block := source.read(COPY_BYTES):
-        digest.update(block)
-        count += len(block)
+    counted = CountedReads(source)
+    while block := counted.read(COPY_BYTES):
         if target is not None:
             target.write(block)
-        if limit is not None and count > limit:
+        if limit is not None and counted.count > limit:
             break
-    return FileEntry(count, digest.hexdigest())
+    return counted.entry
 
 
 def parse_manifest(text: bytes, source: str) -> Manifest:
@@ -172,8 +198,8 @@ def check_path(name: str) -> None:
 
 def _own_parts(name: Path) -> tuple[str, ...]:
     """The parts of a path that this program alone chooses the names of."""
-    is_checkpoint = name.parts[0] == RunFolder(Path()).checkpoints.name
-    return name.parts[:2] if is_checkpoint else name.parts[:1]
+    own = RunFolder(Path())
+    return name.parts[:2] if name.parts[0] in (own.checkpoints.name, own.evals.name) else name.parts[:1]
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

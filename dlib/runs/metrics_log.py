@@ -88,17 +88,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All whole records, in order; a torn last line, and a missing file, are no error.
 
     Raises:
-        UserError: a line that is not the last is damaged.
+        UserError: a line that is not the last is damaged, or the file cannot be read.
     """
-    if not path.exists():
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return [{key: _decode(value) for key, value in record.items()} for _, record in _parse(text, path)]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return [{key: decode(value) for key, value in record.items()} for _, record in _parse(text, path)]
 
 
 def best(path: Path, key: str, among: Container[int]) -> tuple[int, float] | None:
     """Step, one of `among`, and value at which a metric is lowest: the earliest of equals; None if never a number."""
-    records = (record for record in read_metrics(path) if key in record and record["step"] in among)
+    records = (r for r in read_metrics(path) if is_number(r.get(key)) and r["step"] in among)
     values = [(record[key], record["step"]) for record in records]
     value, step = min((pair for pair in values if not math.isnan(pair[0])), default=(None, -1))
     return None if value is None else (step, value)
@@ -146,9 +149,14 @@ def _narrow(file: int, step: int, size: int) -> tuple[int, int]:
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+    return record if is_record(record) else None
+
+
+def is_record(value: Any) -> bool:
+    """Whether a line that was read is an object with a step; what else is in it may still be damaged."""
+    return isinstance(value, dict) and type(value.get("step")) is int and is_number(value["step"])
 
 
 def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -158,13 +166,19 @@ def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            record["step"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, RecursionError):
+            record = None
+        if not is_record(record):
             if number == len(lines):
                 break
-            raise UserError(f"{path}, line {number}: not a record of metrics; mend or remove that line") from None
+            raise UserError(f"{path}, line {number}: not a record of metrics; mend or remove that line")
         records.append((line, record))
     return records
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value that was read can be drawn and compared; a longer integer is no float."""
+    return type(value) is float or (type(value) is int and value.bit_length() < 64)
 
 
 def encode(value: Any) -> Any:
@@ -175,5 +189,6 @@ def encode(value: Any) -> Any:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """A value as it was before `encode`."""
     return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -14,7 +14,7 @@ from pathlib import Path
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_held
-from dlib.runs.metrics_log import BEST_BY, newest_record, record_of_step
+from dlib.runs.metrics_log import BEST_BY, decode, is_number, newest_record, record_of_step
 from dlib.runs.status import STATES, Status
 
 HALF_WRITTEN, DAMAGED, FOREIGN = "half-written", "damaged", "foreign"
@@ -33,7 +33,8 @@ class RunSummary:
         state: one of `SHOWN_STATES`.
         step: optimizer steps done.
         total_steps: optimizer steps of the whole run.
-        dev_loss: dev loss of the best checkpoint, in nats a target token; the word of metrics.jsonl where not finite.
+        dev_loss: dev loss of the best checkpoint, in nats a target token; the word of metrics.jsonl where not finite,
+            "damaged" where no number.
         time: when its status was last written, in seconds since the epoch.
         size_bytes: sum of the sizes of all files.
         note: what is wrong with it.
@@ -177,7 +178,8 @@ def _best_dev_loss(folder: RunFolder) -> float | str | None:
     except OSError:
         return None
     record = record_of_step(folder.metrics, int(match[1])) if match else None
-    return record.get(BEST_BY) if record else None
+    value = record.get(BEST_BY) if record else None
+    return value if value is None or is_number(decode(value)) else DAMAGED
 
 
 def _seconds(status: Status | None) -> float | None:

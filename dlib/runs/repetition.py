@@ -18,6 +18,7 @@ from typing import Any
 from dlib.config_files import read_yaml
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import is_record
 from dlib.runs.record import NUMERIC_VARIABLES
 
 LOCAL_PATHS = ("data.data_dir", "data.cache_dir", "model.model", "model.tokenizer", "model.checkpoint")
@@ -96,15 +97,18 @@ def read_records(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]
     Raises:
         UserError: one is damaged.
     """
-    if not path.exists():
-        return [], start
-    with path.open("rb") as file:
-        file.seek(start)
-        whole, newline, _ = file.read().rpartition(b"\n")
     try:
-        return [json.loads(line) for line in whole.splitlines()], start + len(whole + newline)
-    except ValueError as error:
+        with path.open("rb") as file:
+            file.seek(start)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        records = [json.loads(line) for line in whole.splitlines()]
+    except FileNotFoundError:
+        return [], start
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: a record is damaged: {error}") from error
+    if not all(map(is_record, records)):
+        raise UserError(f"{path}: a record is damaged: it has no step")
+    return records, start + len(whole + newline)
 
 
 class Repetition:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dlib.errors import UserError
-from dlib.runs.registry import SHOWN_STATES, RunSummary
+from dlib.runs.registry import DAMAGED, SHOWN_STATES, RunSummary
 
 SORT_KEYS = ("age", "name", "state", "step", "loss", "size")
 _EXPRESSION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
@@ -91,7 +91,7 @@ def number_of(run: RunSummary, key: str) -> float | None:
     if key == "age":
         return time.time() - run.time
     value: Any = {"step": run.step, "loss": run.dev_loss, "size": run.size_bytes}[key]
-    return None if value is None else float(value)
+    return None if value in (None, DAMAGED) else float(value)
 
 
 def in_order(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) -> list[RunSummary]:

@@ -11,11 +11,11 @@ from dlib.config import Difference, differing_fields, load_config
 from dlib.errors import UserError
 from dlib.runs.checkpoint_list import checkpoint_table, describe_checkpoints
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
-from dlib.runs.curves import TRAIN_LOSS, is_number
+from dlib.runs.curves import TRAIN_LOSS
 from dlib.runs.evaluations import EvaluationResult, read_evaluations
 from dlib.runs.folder import RunFolder
 from dlib.runs.listing import as_object, run_table
-from dlib.runs.metrics_log import BEST_BY, read_metrics
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
 from dlib.runs.record import read_record
 from dlib.runs.registry import RunSummary, summarize
 from dlib.runs.tables import printable, shown_number, sparkline, table
@@ -97,7 +97,7 @@ def _record_lines(folder: RunFolder) -> list[str]:
     try:
         return table(list(_record_rows(record)))
     except (KeyError, TypeError, AttributeError) as error:  # another version's, or somebody edited it
-        return [f"cannot be read: {type(error).__name__} {error}"]
+        return [printable(f"cannot be read: {type(error).__name__} {error}")]
 
 
 def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from dlib.errors import UserError
 from dlib.runs.comparison import SHORT_COMMIT
-from dlib.runs.curves import SPEED, TRAIN_LOSS, is_number, training_hours
+from dlib.runs.curves import SPEED, TRAIN_LOSS, training_hours
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, read_metrics, record_of_step
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics, record_of_step
 from dlib.runs.record import read_record
 from dlib.runs.registry import summarize
 from dlib.runs.showing import changed_arguments, shown_value

@@ -105,9 +105,13 @@ def _move(folder: RunFolder, trash: Path) -> None:
 
 def _purge(trash: Path, *, yes: bool) -> None:
     """Removes what is in the trash, after asking; an import that is still unpacking there stays."""
-    doomed = sorted(path for path in trash.iterdir() if not is_held(RunFolder(path))) if trash.is_dir() else []
+    there = sorted(trash.iterdir()) if trash.is_dir() else []
+    doomed = [path for path in there if not path.is_dir() or is_held(RunFolder(path)) is False]
+    for path in there:
+        if path not in doomed:
+            print(printable(f"{path.name} stays: a process may hold it"))
     if not doomed:
-        print("the trash is empty")
+        print("nothing to remove" if there else "the trash is empty")
         return
     size = shown_size(sum(_size(path) for path in doomed))
     print("\n".join(printable(path.name) for path in doomed))

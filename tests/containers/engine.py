@@ -1,9 +1,13 @@
 """Docker, other users of this machine, and clean copies of the project, for the tests of what runs in containers."""
 
+import atexit
 import os
+import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,11 +81,25 @@ def give_to(uid: int, folder: Path) -> None:
         os.chown(path, uid, uid, follow_symlinks=False)
 
 
+@cache
+def with_name(uid: int) -> list[str]:
+    """What to put before a command that is to find a name for a user, whom this machine may not know."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        users = Path(tempfile.mkdtemp()) / "passwd"
+        users.write_text(f"{Path('/etc/passwd').read_text()}somebody:x:{uid}:{uid}::/:/bin/sh\n")
+        users.parent.chmod(0o755)
+        atexit.register(shutil.rmtree, users.parent, ignore_errors=True)
+        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', str(users)]
+    return []
+
+
 def as_user(uid: int) -> list[str]:
     """What to put before a command, that a user runs who may use Docker."""
     if uid == os.getuid():
         return []
     socket = Path("/var/run/docker.sock")
-    if os.getuid() != 0 or shutil.which("setpriv") is None or not socket.exists():
+    if os.getuid() != 0 or not shutil.which("setpriv") or not shutil.which("unshare") or not socket.exists():
         pytest.skip(f"cannot be user {uid} here")
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={socket.stat().st_gid}", "--"]
+    return [*with_name(uid), "setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={socket.stat().st_gid}", "--"]

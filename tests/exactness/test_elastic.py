@@ -62,7 +62,7 @@ def chain(place: Place, scratch: Path, *further: str) -> Moved:
     return Moved(folder, stops)
 
 
-@pytest.mark.parametrize("kind", ["packed", "lines", pytest.param("clm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["packed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("lines", "clm"))])
 def test_a_run_on_one_two_four_and_one_processes_has_the_losses_of_the_undisturbed_one(
     place: Place, tmp_path: Path, kind: str
 ) -> None:

@@ -110,7 +110,13 @@ def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
     run.end()
 
 
-@pytest.mark.parametrize("kind", [pytest.param(UNEVEN, id="mlm-packed"), pytest.param((*CLM, *LINES), id="clm-lines")])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(UNEVEN, id="mlm-packed"),
+        pytest.param((*CLM, *LINES), id="clm-lines", marks=pytest.mark.slow),
+    ],
+)
 def test_after_five_kills_each_step_has_one_record(place: Place, tmp_path: Path, kind: Sequence[str]) -> None:
     run, _ = begin(place, tmp_path, [*kind, *FEW])
     for aim, count in (("metrics", 5), ("weights", 2), ("evaluation", 3), ("state", 3), ("metrics", 7)):
@@ -164,6 +170,7 @@ def stores(cache: Path) -> dict[str, dict[str, bytes]]:
     return {path.name: contents(path) for path in folders if FINGERPRINT.fullmatch(path.name)}
 
 
+@pytest.mark.slow
 def test_two_processes_with_loader_workers_go_on_after_the_first_was_killed_alone(place: Place, tmp_path: Path) -> None:
     further = (*CLM, *FEWER, "--num_devices", "2")
     run, _ = begin(place, tmp_path, further, warm=False)  # without workers

@@ -171,7 +171,7 @@ VARIANTS = {
 }
 
 
-SLOW = ("llama", "modernbert", "bf16-true", "lines", "frozen")
+SLOW = ("llama", "modernbert", "bf16-true", "64-true", "lines", "frozen")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A repository of git with a file in it, and a run inside."""
+"""A repository of git with a file in it, and a run inside; and a workspace that is not there yet."""
 
 from pathlib import Path
 
@@ -23,3 +23,8 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(repository: Path) -> RunFolder:
     return RunFolder(repository / "runs" / "wiki")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "there"

@@ -73,6 +73,14 @@ def write_run(
     return run
 
 
+def write_run_with_code(workspace: Path) -> RunFolder:
+    """Writes a run with an untracked file whose path is no plain word."""
+    run = write_run(workspace)
+    (run.untracked / "a folder").mkdir(parents=True)
+    (run.untracked / "a folder" / ".hidden ü.py").write_text("1\n")
+    return run
+
+
 def write_checkpoint(path: Path, content: str = "") -> None:
     """Writes the files of a checkpoint."""
     checkpoint = CheckpointFolder(path)

@@ -33,9 +33,10 @@ def test_they_are_listed_with_their_dev_loss_and_links(run: RunFolder) -> None:
         (["--delete", "30", "10"], [20, 40]),
         (["--keep", "30"], [20, 30, 40]),
         (["--keep", "10", "40"], [10, 20, 40]),
-        (["--keep", "1"], [20, 40]),
-        (["--keep", "2"], [20, 30, 40]),
-        (["--keep", "9"], [10, 20, 30, 40]),
+        (["--keep_newest", "1"], [20, 40]),
+        (["--keep_newest", "2"], [20, 30, 40]),
+        (["--keep-newest", "9"], [10, 20, 30, 40]),
+        (["--keep_newest", "10"], [10, 20, 30, 40]),
     ],
     ids=str,
 )
@@ -51,9 +52,12 @@ def test_what_is_named_goes_and_the_best_and_the_last_stay(run: RunFolder, flags
     [
         (["--delete", "10", "20"], "--delete 20: it is the best or the last"),
         (["--delete", "40"], "--delete 40: it is the best or the last"),
-        (["--delete", "15"], "no checkpoint of step 15 in run 'first': it has 10, 20, 30, 40"),
-        (["--keep", "10", "15"], "no checkpoint of step 15"),
-        (["--keep", "0"], "--keep 0: give a number of checkpoints, at least 1"),
+        (["--delete", "15"], "--delete 15: no checkpoint of step 15 in run 'first': it has 10, 20, 30, 40"),
+        (["--keep", "10", "15"], "--keep 15: no checkpoint of step 15"),
+        (["--keep", "2"], "--keep 2: no checkpoint of step 2 in run 'first': it has 10, 20, 30, 40"),
+        (["--keep_newest", "0"], "--keep_newest 0: give a number of checkpoints, at least 1"),
+        (["--keep_newest", "-1"], "--keep_newest -1: give a number of checkpoints, at least 1"),
+        (["--keep", "10", "--keep_newest", "2"], "not allowed with argument"),
         (["--keep", "10", "--delete", "20"], "not allowed with argument"),
     ],
     ids=str,
@@ -83,5 +87,13 @@ def test_a_live_run_keeps_its_checkpoints(run: RunFolder) -> None:
 
 def test_removing_leaves_the_status_as_it_was(run: RunFolder) -> None:
     before = run.status.read_bytes()
-    done("checkpoints", run.root, "--keep", "1", "--yes")
+    done("checkpoints", run.root, "--keep_newest", "1", "--yes")
     assert run.status.read_bytes() == before
+
+
+def test_what_an_evaluation_still_holds_is_not_said_to_be_freed(run: RunFolder) -> None:
+    assert done("checkpoints", run.root, "--delete", "10", "--yes") == "removed 1 checkpoint (8 B)\n"
+    run.evals.mkdir()
+    run.ledger.watch("")
+    told = done("checkpoints", run.root, "--delete", "30", "--yes")
+    assert told == "removed 1 checkpoint (2 B; an evaluation still holds 6 B)\n"

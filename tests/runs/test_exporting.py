@@ -15,21 +15,14 @@ from dlib.errors import UserError
 from dlib.runs.exporting import export_model, export_run
 from dlib.runs.folder import RunFolder
 from dlib.runs.importing import import_run
+from dlib.runs.manifest import Manifest, describe_run
 from tests.launching import ROOT
-from tests.runs.folders import contents, done, held, refused, write_checkpoint, write_run
+from tests.runs.folders import contents, done, held, refused, write_checkpoint, write_run, write_run_with_code
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = write_run(tmp_path / "runs")
-    (run.untracked / "a folder").mkdir(parents=True)
-    (run.untracked / "a folder" / ".hidden ü.py").write_text("1\n")
-    return run
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    return tmp_path / "there"
+    return write_run_with_code(tmp_path / "runs")
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +179,56 @@ def test_a_run_that_no_import_would_take_is_not_exported(run: RunFolder, tmp_pat
 def test_a_store_whose_package_is_missing_is_told(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     assert "s3fs" in refused("export", run.root, "s3://bucket/run.tar", "--full")
+
+
+@pytest.mark.parametrize("destination", ["run.tar", "run.tgz", "run", "memory://bucket/run.tar", "memory://bucket/run"])
+def test_a_result_that_is_replaced_meanwhile_fails_the_export_and_leaves_nothing(
+    destination: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.evals.mkdir()
+    run.ledger.write("step-00000020", "", '{"step": 20, "metrics": {"loss": 1.0}}')
+
+    def describe_then_replace(folder: RunFolder) -> Manifest:
+        manifest = describe_run(folder)
+        folder.ledger.write("step-00000020", "", '{"step": 20, "metrics": {"loss": 2.0}}')
+        return manifest
+
+    monkeypatch.setattr("dlib.runs.exporting.describe_run", describe_then_replace)
+    place = destination if "://" in destination else str(tmp_path / "out" / destination)
+    with pytest.raises(UserError, match=r"step-00000020\.json changed while it was exported: .* run it again"):
+        export_run(run, place, None)
+    assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+    assert fsspec.filesystem("memory").find("/") == []
+
+
+def test_what_evaluations_are_about_and_the_files_of_wandb_stay_behind(
+    run: RunFolder, workspace: Path, tmp_path: Path
+) -> None:
+    run.evals.mkdir()
+    run.ledger.write("step-00000020", "", '{"step": 20, "metrics": {}}')
+    run.ledger.watch("-test")
+    run.ledger.pin("step-00000010", run.checkpoint(10) / "model")
+    with run.ledger.claim("step-00000010"):
+        pass
+    run.wandb.mkdir()
+    run.wandb_run_id.write_text("the-original")
+    done("export", run.root, tmp_path / "run.tar", "--full")
+    done("import", tmp_path / "run.tar", "--out_dir", workspace)
+    assert os.listdir(workspace / "first" / "evals") == ["step-00000020.json"]
+    assert not (workspace / "first" / "wandb").exists()
+
+
+def test_nothing_is_exported_into_a_run(run: RunFolder, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "runs", "other")
+    for place in (run.root / "exp", other.checkpoints / "new" / "run.tar", f"file://{run.root}/exp"):
+        assert "is inside the folder of run '" in refused("export", run.root, place, "--full")
+        assert "is inside the folder of run '" in refused("export", run.root, place)
+    assert not (run.root / "exp").exists()
+    assert not (other.checkpoints / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["run.zip", "run.tar.bz2"])
+def test_a_name_that_promises_another_archive_is_refused(run: RunFolder, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"ends in \.tar"):
+        export_run(run, str(tmp_path / name), None)
+    assert not (tmp_path / name).exists()

@@ -18,24 +18,19 @@ from dlib.errors import UserError
 from dlib.runs.exporting import export_run
 from dlib.runs.folder import RunFolder
 from dlib.runs.importing import import_run
+from dlib.runs.line_by_line import print_difference
 from dlib.runs.manifest import MANIFEST_NAME, MAX_FILES, check_path
+from dlib.runs.reproduction import Order, reproduce
 from tests.launching import ROOT
-from tests.runs.folders import contents, done, write_run
+from tests.repositories import git
+from tests.runs.folders import contents, done, refused, write_run, write_run_with_code
 
 EVIL = b"not what you think"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = write_run(tmp_path / "runs")
-    (run.untracked / "a folder").mkdir(parents=True)
-    (run.untracked / "a folder" / ".hidden ü.py").write_text("1\n")
-    return run
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    return tmp_path / "there"
+    return write_run_with_code(tmp_path / "runs")
 
 
 def manifest_of(content_of: dict[str, bytes], **changes: Any) -> bytes:
@@ -81,6 +76,8 @@ def members_of(files: dict[str, bytes]) -> list[tuple[str, bytes, dict[str, Any]
         ".lock",
         ".config.yml.1.writing",
         "checkpoints/.writing-step-00000010/x",
+        "evals/.watched",
+        "evals/.pinned/step-00000010/config.json",
         MANIFEST_NAME,
         "a\\..\\evil",
         "a\0b",
@@ -281,3 +278,65 @@ def test_what_a_killed_import_leaves_is_in_the_trash_and_goes_with_it(
     done("drop", "--purge", "--yes", "--out_dir", workspace)
     done("import", tmp_path / "run.tar", "--out_dir", workspace)
     assert contents(workspace / "first") == contents(run.root)
+
+
+EVIL_DIFF = """diff --git a/evil b/evil
+new file mode 120000
+--- /dev/null
++++ b/evil
+@@ -0,0 +1 @@
++{target}
+\\ No newline at end of file
+"""
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "file"),
+    [
+        ("evil", "outside", "evil/pwned"),
+        ("evil", "outside/pwned", "evil"),
+        ("evil/evil", "outside/pwned", "evil"),
+        ("evil", "outside", ".git/hooks/pwned"),
+        ("evil", "outside", "dlib/.GIT"),
+    ],
+)
+def test_the_code_of_an_imported_run_is_never_written_through_a_link(
+    link: str, target: str, file: str, repository: Path, workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    commit = git(repository, "rev-parse", "HEAD").strip()
+    code = {"diff": "uncommitted.diff", "untracked": [file], "left_out": {}, "left_out_count": 0}
+    about = {"commit": commit, "remote": None, "uncommitted_sha256": None}
+    write_run(workspace, "plain", record={"git": about})
+    run = write_run(tmp_path / "runs", record={"git": {**about, "uncommitted_sha256": "1" * 64}, "code": code})
+    files = files_of(run) | {
+        "code/uncommitted.diff": EVIL_DIFF.format(target=tmp_path / target).replace("evil\n", f"{link}\n").encode(),
+        f"code/untracked/{file}": b"pwned",
+    }
+    write_archive(tmp_path / "evil.tar", manifest_of(files, name="got"), members_of(files))
+    import_run(str(tmp_path / "evil.tar"), workspace, None)
+    got = RunFolder(workspace / "got")
+    message = "would be written through a link or into .git|cannot be put back"
+    with pytest.raises(UserError, match=message):
+        reproduce(Order(got.root, None, None, present_code=False, keep=None), repository)
+    print_difference(RunFolder(workspace / "plain"), got, repository)
+    assert not os.listdir(tmp_path / "outside")
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(run: RunFolder, workspace: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    assert "is no regular file" in refused_import(tmp_path / "pipe.tar", workspace)
+    done("export", run.root, tmp_path / "run", "--full")
+    for name in ("status.json", MANIFEST_NAME):
+        (tmp_path / "run" / name).unlink()
+        os.mkfifo(tmp_path / "run" / name)
+        assert "is no regular file" in refused_import(tmp_path / "run", workspace)
+
+
+@pytest.mark.parametrize("command", ["list", "import run.tar", "drop first", "show first", "checkpoints first"])
+def test_an_address_is_no_workspace(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = refused(*command.split(), "--out_dir", "memory://ws/runs")
+    assert told.startswith("error: --out_dir memory://ws/runs: give a folder here; only import's SOURCE and export's ")
+    assert not os.listdir(tmp_path)

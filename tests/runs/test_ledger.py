@@ -1,6 +1,7 @@
 """The ledger of evaluations: claims end with their process, and what is pinned outlives retention."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_a_checkpoint_that_has_gone_is_not_pinned(folder: RunFolder) -> None:
     assert folder.ledger.pinned() == {}
 
 
+def test_a_checkpoint_without_a_model_is_an_error_but_not_for_retention(folder: RunFolder) -> None:
+    shutil.rmtree(model_of(folder, 10))
+    with pytest.raises(FileNotFoundError):
+        folder.ledger.pin("step-00000010", model_of(folder, 10))
+    folder.ledger.watch("")
+    folder.remove_checkpoint(10)
+    assert folder.ledger.pinned() == {}
+
+
 def test_retention_keeps_what_a_watcher_lacks_until_every_watcher_has_it(folder: RunFolder) -> None:
     ledger = folder.ledger
     folder.ledger.watch("")
@@ -110,7 +120,8 @@ def test_a_claim_is_refused_while_another_process_has_it_and_ends_when_it_is_kil
             assert not is_mine
         with folder.ledger.claim("step-00000020") as is_mine:
             assert is_mine
-        other.kill()
+        with folder.ledger.claim("step-00000010", before_waiting=other.kill) as is_mine:
+            assert is_mine, "it is told of, then waited for"
         other.wait(10)
         with folder.ledger.claim("step-00000010") as is_mine:
             assert is_mine

@@ -12,7 +12,7 @@ from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.line_by_line import print_difference
 from tests.repositories import git
-from tests.runs.folders import RECORD, done, refused, write_run
+from tests.runs.folders import RECORD, done, names, refused, write_run
 
 ARGS = ExperimentArgs(run=RunArgs(name="first"), optim=OptimArgs(learning_rate=3e-4))
 
@@ -181,3 +181,54 @@ def test_diff_needs_both_records(tmp_path: Path) -> None:
         damage(second.record)
         with pytest.raises(UserError, match=r"record\.json is missing or damaged"):
             print_difference(first, second, tmp_path)
+
+
+def test_diff_steers_no_terminal(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path), write_run(tmp_path, "second", record={"packages": {"torch": "2"}})
+    second.config.write_text(second.config.read_text() + "\x1b]0;owned\x07\tü\n")
+    shown = done("diff", first.root, second.root)
+    assert "+\\x1b]0;owned\\x07\tü\n" in shown
+    assert "\x1b" not in shown
+
+
+DAMAGED_LINE = '{"step": 20, "train/loss": {}, "train/tokens": "many", "dev/loss": [1]}'
+
+
+def test_a_value_that_is_no_number_is_named_and_spoils_no_command(tmp_path: Path) -> None:
+    run, other = write_run(tmp_path), write_run(tmp_path, "second")
+    lines = run.metrics.read_text().splitlines()
+    run.metrics.write_text("\n".join([lines[0], DAMAGED_LINE, lines[2], ""]))
+    here = ("--out_dir", tmp_path)
+    listed = done("list", "--sort", "loss", *here).splitlines()
+    assert [line.split()[:4] for line in listed[1:]] == [
+        ["second", "finished", "30/30", "2"],
+        ["first", "finished", "30/30", "damaged"],
+    ]
+    assert names(done("list", "--filter", "loss<3", *here).splitlines()) == ["second"]
+    for command in ("show", "plot", "checkpoints"):
+        done(command, "first", *here)
+    for axis in ("tokens", "hours"):
+        done("plot", "first", "--x", axis, *here)
+    done("compare", "first", other.root, *here)
+
+
+@pytest.mark.parametrize("step", ["[1]", '"20"', "true", "null", "1" + 400 * "0"])
+def test_a_line_whose_step_is_no_number_is_named(step: str, tmp_path: Path) -> None:
+    run, other = write_run(tmp_path), write_run(tmp_path, "second")
+    lines = run.metrics.read_text().splitlines()
+    run.metrics.write_text("\n".join([lines[0], f'{{"step": {step}, "dev/loss": 1.0}}', lines[2], ""]))
+    told = "metrics.jsonl, line 2: not a record of metrics"
+    assert told in done("show", run.root)
+    assert told in refused("compare", run.root, other.root)
+    assert told in refused("plot", run.root)
+    done("list", "--sort", "loss", "--filter", "loss<3", "--out_dir", tmp_path)
+
+
+def test_metrics_that_are_a_folder_are_named(tmp_path: Path) -> None:
+    run, other = write_run(tmp_path), write_run(tmp_path, "second")
+    run.metrics.unlink()
+    run.metrics.mkdir()
+    told = "metrics.jsonl cannot be read: Is a directory"
+    assert told in done("show", run.root)
+    assert told in refused("compare", run.root, other.root)
+    assert told in refused("plot", run.root)

@@ -174,3 +174,13 @@ def test_a_workspace_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "Permission denied" in refused("drop", "first", "--out_dir", tmp_path, "--yes")
     tmp_path.chmod(0o700)
     shutil.rmtree(tmp_path)
+
+
+def test_purging_leaves_what_a_process_may_hold_and_takes_plain_files(tmp_path: Path) -> None:
+    (tmp_path / ".trash" / "unknown").mkdir(parents=True)
+    (tmp_path / ".trash" / "unknown" / ".lock").symlink_to(".lock")  # in a circle: it cannot be asked
+    (tmp_path / ".trash" / "note").write_text("")
+    told = done("drop", "--purge", "--out_dir", tmp_path, "--yes")
+    assert "unknown stays: a process may hold it" in told
+    assert "removed 1" in told
+    assert trashed(tmp_path) == ["unknown"]
