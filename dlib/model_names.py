@@ -7,7 +7,8 @@ from dlib.args.run import RunArgs
 from dlib.config import load_config
 from dlib.errors import UserError
 from dlib.hub import looks_like_path
-from dlib.runs.folder import RunFolder, resolve_model_folder
+from dlib.runs.finding import resolve_model_folder
+from dlib.runs.folder import RunFolder
 
 
 def find_model(name: str | Path) -> str:

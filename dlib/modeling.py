@@ -16,7 +16,8 @@ from dlib.errors import UserError
 from dlib.hub import explain_loading, reason_of
 from dlib.model_overrides import override_config
 from dlib.ranks import say
-from dlib.runs.folder import CheckpointFolder, resolve_model_folder
+from dlib.runs.finding import resolve_model_folder
+from dlib.runs.folder import CheckpointFolder
 from dlib.seeding import seed_torch
 from dlib.tokenization import num_ids
 from dlib.versions import dtype_option, refuse_missing_attention, refuse_unread_fields

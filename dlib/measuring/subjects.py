@@ -18,7 +18,8 @@ from dlib.data.text import find_split
 from dlib.errors import UserError
 from dlib.measuring.flags import Harness, Order
 from dlib.model_names import find_path
-from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint, resolve_model_folder
+from dlib.runs.finding import find_checkpoint, resolve_model_folder
+from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.record import read_record
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")

@@ -16,7 +16,8 @@ from dlib.measuring.flags import Order
 from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
 from dlib.model_names import find_path
 from dlib.ranks import logger, say
-from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint
+from dlib.runs.finding import find_checkpoint
+from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN, actual_state
 
 SECONDS_BETWEEN_LOOKS = 1.0

@@ -228,8 +228,8 @@ class RunFolder:
         """Every finished checkpoint as (step, folder), by step."""
         if not self.checkpoints.is_dir():
             return []
-        matches = ((_CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints.iterdir())
-        return sorted((int(match[1]), path) for match, path in matches if match and path.is_dir())
+        named = ((checkpoint_step(path.name), path) for path in self.checkpoints.iterdir())
+        return sorted((step, path) for step, path in named if step is not None and path.is_dir())
 
     def publish_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
         """Writes a checkpoint so that it is seen whole or not at all; one of the same step is replaced.
@@ -291,8 +291,7 @@ class RunFolder:
     def pointed_step(self, name: str) -> int | None:
         """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
         folder = (self.checkpoints / name).resolve()
-        match = _CHECKPOINT_NAME.fullmatch(folder.name)
-        return int(match[1]) if match and folder.is_dir() else None
+        return checkpoint_step(folder.name) if folder.is_dir() else None
 
     def _sign(self) -> None:
         """Puts this process into status.json, so that whoever is refused learns who holds the run."""
@@ -329,33 +328,10 @@ class RunFolder:
                 path.unlink() if path.is_symlink() else shutil.rmtree(path)
 
 
-def resolve_model_folder(path: Path) -> Path:
-    """The folder that transformers loads, for a run (its best checkpoint, else its last), a checkpoint or a model.
-
-    Raises:
-        UserError: there is no such folder, or nothing in it that can be loaded.
-    """
-    if not path.is_dir():
-        raise UserError(f"no folder '{path}': give a run, a checkpoint or a Hugging Face folder")
-    for folder in (path, path / "model"):
-        if (folder / "config.json").is_file():
-            return folder
-    run = RunFolder(path)
-    newest = [folder for _, folder in run.whole_checkpoints()[-1:]]
-    for checkpoint in (run.best, run.last, *newest):
-        if (checkpoint / "model" / "config.json").is_file():
-            return checkpoint / "model"
-    raise UserError(f"nothing to load in '{path}': it has neither config.json nor model/ nor a whole checkpoint")
-
-
-def find_checkpoint(path: Path) -> tuple[RunFolder, int] | None:
-    """The run and the step of a checkpoint's folder, its model/ or a link to it; None where it is no run's."""
-    folder = path.resolve()
-    folder = folder.parent if folder.name == "model" else folder
-    match = _CHECKPOINT_NAME.fullmatch(folder.name)
-    run = RunFolder(folder.parent.parent)
-    is_checkpoint = match is not None and folder.parent == run.checkpoints and run.config.is_file()
-    return (run, int(match[1])) if match is not None and is_checkpoint else None
+def checkpoint_step(name: str) -> int | None:
+    """The step in the name of a checkpoint's folder; None where it is no such name."""
+    match = _CHECKPOINT_NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def _step_name(step: int) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 from dlib.errors import UserError
 from dlib.runs.registry import DAMAGED, SHOWN_STATES, RunSummary
 
-SORT_KEYS = ("age", "name", "state", "step", "loss", "size")
 _EXPRESSION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-zA-Z]*)")
 _UNITS: Mapping[str, Mapping[str, float]] = {

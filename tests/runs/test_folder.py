@@ -14,7 +14,8 @@ import pytest
 
 from dlib.durable import write_text_atomically
 from dlib.errors import UserError
-from dlib.runs.folder import RunFolder, resolve_model_folder
+from dlib.runs.finding import resolve_model_folder
+from dlib.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 HOLD_FOR_EVER = """

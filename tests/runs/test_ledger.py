@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dlib.errors import UserError
-from dlib.runs.folder import CheckpointFolder, RunFolder, find_checkpoint
+from dlib.runs.finding import find_checkpoint
+from dlib.runs.folder import CheckpointFolder, RunFolder
 from tests.launching import ROOT
 
 CLAIM = """
