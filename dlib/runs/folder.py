@@ -208,12 +208,12 @@ class RunFolder:
         finally:
             lock.release()
 
-    def write_status(self, state: str, step: int, total_steps: int) -> None:
-        """Replaces status.json, signed with this process and the time."""
+    def write_status(self, state: str, step: int, total_steps: int, reason: str | None = None) -> None:
+        """Replaces status.json, signed with this process and the time; `reason` is what made the run fail."""
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
         time = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        status = Status(state, step, total_steps, time, os.getpid(), socket.gethostname())
+        status = Status(state, step, total_steps, time, os.getpid(), socket.gethostname(), reason)
         write_text_atomically(self.status, json.dumps(asdict(status), indent=2) + "\n")
 
     def read_status(self) -> Status | None:
@@ -296,7 +296,7 @@ class RunFolder:
     def _sign(self) -> None:
         """Puts this process into status.json, so that whoever is refused learns who holds the run."""
         status = self.read_status() or Status("created", 0, 0, "", 0, "")
-        self.write_status(status.state, status.step, status.total_steps)
+        self.write_status(status.state, status.step, status.total_steps, status.reason)
 
     def _cannot_be_written(self, error: OSError) -> UserError:
         return UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}")

@@ -47,7 +47,7 @@ def run_table(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def problems(runs: Sequence[RunSummary]) -> Iterator[str]:
-    """A line for each folder that is no whole run."""
+    """A line for each folder that is no whole run, or whose run failed."""
     noted = [run for run in runs if run.note]
     if noted:
         yield ""

@@ -37,7 +37,7 @@ class RunSummary:
             "damaged" where no number.
         time: when its status was last written, in seconds since the epoch.
         size_bytes: sum of the sizes of all files.
-        note: what is wrong with it.
+        note: what is wrong with it, or made it fail.
     """
 
     folder: RunFolder
@@ -135,7 +135,7 @@ def summarize(folder: RunFolder) -> RunSummary:
         _best_dev_loss(folder),
         _seconds(status) or modified,
         sum(sizes.values()),
-        problem[1] if problem else "",
+        problem[1] if problem else (status.reason if status else None) or "",
     )
 
 

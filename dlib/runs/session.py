@@ -14,7 +14,7 @@ from typing import Any
 from dlib.args import ExperimentArgs
 from dlib.config import dump_config, load_config
 from dlib.durable import write_text_atomically
-from dlib.errors import UserError
+from dlib.errors import UserError, one_line
 from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import CheckpointFolder, RunFolder
@@ -140,11 +140,19 @@ def _told_in_status(folder: RunFolder, total_steps: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        state = "preempted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
-        if state == "failed" and not isinstance(error, UserError):  # those are told by whoever catches them
+        step = last_checkpoint(folder).step
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            folder.write_status("preempted", step, total_steps)
+            raise
+        if not isinstance(error, UserError):  # those are told by whoever catches them
             logger().error("%s: %s", type(error).__name__, error)
-        folder.write_status(state, last_checkpoint(folder).step, total_steps)
+        folder.write_status("failed", step, total_steps, _reason(error))
         raise
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run failed, in one line."""
+    return one_line(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
 
 
 def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:

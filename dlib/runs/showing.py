@@ -33,7 +33,7 @@ def print_run(folder: RunFolder, *, as_json: bool) -> None:
         return
     print("\n".join(run_table([summary])))
     if summary.note:
-        print(printable(f"\n{summary.state}: {summary.note}"))
+        print(f"\n{printable(f'{summary.state}: {summary.note}')}")
     for title, lines in (
         ("arguments that are no defaults", _argument_lines(folder)),
         ("record", _record_lines(folder)),

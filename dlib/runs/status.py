@@ -24,6 +24,7 @@ class Status:
         time: when this was written, ISO 8601 in UTC.
         pid: process that holds or last held the run.
         host: the machine of that process.
+        reason: what made it fail, in one line; None in any other state.
     """
 
     state: str
@@ -32,6 +33,7 @@ class Status:
     time: str
     pid: int
     host: str
+    reason: str | None = None
 
     def is_sound(self) -> bool:
         """Whether every attribute is of its type: what a file says may be of any."""
@@ -40,4 +42,5 @@ class Status:
             self.state in STATES
             and all(isinstance(number, int) for number in numbers)
             and all(isinstance(text, str) for text in texts)
+            and (self.reason is None or isinstance(self.reason, str))
         )

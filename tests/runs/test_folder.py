@@ -124,11 +124,11 @@ def test_a_run_cannot_be_held_twice_by_one_process_but_again_after_release(run: 
 
 def test_holding_a_run_keeps_its_state_and_step(run: RunFolder) -> None:
     run.root.mkdir(parents=True)
-    run.write_status("preempted", 40, 100)
+    run.write_status("failed", 40, 100, "no room")
     with run.hold():
         status = run.read_status()
     assert status is not None
-    assert (status.state, status.step, status.total_steps) == ("preempted", 40, 100)
+    assert (status.state, status.step, status.total_steps, status.reason) == ("failed", 40, 100, "no room")
 
 
 def test_status_tells_state_steps_time_and_process(run: RunFolder) -> None:
@@ -136,7 +136,16 @@ def test_status_tells_state_steps_time_and_process(run: RunFolder) -> None:
     written = json.loads(run.status.read_text())
     assert written.pop("time").endswith("+00:00")
     process = {"pid": os.getpid(), "host": socket.gethostname()}
-    assert written == {"state": "running", "step": 3, "total_steps": 10, **process}
+    assert written == {"state": "running", "step": 3, "total_steps": 10, **process, "reason": None}
+
+
+def test_a_status_without_a_reason_is_read_as_older_versions_wrote_it(run: RunFolder) -> None:
+    run.write_status("failed", 3, 10, "no room")
+    old = {name: value for name, value in json.loads(run.status.read_text()).items() if name != "reason"}
+    run.status.write_text(json.dumps(old))
+    status = run.read_status()
+    assert status is not None
+    assert (status.state, status.reason) == ("failed", None)
 
 
 def test_an_unknown_state_is_not_written(run: RunFolder) -> None:

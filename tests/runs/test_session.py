@@ -61,6 +61,20 @@ def test_a_new_run_that_a_mistake_ends_leaves_nothing(folder: RunFolder) -> None
     assert not folder.root.exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"), [(UserError("a mistake"), "a mistake"), (ValueError("two\n lines"), "ValueError: two lines")]
+)
+def test_the_status_tells_why_a_session_failed(folder: RunFolder, error: Exception, reason: str) -> None:
+    open_session(folder)
+    with pytest.raises(type(error)), session.opened(folder, ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent):
+        raise error
+    status = folder.read_status()
+    assert status is not None
+    assert (status.state, status.reason) == ("failed", reason)
+    open_session(folder)
+    assert '"reason": null' in folder.status.read_text()
+
+
 def test_links_that_a_kill_left_behind_are_moved_when_the_run_goes_on(folder: RunFolder) -> None:
     open_session(folder)
     log = MetricsLog(folder.metrics)

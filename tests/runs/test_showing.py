@@ -88,6 +88,12 @@ def test_show_tells_what_is_damaged_and_shows_the_rest(damage: Any, told: str, t
     assert "checkpoints\n" in text
 
 
+def test_list_and_show_tell_why_a_run_failed(tmp_path: Path) -> None:
+    write_run(tmp_path).write_status("failed", 30, 60, "ValueError: a reason")
+    assert done("list", "--out_dir", tmp_path).endswith("\nfirst is failed: ValueError: a reason\n")
+    assert "\nfailed: ValueError: a reason\n" in done("show", "first", "--out_dir", tmp_path)
+
+
 def test_letters_that_move_a_cursor_or_that_the_output_lacks_are_written_out(tmp_path: Path) -> None:
     write_run(tmp_path, "ü\x1b[2J")
     result = done("list", "--out_dir", tmp_path)
