@@ -17,6 +17,7 @@ CHATTER = (
     r".*module\(s\) in eval mode at the start of training.*",
     r".*barrier\(\): using the device under current context.*",
     r"TypedStorage is deprecated.*",
+    r"The `srun` command is available on your system but is not used.*",
     r"The '\w+' attribute with value .* was provided to the `Field\(\)` function.*",
 )
 """Warnings that are true, and of no use to somebody who uses this project."""

@@ -1,11 +1,13 @@
 """The log file of a run: every message with its time, and nothing else on the screen."""
 
 import io
+import warnings
 from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
-from dlib.messages import LogFile
+from dlib.messages import LogFile, quiet_libraries
 from dlib.ranks import logger, say
 
 
@@ -37,3 +39,17 @@ def test_a_line_that_comes_while_another_is_written_is_left_out_without_a_traceb
     printed = capsys.readouterr().err
     assert "stopping" in printed
     assert ("Traceback" in printed) == is_told
+
+
+def test_an_srun_on_the_path_is_no_matter_for_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "srun"
+    command.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        SLURMEnvironment.detect()
+        assert len(told) == 1, "Lightning has no such hint any longer"
+        quiet_libraries()
+        SLURMEnvironment.detect()
+    assert len(told) == 1
