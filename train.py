@@ -21,7 +21,6 @@ from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.threads import let_threads_sleep, take_one_thread
-from dlib.versions import refuse_missing
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -47,12 +46,20 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     The program started at `started`, a reading of `time.monotonic()`.
     """
-    refuse_missing(args.model)
     quiet_libraries()
     let_threads_sleep()
     if args.hardware.exact_reduce:
         take_one_thread()
-    # Here and not above: these take seconds to import, and `--help` must not wait for them.
+    # Here and not above: `--help` must not wait for these, nor a mistake in a path for those that take seconds.
+    from dlib.data.batching import check_batch_arithmetic
+    from dlib.devices import find_devices
+    from dlib.preflight import find_inputs
+
+    inputs = find_inputs(args, folder, plan_only=plan_only)
+    devices = find_devices(args.hardware)
+    micro_batch_size = check_batch_arithmetic(
+        args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
+    )
     from dlib.callbacks.checkpointing import Checkpointing
     from dlib.callbacks.evaluating import Evaluating
     from dlib.callbacks.performance import Performance
@@ -61,11 +68,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import Stopping
     from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
-    from dlib.data.batching import check_batch_arithmetic
-    from dlib.data.data_module import DataModule, build_text_data, find_text
-    from dlib.devices import find_devices
+    from dlib.data.data_module import DataModule, build_text_data
     from dlib.hub import choose_hub_mode
-    from dlib.modeling import as_saved, build_meta_model, build_model, count_parameters, find_source
+    from dlib.modeling import as_saved, build_meta_model, build_model, count_parameters
     from dlib.objectives import build_objective
     from dlib.plan import make_plan, summarize
     from dlib.run_log import open_run_log
@@ -74,19 +79,13 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.training_module import TrainingModule
 
     choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
-    devices = find_devices(args.hardware)
-    micro_batch_size = check_batch_arithmetic(
-        args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
-    )
     # What was chosen here stands in config.yml, so that a run which goes on elsewhere keeps it.
     hardware = replace(args.hardware, precision=devices.precision)
     args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
 
-    texts = find_text(args.data)
-    checkpoint = session.last_checkpoint(folder).checkpoint
+    texts, source, checkpoint = inputs.texts, inputs.source, inputs.checkpoint
     if checkpoint is not None:
         refuse_damage(checkpoint)
-    source = find_source(args, checkpoint)
     tokenizer = build_tokenizer(args, texts.train, source, goes_on=checkpoint is not None)
     objective = build_objective(args.objective, token_roles(tokenizer))
     data = build_text_data(args.data, texts, tokenizer, objective.roles, close_truncated=objective.close_truncated)

@@ -19,8 +19,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from dlib.errors import UserError
+from dlib.model_sources import has_tokenizer
 from dlib.runs.folder import CheckpointFolder
-from dlib.tokenization import has_tokenizer
 from dlib.training_module import TrainingModule
 
 

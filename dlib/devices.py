@@ -1,11 +1,12 @@
-"""Which devices a run computes on, found without touching them, and what each could do at best."""
+"""Which devices a run computes on, found without touching them, and what each could do at best.
+
+torch is imported where a GPU is asked for, so that what does not fit a CPU is told without it.
+"""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from dlib.args import HardwareArgs
 from dlib.errors import UserError
@@ -96,6 +97,8 @@ class Devices:
         is_ddp = self.world_size > 1 or strategy != "auto"
         if is_ddp and "OMP_NUM_THREADS" not in os.environ:
             return max(1, usable_cores() // len(self.indices))
+        import torch  # only here and below, where a GPU is asked for: it takes seconds
+
         return torch.get_num_threads()
 
 
@@ -109,12 +112,8 @@ def find_devices(args: HardwareArgs) -> Devices:
     indices = choose_indices(args, accelerator)
     if args.num_nodes < 1:
         raise UserError(f"--num_nodes {args.num_nodes}: give at least 1")
-    if accelerator == "cuda":
-        names = tuple(torch.cuda.get_device_name(index) for index in indices)
-    else:
-        names = ({"cpu": "CPU process", "mps": "Apple GPU"}[accelerator],) * len(indices)
     precision = choose_precision(args.precision, accelerator, indices)
-    devices = Devices(accelerator, indices, args.num_nodes, precision, names)
+    devices = Devices(accelerator, indices, args.num_nodes, precision, name_devices(accelerator, indices))
     if world_size() not in (1, devices.world_size):
         raise UserError(
             f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
@@ -133,7 +132,7 @@ def choose_accelerator(wanted: str) -> str:
     Raises:
         UserError: the wanted kind is not there.
     """
-    found = [kind for kind, is_there in (("cuda", torch.cuda.device_count() > 0), ("mps", has_mps())) if is_there]
+    found = [] if wanted == "cpu" else [kind for kind in ("cuda", "mps") if count_gpus(kind)]
     if wanted == "cpu" or (wanted == "auto" and not found):
         return "cpu"
     if wanted in ("auto", "gpu") and found:
@@ -143,9 +142,29 @@ def choose_accelerator(wanted: str) -> str:
     raise UserError(f"--accelerator {wanted}: no such device is found here; use --accelerator auto or cpu")
 
 
-def has_mps() -> bool:
-    """Whether this is a Mac whose GPU torch can use."""
-    return torch.backends.mps.is_available()
+def count_gpus(accelerator: str) -> int:
+    """Number of GPUs that torch can use here, of the kind `cuda` or `mps`."""
+    import torch
+
+    return torch.cuda.device_count() if accelerator == "cuda" else int(torch.backends.mps.is_available())
+
+
+def name_devices(accelerator: str, indices: Sequence[int]) -> tuple[str, ...]:
+    """What each of the devices is, in words."""
+    if accelerator != "cuda":
+        return ({"cpu": "CPU process", "mps": "Apple GPU"}[accelerator],) * len(indices)
+    import torch
+
+    return tuple(torch.cuda.get_device_name(index) for index in indices)
+
+
+def told_devices(args: HardwareArgs) -> int | None:
+    """Number of devices a node, as far as the flags tell it; None where it has to be looked for."""
+    if args.cuda_device_ids:
+        return len(args.cuda_device_ids)
+    if args.num_devices > 0:
+        return args.num_devices
+    return 1 if args.accelerator == "cpu" else None
 
 
 def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
@@ -160,7 +179,7 @@ def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
         raise UserError(f"--cuda_device_ids: the accelerator is {accelerator}, not cuda; leave the flag out")
     if accelerator == "cpu":
         return (0,) * max(1, args.num_devices)
-    found = torch.cuda.device_count() if accelerator == "cuda" else 1
+    found = count_gpus(accelerator)
     wanted = tuple(args.cuda_device_ids) or tuple(range(found if args.num_devices == -1 else args.num_devices))
     missing = [index for index in wanted if index not in range(found)]
     if missing or len(set(wanted)) < len(wanted):
@@ -179,7 +198,10 @@ def choose_precision(wanted: str, accelerator: str, indices: Sequence[int]) -> s
         raise UserError("--precision 16-mixed: a CPU does not have it; use bf16-mixed or 32-true")
     if wanted != "auto":
         return wanted
+    if accelerator != "cuda":
+        return "32-true"
+    import torch
+
     # Asked of the capability and not of is_bf16_supported(), which counts slow emulation as support.
-    if accelerator == "cuda" and all(torch.cuda.get_device_capability(index)[0] >= 8 for index in indices):
-        return "bf16-mixed"
-    return "32-true"
+    has_bf16 = all(torch.cuda.get_device_capability(index)[0] >= 8 for index in indices)
+    return "bf16-mixed" if has_bf16 else "32-true"

@@ -79,8 +79,6 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
             raise UserError(
                 f"{flag} {name} cannot be loaded: {reason.rstrip('.')}{explain_newer_files(Path(name))}"
             ) from error
-        if looks_like_path(name):
-            raise UserError(f"{flag} {name}: there is no such folder") from error
         if is_unreachable(error):
             train = ", or train a new model: --model configs/models/roberta-mini --from_scratch"
             advice = f"a local folder{train}" if flag.startswith("--") else "a run, a checkpoint or a local folder"

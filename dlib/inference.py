@@ -28,8 +28,8 @@ from dlib.filling import FilledLine, MaskFiller
 from dlib.hub import explain_loading
 from dlib.line_batches import find_context, windows
 from dlib.model_names import find_model, trained_length
+from dlib.model_sources import has_tokenizer
 from dlib.modeling import tell_new_weights
-from dlib.tokenization import has_tokenizer
 from dlib.versions import dtype_option
 
 Answer = FilledLine | Continuation

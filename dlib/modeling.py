@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,13 +15,10 @@ from dlib.errors import UserError
 from dlib.hub import explain_loading, reason_of
 from dlib.model_overrides import override_config
 from dlib.ranks import say
-from dlib.runs.finding import resolve_model_folder
-from dlib.runs.folder import CheckpointFolder
 from dlib.seeding import seed_torch
 from dlib.tokenization import num_ids
 from dlib.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
 
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")
 CAUSAL = "AutoModelForCausalLM"
 PROBE_LENGTH, PROBE_TOLERANCE = 8, 1e-6
 """A few tokens, and little: the same shapes give a model that looks back the very same numbers."""
@@ -39,7 +35,6 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
     Raises:
         UserError: the configuration cannot be had, or an override does not fit it.
     """
-    refuse_other_folder(source)
     with explain_loading("--model", source):
         config = AutoConfig.from_pretrained(source)
     refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
@@ -52,22 +47,6 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
             if hasattr(config, f"{role}_token_id") and token_id is not None:
                 setattr(config, f"{role}_token_id", token_id)
     return config
-
-
-def refuse_other_folder(source: str) -> None:
-    """Refuse a local folder that is no model's: a run, a checkpoint, or one without a configuration.
-
-    Raises:
-        UserError: it is such a folder; the message says what to do.
-    """
-    folder = Path(source)
-    if not folder.is_dir() or (folder / "config.json").is_file():
-        return
-    try:
-        model = resolve_model_folder(folder)
-    except UserError:
-        raise UserError(f"--model {source}: the folder has no config.json") from None
-    raise UserError(f"--model {source} is a run or a checkpoint: give it with --checkpoint, or name its model, {model}")
 
 
 def build_model(
@@ -83,7 +62,7 @@ def build_model(
         precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
 
     Raises:
-        UserError: the folder has no weights, the name cannot be had, or an option does not fit the model.
+        UserError: the weights cannot be had, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer)
     look_back_only(config, auto_model)
@@ -121,8 +100,6 @@ def build_meta_model(
     """
     config = load_model_config(args.model, source, tokenizer)
     look_back_only(config, auto_model)
-    if not args.model.from_scratch:
-        refuse_missing_weights(source)
     config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
     with torch.device("meta"), explain_loading("--model", source):
         model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model, config))
@@ -188,49 +165,6 @@ def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     """Enlarge the embeddings where the tokenizer has more tokens; they are never cut."""
     if num_ids(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
         model.resize_token_embeddings(num_ids(tokenizer))
-
-
-def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> str:
-    """Name or folder of the model that a run starts from: `--checkpoint` before `--model`.
-
-    Args:
-        args: the experiment.
-        last_checkpoint: the run's own newest checkpoint, if it has one; it holds all that the run goes on with, and
-            what it started from may be gone by now.
-
-    Raises:
-        UserError: the checkpoint cannot be had, or `--from_scratch` would throw its weights away.
-    """
-    if last_checkpoint is not None:
-        return str(CheckpointFolder(last_checkpoint).model)
-    checkpoint = args.model.checkpoint
-    if checkpoint is None:
-        refuse_other_folder(args.model.model)
-        if not args.model.from_scratch:
-            refuse_missing_weights(args.model.model)
-        return args.model.model
-    if args.model.from_scratch:
-        raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")
-    if checkpoint.startswith("wandb:"):
-        from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere
-
-        tracking = args.tracking
-        folder = fetch_checkpoint(
-            checkpoint, Path(args.data.cache_dir), tracking.offline, tracking.wandb_project, tracking.wandb_entity
-        )
-        return str(resolve_model_folder(folder))
-    return str(resolve_model_folder(Path(checkpoint)))
-
-
-def refuse_missing_weights(source: str) -> None:
-    """Refuse a local folder that has a configuration and no weights.
-
-    Raises:
-        UserError: there are none.
-    """
-    folder = Path(source)
-    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
-        raise UserError(f"--model {source}: the folder has no weights; add --from_scratch to draw new ones")
 
 
 def max_positions(model: PreTrainedModel) -> int | None:

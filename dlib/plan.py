@@ -5,15 +5,19 @@ and the data all read the same numbers.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from dlib.args import ExperimentArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.packing import RowSource
 from dlib.devices import Devices
 from dlib.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
 from dlib.errors import UserError
+
+if TYPE_CHECKING:
+    from dlib.data.packing import RowSource
 
 BYTES_PER_PARAMETER = 4
 """A weight, and each of the two means that AdamW keeps for it, in float32."""
@@ -84,7 +88,7 @@ class TrainingPlan:
         return regular + sum(not self._is_due(step, interval) for step in self.extra_steps)
 
 
-def make_plan(args: ExperimentArgs, rows: RowSource) -> TrainingPlan:
+def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     """Work out the steps of a run.
 
     Args:
@@ -116,10 +120,32 @@ def make_plan(args: ExperimentArgs, rows: RowSource) -> TrainingPlan:
         extra_steps=frozenset(args.checkpoint.extra_steps),
         max_seconds=None if clock is None else parse_clock(clock, "--max_time"),
     )
-    outside = [step for step in sorted(plan.extra_steps) if not 1 <= step <= plan.total_steps]
-    if outside:
-        raise UserError(f"--extra_steps {outside[0]}: the run has steps 1 to {plan.total_steps}")
+    refuse_steps_outside(args.checkpoint.extra_steps, plan.total_steps)
     return plan
+
+
+def told_steps(args: ExperimentArgs) -> int | None:
+    """Optimizer steps of the whole run, where its goal tells them; None where they depend on the text.
+
+    Raises:
+        UserError: the goal cannot be read.
+    """
+    goal = parse_duration(args.durations.training_goal, "--training_goal")
+    if goal.unit not in ("steps", "samples"):
+        return None
+    batch_size = args.batch.batch_size
+    return -(-to_samples(goal, Scale(batch_size, Fraction(1), 1)) // batch_size)
+
+
+def refuse_steps_outside(extra_steps: Collection[int], total_steps: int) -> None:
+    """Refuse extra steps that the run does not have.
+
+    Raises:
+        UserError: there is one.
+    """
+    outside = [step for step in sorted(extra_steps) if not 1 <= step <= total_steps]
+    if outside:
+        raise UserError(f"--extra_steps {outside[0]}: the run has steps 1 to {total_steps}")
 
 
 def summarize(

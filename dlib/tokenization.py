@@ -17,6 +17,7 @@ from dlib.data.text import iterate_documents
 from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 from dlib.hub import explain_loading
+from dlib.model_sources import has_tokenizer
 from dlib.ranks import say
 from dlib.versions import tokenizer_series
 
@@ -28,17 +29,6 @@ SPECIAL_TOKENS = {
     "mask_token": "<mask>",
 }
 """Special tokens of a trained tokenizer, by role; their ids are 0 to 4, as in RoBERTa."""
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-)
-"""A local folder with none of these carries no tokenizer. (transformers may invent an empty one.)"""
-
 
 START_MARKS = ("Ġ", "▁", "Ċ")
 """What a token that starts a word starts with: a space or a line end in byte-level BPE, a space in SentencePiece."""
@@ -140,11 +130,6 @@ def word_starts(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     return starts
 
 
-def has_tokenizer(folder: Path) -> bool:
-    """Whether a local folder carries a tokenizer."""
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
-
-
 def load_tokenizer(name: str, flag: str) -> PreTrainedTokenizerBase:
     """Load a tokenizer by Hugging Face name or from a local folder.
 
@@ -200,13 +185,11 @@ def build_tokenizer(
         goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
 
     Raises:
-        UserError: a tokenizer cannot be had, or `--tokenizer` names a folder without one.
+        UserError: a tokenizer cannot be had.
     """
     if goes_on:
         return load_tokenizer(model_folder, "--model")
     if args.model.tokenizer is not None:
-        if Path(args.model.tokenizer).is_dir() and not has_tokenizer(Path(args.model.tokenizer)):
-            raise UserError(f"--tokenizer {args.model.tokenizer}: the folder has no tokenizer.json or vocabulary")
         return load_tokenizer(args.model.tokenizer, "--tokenizer")
     if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
         return load_tokenizer(model_folder, "--model")

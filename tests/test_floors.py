@@ -14,7 +14,7 @@ FLOORS = (
     "durations seeding ranks versions script_parser standard_streams",
     "runs",
     "data modeling model_overrides tokenization hub optim metrics tracking devices flops tree_sum messages plan "
-    "run_log launch model_names",
+    "run_log model_names model_sources preflight",
     "objectives",
     "training_module checkpoints",
     "callbacks evaluation inference filling continuing sampling line_batches trainer",
@@ -28,9 +28,13 @@ DEMO_PARTS = {"demo"}
 """Scripts inside the package: they stand on the roof."""
 
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
-LIGHT = {*FLOORS[0].split(), *FLOORS[1].split(), "launch"}
-LAZY = {("seeding", "torch")}
-"""Imported inside one function that only a training process calls."""
+LIGHT = {
+    *FLOORS[0].split(),
+    *FLOORS[1].split(),
+    *"devices hub messages model_names model_sources plan preflight".split(),
+}
+LAZY = {("seeding", "torch"), ("devices", "torch"), ("hub", "transformers")}
+"""Imported inside functions that few need: what seeds a training process, asks for GPUs, or explains a failure."""
 
 
 def name_of(path: Path) -> str:

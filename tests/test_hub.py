@@ -103,8 +103,6 @@ def test_name_that_cannot_be_fetched_is_one_line_and_no_retries_whenever_the_lib
     ("name", "error", "message"),
     [
         ("owner/name", ValueError("strange\nand long"), "--model owner/name cannot be loaded: strange$"),
-        ("./nowhere", OSError("not a hub name"), "--model ./nowhere: there is no such folder"),
-        ("a/b/c", OSError("not a hub name"), "--model a/b/c: there is no such folder"),
         (
             "owner/name",
             ValueError("it broke:\n  because:\n\n  of this\nand that"),

@@ -24,19 +24,16 @@ from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArg
 from dlib.errors import UserError
 from dlib.model_overrides import parse_override
 from dlib.modeling import (
-    as_saved,
     build_meta_model,
     build_model,
     check_positions,
     count_parameters,
-    find_source,
     freeze,
     load_model_config,
     max_positions,
     refuse_looking_ahead,
 )
 from dlib.objectives import build_objective
-from dlib.runs.folder import RunFolder
 from dlib.versions import MODEL_TYPES, has
 from tests.toys import BERT_SIZES, CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
 from tests.toys import train_wordpiece as train_larger_tokenizer
@@ -247,31 +244,6 @@ def test_rows_of_the_largest_length_that_is_taken_do_run_padded(name: str) -> No
     assert objective.loss_sum(model, batch).isfinite()
 
 
-def test_folder_without_a_configuration(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match=r"--model .* has no config\.json"):
-        plan(tmp_path, tokenizer)
-
-
-def test_run_or_checkpoint_in_place_of_a_model_is_told(
-    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    run = RunFolder(tmp_path / "run")
-
-    def copy_model(place: Path) -> None:
-        shutil.copytree(folder, place / "model")
-
-    run.publish_checkpoint(1, copy_model)
-    for place in (run.root, run.checkpoint(1)):
-        with pytest.raises(UserError, match=rf"--model {place} is a run or a checkpoint: give it with --checkpoint"):
-            plan(place, tokenizer)
-
-
-def test_what_a_trainer_left_is_no_weights(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    (folder / "model.safetensors").rename(folder / "training_args.bin")
-    with pytest.raises(UserError, match="has no weights; add --from_scratch"):
-        plan(folder, tokenizer)
-
-
 @pytest.mark.parametrize(
     ("config", "auto_model", "message"),
     [
@@ -294,11 +266,8 @@ def test_model_of_another_objective_is_told(
 
 def test_folder_without_weights(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     (folder / "model.safetensors").unlink()
-    for attempt in (plan, build):
-        with pytest.raises(UserError, match="--model"):
-            attempt(folder, tokenizer)
-    with pytest.raises(UserError, match="has no weights; add --from_scratch"):
-        plan(folder, tokenizer)
+    with pytest.raises(UserError, match="--model"):
+        build(folder, tokenizer)
     assert build(folder, tokenizer, from_scratch=True)
 
 
@@ -367,32 +336,6 @@ def test_compiled_trunk_gives_the_same_loss(folder: Path, tokenizer: PreTrainedT
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-5)
 
 
-def test_checkpoint_comes_before_the_model(folder: Path, tmp_path: Path) -> None:
-
-    def copy_model(place: Path) -> None:
-        shutil.copytree(folder, place / "model")
-
-    run = RunFolder(tmp_path / "run")
-    for step in (1, 2):
-        run.publish_checkpoint(step, copy_model)
-        run.point("last", step)
-    assert find_source(arguments(model="roberta-base")) == "roberta-base"
-    for place, expected in (
-        (folder, folder),
-        (run.checkpoint(1), run.checkpoint(1) / "model"),
-        (run.root, run.last / "model"),
-    ):
-        assert find_source(arguments(checkpoint=str(place))) == str(expected)
-    run.point("best", 1)
-    assert Path(find_source(arguments(checkpoint=str(run.root)))).resolve() == run.checkpoint(1).resolve() / "model"
-    with pytest.raises(UserError, match="no folder"):
-        find_source(arguments(checkpoint=str(tmp_path / "nowhere")))
-    own = tmp_path / "own" / "step-00000001"  # a run that goes on does not need what it once started from
-    assert find_source(arguments(checkpoint=str(tmp_path / "nowhere")), own) == str(own / "model")
-    with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
-        find_source(arguments(checkpoint=str(folder), from_scratch=True))
-
-
 def test_a_model_of_both_directions_reads_from_left_to_right_for_clm(
     folder: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -410,13 +353,6 @@ def test_a_model_that_sees_what_it_is_to_predict_is_refused() -> None:
     model = AutoModelForCausalLM.from_config(RobertaConfig(**BERT_SIZES, is_decoder=False))
     with pytest.raises(UserError, match="--objective clm: roberta sees the tokens that it is to predict"):
         refuse_looking_ahead(model, "roberta")
-
-
-def test_a_run_goes_on_from_its_own_checkpoint_whatever_it_started_from(tmp_path: Path) -> None:
-    own = tmp_path / "own" / "step-00000001"
-    saved = as_saved(arguments(model="gone", from_scratch=True, model_overrides=["vocab_size=512"]))
-    assert (saved.model.from_scratch, saved.model.model_overrides) == (False, [])
-    assert find_source(arguments(model="gone"), own) == str(own / "model")
 
 
 def test_ids_with_gaps_have_their_rows(folder: Path) -> None:

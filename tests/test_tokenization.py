@@ -157,8 +157,6 @@ def test_tokenizer_is_the_one_asked_for_else_the_models_own_else_a_trained_one(t
     by_model = build_tokenizer(arguments(tmp_path), text_file, str(own))
     assert [by_flag.get_vocab(), by_model.get_vocab()] == [tokenizer.get_vocab() for tokenizer in tokenizers]
     assert len(build_tokenizer(arguments(tmp_path), text_file, str(bare))) == 300
-    with pytest.raises(UserError, match=r"--tokenizer .*bare: the folder has no tokenizer"):
-        build_tokenizer(arguments(tmp_path, tokenizer=str(bare)), text_file, str(own))
 
 
 def test_damaged_tokenizer_is_one_line(text_file: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
 from dlib.tracking import TRACKERS, build_trackers
+from dlib.tracking.packages import refuse_missing_packages
 from dlib.tracking.wandb_checkpoints import fetch_checkpoint
 from dlib.tracking.weights_and_biases import WandbTracker
 
@@ -218,6 +219,8 @@ def test_a_missing_package_is_named_with_its_flag(folder: RunFolder, monkeypatch
     monkeypatch.setattr(sys, "path", [])
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
         monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match="--trackers tensorboard needs the package tensorboard"):
+        refuse_missing_packages(["none", "tensorboard"])
     with pytest.raises(UserError, match="--trackers tensorboard needs the package tensorboard"):
         build_trackers(TrackingArgs(trackers=["tensorboard"]), folder, config={}, from_step=0)
 

@@ -113,8 +113,14 @@ def eval_batches(num_samples: int, batch_size: int, rank: int, world_size: int) 
     return [np.arange(start, min(start + batch_size, num_samples), dtype=np.int64) for start in starts]
 
 
-def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, devices: int, nodes: int) -> int:
+def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> int:
     """Check that batch_size = micro_batch_size x devices x nodes x accumulation.
+
+    Args:
+        batch_size: samples in an optimizer step, over all devices.
+        micro_batch_size: samples in a forward pass of one device; None: to be chosen.
+        devices: number of devices a node; None where it is not known yet: what fits no number of them is refused.
+        nodes: number of machines.
 
     Returns:
         `micro_batch_size`, or for None the largest up to 8 that fits. It is chosen for a multiple of
@@ -126,7 +132,7 @@ def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, device
     for flag, value in (("--batch_size", batch_size), ("--micro_batch_size", micro_batch_size)):
         if value is not None and value < 1:
             raise UserError(f"{flag} {value} is not at least 1")
-    world_size = devices * nodes
+    world_size = (devices or 1) * nodes
     if batch_size % (world_size * (micro_batch_size or 1)):
         raise UserError(_refusal(batch_size, micro_batch_size, devices, nodes))
     return micro_batch_size or _default_micro_batch_size(batch_size, world_size)
@@ -139,19 +145,22 @@ def _default_micro_batch_size(batch_size: int, world_size: int) -> int:
     return next(size for size in range(largest, 0, -1) if batch_size % (share * size) == 0)
 
 
-def _refusal(batch_size: int, micro_batch_size: int | None, devices: int, nodes: int) -> str:
+def _refusal(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> str:
     """What does not divide, and the nearest values that do."""
-    world_size = devices * nodes
+    world_size = (devices or 1) * nodes
     unit = world_size * (micro_batch_size or 1)
-    factors = f"{devices} device{'s' * (devices > 1)} x {nodes} node{'s' * (nodes > 1)}"
-    if micro_batch_size is not None:
-        factors = f"--micro_batch_size {micro_batch_size} x {factors}"
+    factors = [] if micro_batch_size is None else [f"--micro_batch_size {micro_batch_size}"]
+    if devices is not None:
+        factors.append(f"{devices} device{'s' * (devices > 1)}")
+    if devices is not None or nodes > 1:
+        factors.append(f"{nodes} node{'s' * (nodes > 1)}")
+    product = " x ".join(factors) + (f" = {unit}" if len(factors) > 1 else "")
     below = batch_size // unit * unit
     advice = "give --batch_size " + " or ".join(str(size) for size in (below, below + unit) if size)
     if micro_batch_size is not None and batch_size % world_size == 0:
         sizes = _nearest_divisors(batch_size // world_size, micro_batch_size)
         advice += ", or --micro_batch_size " + " or ".join(map(str, sizes))
-    return f"--batch_size {batch_size} is not a multiple of {factors} = {unit}; {advice}"
+    return f"--batch_size {batch_size} is not a multiple of {product}; {advice}"
 
 
 def _nearest_divisors(number: int, near: int) -> list[int]:

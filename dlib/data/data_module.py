@@ -22,7 +22,7 @@ from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import leave_signals_to_trainer
 from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
-from dlib.data.text import find_split
+from dlib.data.text import TextFiles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.tokenization import TokenRoles
 
@@ -37,14 +37,6 @@ class Collator(Protocol):
 
     def collate(self, rows: Sequence[np.ndarray], keys: Sequence[tuple[int | str, ...]]) -> TensorBatch:
         """Prepare and stack rows, each by its own key; `targets` and `target_positions` (K,) are in the result."""
-
-
-@dataclass(frozen=True)
-class TextFiles:
-    """The two texts of a run."""
-
-    train: Path
-    dev: Path
 
 
 @dataclass(frozen=True)
@@ -71,15 +63,6 @@ class TextData:
     def dev_tokens_per_byte(self) -> float:
         """Tokens that stand for a byte of the development text, on average."""
         return self.dev_store.num_tokens / self.dev_store.num_bytes
-
-
-def find_text(args: DataArgs) -> TextFiles:
-    """Find the training and the development text.
-
-    Raises:
-        UserError: one of them is missing.
-    """
-    return TextFiles(find_split(args, "train"), find_split(args, "dev"))
 
 
 def build_text_data(

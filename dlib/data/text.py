@@ -7,6 +7,7 @@ Everything else (a lone carriage return, a NUL, U+2028) is data.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -44,6 +45,14 @@ class Piece(NamedTuple):
     ends_document: bool
 
 
+@dataclass(frozen=True)
+class TextFiles:
+    """The two texts of a run."""
+
+    train: Path
+    dev: Path
+
+
 class UndecodableError(Exception):
     """Bytes that are not UTF-8, at a byte offset of the file. Becomes a `UserError` once the line is known."""
 
@@ -53,11 +62,20 @@ class UndecodableError(Exception):
         self.offset = offset
 
 
+def find_text(args: DataArgs) -> TextFiles:
+    """Find the training and the development text.
+
+    Raises:
+        UserError: one of them is missing or empty.
+    """
+    return TextFiles(find_split(args, "train"), find_split(args, "dev"))
+
+
 def find_split(args: DataArgs, split: str) -> Path:
     """Find one text: `train`, `dev`, or another name, of `<name>.txt`.
 
     Raises:
-        UserError: it is missing.
+        UserError: it is missing, cannot be read, or holds nothing but line ends.
     """
     folder = Path(args.data_dir)
     if not folder.is_dir():
@@ -66,11 +84,26 @@ def find_split(args: DataArgs, split: str) -> Path:
     names, text = own.get(split, ((f"{split}.txt",), split))
     if split == "dev" and args.dev_file is not None:
         names = (args.dev_file,)
+    advice = f"name the {text} text with --{split}_file" if split in own else "--split NAME reads NAME.txt"
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        advice = f"name the {text} text with --{split}_file" if split in own else "--split NAME reads NAME.txt"
         raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; {advice}")
+    if is_empty(found):
+        raise UserError(f"{found} is empty; {advice}")
     return found
+
+
+def is_empty(text_file: Path) -> bool:
+    """Whether a text holds nothing but line ends; it is read up to its first letter.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with text_file.open("rb") as file:
+            return not any(block.strip(b"\r\n") for block in iter(partial(file.read, MIB), b""))
+    except OSError as error:
+        raise UserError(f"cannot read {text_file}: {error.strerror}; see --data_dir and --train_file") from error
 
 
 def document_ranges(text_file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:

@@ -19,12 +19,13 @@ from dlib.errors import UserError
 from dlib.evaluation import evaluate
 from dlib.measuring.processes import Processes, precision_plugin
 from dlib.measuring.subjects import Evaluation, Subject
+from dlib.model_sources import has_tokenizer
 from dlib.modeling import as_saved, build_model, check_positions
 from dlib.objectives import build_objective
 from dlib.objectives.pseudo_perplexity import MaskedInTurn, PredictionInTurn
 from dlib.objectives.sliding_window import SlidingWindowPrediction, SlidingWindows
 from dlib.objectives.token_prediction import TokenPrediction
-from dlib.tokenization import TokenRoles, has_tokenizer, load_tokenizer, token_roles
+from dlib.tokenization import TokenRoles, load_tokenizer, token_roles
 from dlib.training_module import own_memory
 
 DEFAULT_BATCH_SIZE = 8

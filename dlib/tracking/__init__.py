@@ -5,15 +5,12 @@ stop or delay a run: what fails is told once, and the run goes on. Packages are 
 first process of a run builds sinks.
 """
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dlib.args import TrackingArgs
-from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
-from dlib.tracking.packages import missing_package
 from dlib.tracking.tensorboard import TensorBoardTracker
 from dlib.tracking.weights_and_biases import WandbTracker
 from dlib.validation import check_trackers
@@ -54,7 +51,4 @@ def build_trackers(
     """
     check_trackers(args.trackers, "--trackers")
     names = [name for name in args.trackers if name != "none"]
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise UserError(missing_package(name, name))
     return [TRACKERS[name](args, folder, config, from_step) for name in dict.fromkeys(names)]

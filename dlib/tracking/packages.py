@@ -1,6 +1,8 @@
 """Packages that only some runs use: imported late, and missed in one clear line."""
 
 import importlib
+import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 from dlib.errors import UserError
@@ -11,6 +13,17 @@ def import_package(module: str, flag_value: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(missing_package(module, flag_value)) from error
+
+
+def refuse_missing_packages(trackers: Iterable[str]) -> None:
+    """Refuse a tracker whose package, which has the tracker's name, is not installed.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name in trackers:
+        if name != "none" and importlib.util.find_spec(name) is None:
+            raise UserError(missing_package(name, name))
 
 
 def missing_package(package: str, flag_value: str) -> str:

@@ -21,9 +21,9 @@ from dlib.data.data_module import (
     TextData,
     TrainingSteps,
     build_text_data,
-    find_text,
 )
 from dlib.data.packing import LineRows, PackedRows
+from dlib.data.text import find_text
 from dlib.errors import UserError
 from dlib.objectives import build_objective
 from dlib.tokenization import token_roles
@@ -207,6 +207,9 @@ def test_missing_texts_are_told_with_the_flag_that_names_them(tmp_path: Path) ->
         find_text(DataArgs(str(tmp_path)))
     (tmp_path / "train.txt").write_text("a\n")
     with pytest.raises(UserError, match=r"dev\.txt or val\.txt.*--dev_file"):
+        find_text(DataArgs(str(tmp_path)))
+    (tmp_path / "dev.txt").write_text("\r\n\n")
+    with pytest.raises(UserError, match=r"dev\.txt is empty; .*--dev_file"):
         find_text(DataArgs(str(tmp_path)))
     (tmp_path / "other.txt").write_text("a\n")
     assert find_text(DataArgs(str(tmp_path), dev_file="other.txt")).dev == tmp_path / "other.txt"
