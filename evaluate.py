@@ -8,7 +8,7 @@
     python evaluate.py runs/llama --harness my_task --harness_tasks tasks
 
 A word that is no path is a run's name in `runs`, else a model's on the Hugging Face hub.
-Exit status: 0 done, 2 a mistake of the user, 130 interrupted; 143 a watch ended by SIGTERM.
+Exit status: 0 done, 2 a mistake of the user, 130 interrupted; a watch also 143 after SIGTERM, 129 when its terminal closed.
 """
 
 import signal
@@ -21,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dlib.config import load_config
-from dlib.errors import USER_ERROR_STATUS, UserError, run_script
+from dlib.errors import USER_ERROR_STATUS, UserError, outlast_reader, run_script
 from dlib.hub import choose_hub_mode
 from dlib.measuring.flags import Order, parse_order
 from dlib.messages import quiet_libraries
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dlib.measuring.subjects import Subject
     from dlib.runs.folder import RunFolder
 
-TERMINATED_STATUS = 143
 HUB = "the hub"
 """Stands for the data of lm-eval's tasks, which may have to be fetched."""
 
@@ -78,14 +77,16 @@ def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
 def watch(order: Order) -> int:
     """Evaluate each new checkpoint until the runs have ended.
 
-    After a Ctrl-C or SIGTERM, and at the end of `--once`, nothing more is kept for it.
+    After a Ctrl-C, SIGTERM or SIGHUP, and at the end of `--once`, nothing more is kept for it. It goes on when nobody
+    reads its stdout any longer: the results stand in the runs' folders.
     """
     from dlib.measuring.watching import Watcher
 
+    outlast_reader("stdout")
     watcher = Watcher(order)
     try:
         if is_rank_zero():
-            signal.signal(signal.SIGTERM, terminate)
+            end_by_signals()
             watcher.prepare()
         work_through(watcher.subjects(), order, launch(order, []), watcher.give_up)
     except (KeyboardInterrupt, SystemExit):
@@ -97,9 +98,16 @@ def watch(order: Order) -> int:
     return USER_ERROR_STATUS if watcher.failed else 0
 
 
+def end_by_signals() -> None:
+    """Have SIGTERM and SIGHUP, where it is not ignored (`nohup`), end a watch as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, terminate)
+
+
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """End as after Ctrl-C."""
-    sys.exit(TERMINATED_STATUS)
+    """End as after Ctrl-C, with the status that a shell reports of that signal."""
+    sys.exit(128 + number)
 
 
 def launch(order: Order, models: Sequence[str]) -> "Processes":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dlib.args import ExperimentArgs
 from dlib.config import parse_args
-from dlib.errors import run_script
+from dlib.errors import outlast_reader, run_script
 from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.runs import session
@@ -98,6 +98,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         print(summary)
         return 0
 
+    outlast_reader("stdout")  # libraries print there
     hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
     computes_on = devices.describe(args.hardware.distributed_strategy)
     with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository) as start:

@@ -3,11 +3,13 @@
 It stands apart, below everything else, because every layer reports the user's mistakes in the same way.
 """
 
+import io
 import os
 import select
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -23,12 +25,13 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
 
     A `UserError` becomes one `error: ...` line on stderr and status 2. An interrupt ends quietly with status 130, and
     so does a reader of stdout that went away (`train.py --help | head`) with status 141, as a shell reports it. Any
-    other exception is a fault of ours and keeps its traceback.
+    other exception is a fault of ours and keeps its traceback. Whoever reads stderr may go away at any time.
 
     Args:
         main: the script; what it returns is the exit status, None standing for 0.
     """
     open_missing_streams()
+    outlast_reader("stderr")
     try:
         status = status_of(main)
         sys.stdout.flush()
@@ -58,6 +61,28 @@ def open_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+class LossyFile(io.FileIO):
+    """A file that never fails: what its reader, its terminal or its full disk does not take is lost."""
+
+    def write(self, data: Any) -> int:
+        """Writes bytes, and says that it did."""
+        with suppress(OSError):
+            return super().write(data) or len(data)  # None: it would have to wait
+        return len(data)
+
+
+def outlast_reader(name: str) -> None:
+    """Makes `stdout` or `stderr` a stream that nothing can break: a closed terminal, or `2>&1 | head -1`.
+
+    Whoever writes there then needs no care: libraries, progress bars, handlers of signals, the interpreter's last flush.
+    """
+    stream = getattr(sys, name)
+    with suppress(OSError):  # it is no file, but an object in memory
+        raw = LossyFile(stream.fileno(), "w", closefd=False)
+        lossy = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True)
+        setattr(sys, name, lossy)
 
 
 def one_line(message: str) -> str:

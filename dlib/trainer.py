@@ -5,6 +5,7 @@ do not know optimizer steps of several micro-batches, and come in another order.
 what is left of the whole run, so that no epoch boundary ever interrupts it.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -20,6 +21,9 @@ from dlib.errors import UserError
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
+
+LOADER_PROCESS_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
+"""What torch says of it, in the middle of whatever the training process does."""
 
 
 class Wrapped(DDPStrategy):
@@ -91,13 +95,20 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """Train to the goal, or to a stop.
 
     Raises:
-        UserError: DDP waits for the gradients of weights that the model does not use.
+        UserError: DDP waits for the gradients of weights that the model does not use, or a loader process died.
     """
     try:
         trainer.fit(module, data)
     except RuntimeError as error:
-        if "find_unused_parameters" not in str(error):
-            raise
-        raise UserError(
-            "--distributed_strategy auto: the model has weights that a step does not use; give ddp_find_unused"
-        ) from error
+        if advice := explain(str(error)):
+            raise UserError(advice) from error
+        raise
+
+
+def explain(message: str) -> str | None:
+    """What to do about an error of torch's, where a user can do something."""
+    if "find_unused_parameters" in message:
+        return "--distributed_strategy auto: the model has weights that a step does not use; give ddp_find_unused"
+    if died := LOADER_PROCESS_DIED.match(message):
+        return f"--num_workers: a loader process {died[1]}, mostly for want of memory; give fewer, or 0, or free some"
+    return None

@@ -152,6 +152,11 @@ class Training:
                     found.append(int(stat.parent.name))
         return found
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._wait(0)
+
     def ends_within(self, seconds: float) -> bool:
         """Waits so long, and returns whether it has ended."""
         return self._wait(seconds) is not None
@@ -217,13 +222,19 @@ def start(
 
 
 def start_warm(
-    arguments: Sequence[str], scratch: Path, fault: Fault | None = None, *, program: str = "train.py"
+    arguments: Sequence[str],
+    scratch: Path,
+    fault: Fault | None = None,
+    *,
+    program: str = "train.py",
+    output: Path | None = None,
 ) -> Training:
     """Starts a program in a process forked from one that has imported the libraries; it kills itself at `fault`.
 
-    Give it no loader processes (`--num_workers`): there they take five seconds to end.
+    Give it no loader processes (`--num_workers`): there they take five seconds to end. It prints to files in `scratch`,
+    or all of it to `output`: a named pipe, or a terminal, which becomes its own.
     """
-    outputs = output_files(scratch)
+    outputs = output_files(scratch) if output is None else (output, output)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     process = context.Process(target=run_here, args=(list(arguments), *outputs, fault, program))
@@ -248,7 +259,8 @@ def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | No
     os.environ.clear()
     os.environ.update(wanted)
     for descriptor, path in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+        # A terminal becomes that of the process group only if it can be read, too.
+        os.dup2(os.open(path, os.O_RDWR if path.is_char_device() else os.O_WRONLY | os.O_CREAT), descriptor)
     if fault is not None:
         die_at(fault)
     sys.argv = [program, *arguments]

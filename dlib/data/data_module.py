@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
-from dlib.data.loader_workers import leave_signals_to_trainer
+from dlib.data.loader_workers import StepLoader
 from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
 from dlib.data.text import TextFiles
 from dlib.data.token_store import TokenStore, build_token_store
@@ -228,14 +228,8 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on."""
-        return DataLoader(
-            self._training_steps(),
-            batch_size=None,
-            sampler=StepSampler(self.first_step, self.plan.total_steps),
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=leave_signals_to_trainer,
-        )
+        sampler = StepSampler(self.first_step, self.plan.total_steps)
+        return StepLoader(self._training_steps(), sampler=sampler, num_workers=self.num_workers)
 
     def batch_without_targets(self) -> TensorBatch:
         """A training sample of which nothing is to be predicted: its gradients are zero."""

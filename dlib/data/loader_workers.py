@@ -1,15 +1,70 @@
-"""How the worker processes of a loader take signals: those are for the training process, which saves and then ends.
+"""The worker processes of the training loader: how a step comes from them, and how they take signals.
 
-A terminal sends Ctrl-C to all its processes, and a scheduler SIGTERM to all those of a job. A worker that
-died of it would break the loader in the middle of the step that is to be finished and saved.
+torch hands over each tensor as a file descriptor of shared memory. A step of thousands of micro-batches needs more of them
+than a process may have open, and a worker that cannot send is waited for without end. So a step crosses as bytes.
+
+Signals are for the training process, which saves and then ends. A terminal sends Ctrl-C to all its processes, and a
+scheduler SIGTERM to all those of a job. A worker that died of it would break the loader in the middle of the step that is
+to be finished and saved.
 """
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch.utils.data import DataLoader, Dataset
+
+from dlib.errors import UserError
+
+
+class PackedSteps(Dataset[bytes]):
+    """The items of another dataset as bytes, with arrays for tensors. What went wrong for a user's reasons is an item too."""
+
+    def __init__(self, steps: Dataset[dict[str, Any]]) -> None:
+        """Pack the items of `steps`."""
+        self.steps = steps
+
+    def __getitem__(self, step: int) -> bytes:
+        """One item."""
+        item: Any
+        try:
+            item = apply_to_collection(self.steps[step], torch.Tensor, torch.Tensor.numpy)
+        except (UserError, OSError) as error:  # torch would put a traceback into its message
+            item = error
+        return pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(packed: bytes) -> dict[str, Any]:
+    """An item of `PackedSteps` as it was, its tensors in memory of their own.
+
+    Raises:
+        UserError, OSError: what stopped the worker that prepared it.
+    """
+    item = pickle.loads(packed)
+    if isinstance(item, Exception):
+        raise item
+    return apply_to_collection(item, np.ndarray, torch.tensor)
+
+
+class StepLoader(DataLoader[Any]):
+    """A loader of optimizer steps; an error in a worker is raised here as if there were no workers."""
+
+    def __init__(self, steps: Dataset[dict[str, Any]], **options: Any) -> None:
+        """Take the options of torch's loader; it forms no batches, as an item is one."""
+        super().__init__(PackedSteps(steps), batch_size=None, worker_init_fn=leave_signals_to_trainer, **options)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """The steps, in order."""
+        return map(unpack, super().__iter__())
 
 
 def leave_signals_to_trainer(worker: int) -> None:
@@ -19,7 +74,7 @@ def leave_signals_to_trainer(worker: int) -> None:
     Where the system does not tell who sent a signal (macOS), SIGTERM keeps its meaning.
     """
     sys.excepthook = tell_no_closed_pipe
-    for number in (signal.SIGINT, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -86,9 +86,10 @@ class Results:
         if self.output is not None:
             self._records.append(record)
             write_all(self.output, self._records)
-        print(json.dumps(record, ensure_ascii=False) if self.as_json else self._line(result), flush=True)
         if subject.run is not None:
             self._track(result)
+        # Last: nobody may be reading.
+        print(json.dumps(record, ensure_ascii=False) if self.as_json else self._line(result), flush=True)
 
     def _line(self, result: Result) -> str:
         """The next line of the table, under a new heading where its columns are others."""

@@ -1,6 +1,9 @@
-"""Real signals to the workers of a real loader, in a process group of its own."""
+"""Real workers of a real loader: signals to their process group, few open files, and what becomes of their errors."""
 
+import errno
+import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,12 +12,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.utils.data import Dataset
 
+from dlib.args import ObjectiveArgs, OptimArgs
+from dlib.data.batching import BatchPlan
+from dlib.data.data_module import DataModule, TextData, TrainingSteps
+from dlib.data.loader_workers import StepLoader
+from dlib.devices import Devices
+from dlib.errors import UserError
+from dlib.objectives import build_objective
+from dlib.trainer import build_trainer, fit
+from dlib.training_module import TrainingModule
+from tests.exactness.steps import ROWS as STEP_ROWS
+from tests.exactness.steps import Watching, make_plan
+from tests.toys import ListRows, build_toy, toy_roles, toy_row
+
+ROWS = ListRows([toy_row(8, seed) for seed in range(64)])
+MLM = build_objective(ObjectiveArgs(), toy_roles())
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
-    import os, signal, sys, time
+    import multiprocessing, os, signal, sys, time
     from types import SimpleNamespace
     from dlib.data.batching import BatchPlan
     from dlib.data.data_module import DataModule, TextData
@@ -28,12 +48,12 @@ PROGRAM = """
     mlm = build_objective(ObjectiveArgs(), toy_roles())
     module = DataModule(data, plan, mlm, first_step=0, eval_batch_size=1, num_workers=2)
     module.trainer = SimpleNamespace(global_rank=0, world_size=1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, lambda number, frame: print("signal", number, flush=True))
     steps = iter(module.train_dataloader())
     for _ in range(4):
         next(steps)
-    print("workers", *(worker.pid for worker in steps._workers), flush=True)
+    print("workers", *(worker.pid for worker in multiprocessing.active_children()), flush=True)
     for line in sys.stdin:
         if line == "fail\\n":
             raise SystemExit("failed")
@@ -93,7 +113,7 @@ def is_running(pid: int) -> bool:
 def test_workers_survive_signals_to_the_group_and_end_with_their_loader() -> None:
     with loading() as (process, workers):
         assert process.stdout is not None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
             os.killpg(process.pid, number)
             assert process.stdout.readline() == f"signal {number.value}\n"
             time.sleep(0.2)
@@ -120,3 +140,70 @@ def test_workers_end_when_their_process_is_killed() -> None:
         process.kill()
         process.wait(timeout=10)
         wait_until(lambda: not any(map(is_running, workers)))
+
+
+@pytest.fixture
+def few_open_files() -> Iterator[None]:
+    """Forty more files than are open now may be open; and nobody waits for ever."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 40, hard))
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_open_files")
+def test_a_step_of_thousands_of_micro_batches_needs_few_open_files() -> None:
+    steps = TrainingSteps(ROWS, BatchPlan(len(ROWS), 4096, 1, 3 * 4096, seed=1), MLM, 0, 1)
+    loaded = list(StepLoader(steps, num_workers=1))
+    assert [len(step["micro_batches"]) for step in loaded] == [4096] * 3
+    expected = steps[2]["micro_batches"][-1]["batch"]
+    found = loaded[2]["micro_batches"][-1]["batch"]
+    assert found.keys() == expected.keys()
+    assert all(found[name].equal(expected[name]) and found[name].dtype == expected[name].dtype for name in found)
+
+
+class Failing(Dataset[dict[str, Any]]):
+    """Steps of which the second cannot be prepared."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        if step == 1:
+            raise self.error
+        return {"step": step}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("error", [UserError("--data_dir: it has gone"), OSError(errno.EIO, "read", "tokens.bin")])
+def test_an_error_in_a_worker_is_the_same_as_without_workers(error: Exception, num_workers: int) -> None:
+    steps = iter(StepLoader(Failing(error), num_workers=num_workers))
+    assert next(steps) == {"step": 0}
+    with pytest.raises(type(error)) as raised:
+        next(steps)
+    assert str(raised.value) == str(error)
+
+
+def test_a_worker_that_is_killed_ends_the_training_in_one_line() -> None:
+    def kill_worker(module: TrainingModule) -> None:
+        (worker,) = multiprocessing.active_children()
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+
+    module = TrainingModule(build_toy("bert"), MLM, OptimArgs(), make_plan(2), "32-true")
+    trainer = build_trainer(Devices("cpu", (0,), 1, "32-true", ("CPU process",)), "auto", [Watching(kill_worker)])
+    data = DataModule(
+        TextData(None, None, STEP_ROWS, STEP_ROWS),  # type: ignore[arg-type]
+        make_plan(2).batches,
+        MLM,
+        first_step=0,
+        eval_batch_size=1,
+        num_workers=1,
+    )
+    with pytest.raises(UserError, match=r"--num_workers: a loader process (killed by signal: Killed|exited).*memory"):
+        fit(trainer, module, data)

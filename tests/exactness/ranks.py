@@ -89,7 +89,12 @@ class Ranks:
 
 
 def start_ranks(
-    arguments: Sequence[str], world_size: int, scratch: Path, *, seconds_before: Sequence[float] = ()
+    arguments: Sequence[str],
+    world_size: int,
+    scratch: Path,
+    *,
+    seconds_before: Sequence[float] = (),
+    output: Path | None = None,
 ) -> Ranks:
     """Starts `train.py` in `world_size` processes, each with its launcher's variables.
 
@@ -98,9 +103,10 @@ def start_ranks(
         world_size: number of processes, all on this machine.
         scratch: folder of their output files.
         seconds_before: how late each rank comes; together, when empty.
+        output: a named pipe that they all print to, in place of files of their own.
     """
     devices = [*arguments, "--num_devices", str(world_size)]
-    outputs = [output_files(scratch) for _ in range(world_size)]
+    outputs = [output_files(scratch) if output is None else (output, output) for _ in range(world_size)]
     for _, stderr in outputs:
         stderr.touch()
     port = free_port()
