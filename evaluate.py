@@ -21,9 +21,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dlib.config import load_config
+from dlib.devices import find_devices
 from dlib.errors import USER_ERROR_STATUS, UserError, outlast_reader, run_script
 from dlib.hub import choose_hub_mode
-from dlib.measuring.flags import Order, parse_order
+from dlib.measuring.flags import Order, parse_order, refuse_missing_lm_eval
 from dlib.messages import quiet_libraries
 from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.threads import let_threads_sleep
@@ -115,12 +116,14 @@ def launch(order: Order, models: Sequence[str]) -> "Processes":
     args = load_config([], order.overrides)
     quiet_libraries()
     let_threads_sleep()
+    devices = find_devices(args.hardware)
+    if order.harness:
+        refuse_missing_lm_eval()
     choose_hub_mode([*models, *([HUB] if order.harness else [])], args.tracking.offline)
-    # Here and not above: these take seconds to import, and `--help` must not wait for them.
-    from dlib.devices import find_devices
+    # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
     from dlib.measuring.processes import Processes
 
-    return Processes(find_devices(args.hardware))
+    return Processes(devices)
 
 
 def work_through(

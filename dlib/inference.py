@@ -28,7 +28,6 @@ from dlib.filling import FilledLine, MaskFiller
 from dlib.hub import explain_loading
 from dlib.line_batches import find_context, windows
 from dlib.model_names import find_model, trained_length
-from dlib.model_sources import has_tokenizer
 from dlib.modeling import tell_new_weights
 from dlib.versions import dtype_option
 
@@ -159,8 +158,6 @@ def load_model(name: str, *, causal: bool, accelerator: str) -> tuple[PreTrained
         UserError: it cannot be loaded, or there is no such device.
     """
     device = torch.device(choose_accelerator(accelerator))
-    if Path(name).is_dir() and not has_tokenizer(Path(name)):
-        raise UserError(f"{name} has no tokenizer: save one beside the model")
     auto_model: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     with explain_loading("the model", name):
         tokenizer = AutoTokenizer.from_pretrained(name)

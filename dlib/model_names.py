@@ -7,6 +7,7 @@ from dlib.args.run import RunArgs
 from dlib.config import load_config
 from dlib.errors import UserError
 from dlib.hub import looks_like_path
+from dlib.model_sources import has_tokenizer, refuse_missing_weights
 from dlib.runs.finding import resolve_model_folder
 from dlib.runs.folder import RunFolder
 
@@ -18,7 +19,13 @@ def find_model(name: str | Path) -> str:
         UserError: it is a path, and there is no such folder or nothing in it that can be loaded.
     """
     path = find_path(name)
-    return str(name if path is None else resolve_model_folder(path))
+    if path is None:
+        return str(name)
+    folder = resolve_model_folder(path)
+    refuse_missing_weights("the model", str(folder), "save them beside its config.json")
+    if not has_tokenizer(folder):
+        raise UserError(f"{folder} has no tokenizer: save one beside the model")
+    return str(folder)
 
 
 def find_path(name: str | Path) -> Path | None:

@@ -7,6 +7,7 @@ the run's own `config.yml`.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dlib.config_fields import FIELDS, bare_type, choices_of, is_list, texts_of
 from dlib.errors import UserError
 from dlib.script_parser import ScriptParser, with_underscores
 
+NEEDS_LM_EVAL = '--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2"'
 DESCRIPTION = "Evaluate runs, checkpoints and Hugging Face models, once or as long as they train."
 TRAINING_KEYS = (
     "data.data_dir",
@@ -142,6 +144,16 @@ def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
         raise UserError("--max_documents: it is for --pseudo_perplexity, which is not asked for")
     if Path(order.split).name != order.split or not order.split.strip("."):
         raise UserError(f"--split {order.split}: give the name of a text in --data_dir, without .txt")
+
+
+def refuse_missing_lm_eval() -> None:
+    """Refuse `--harness` where its package is not installed.
+
+    Raises:
+        UserError: it is so.
+    """
+    if find_spec("lm_eval") is None:
+        raise UserError(NEEDS_LM_EVAL)
 
 
 def make_parser() -> ScriptParser:

@@ -13,7 +13,7 @@ import torch
 
 from dlib.errors import UserError
 from dlib.hub import reason_of
-from dlib.measuring.flags import Harness
+from dlib.measuring.flags import NEEDS_LM_EVAL, Harness
 from dlib.measuring.measurement import DEFAULT_BATCH_SIZE, Measurement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,9 +59,7 @@ def import_lm_eval(module: str) -> Any:
         import_other_evaluate()
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(
-            f'--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2" ({reason_of(error)})'
-        ) from error
+        raise UserError(f"{NEEDS_LM_EVAL} ({reason_of(error)})") from error
 
 
 def import_other_evaluate() -> None:

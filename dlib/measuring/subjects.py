@@ -18,6 +18,8 @@ from dlib.data.text import find_split
 from dlib.errors import UserError
 from dlib.measuring.flags import Harness, Order
 from dlib.model_names import find_path
+from dlib.model_sources import refuse_missing_weights
+from dlib.preflight import refuse_unwritable_cache
 from dlib.runs.finding import find_checkpoint, resolve_model_folder
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.runs.record import read_record
@@ -134,6 +136,7 @@ def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
         UserError: there is no such folder, or it does not tell what it has learned.
     """
     model = target if path is None else str(resolve_model_folder(path))
+    refuse_missing_weights("the model", model, "save them beside its config.json")
     overrides = dict(order.overrides)
     if order.harness is not None:
         overrides.setdefault("objective.objective", "clm")
@@ -178,6 +181,7 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
         }
         return Evaluation(args, order, None, settings, f"-harness-{short_hash(settings)}")
     text = find_split(args.data, order.split)
+    refuse_unwritable_cache(args.data)
     settings = settings_of_training(args, text_sha256(text, Path(args.data.cache_dir)))
     if order.stride is not None:
         settings["stride"] = order.stride
