@@ -110,7 +110,14 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")
             source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
-        model = build_model(model_args, source, tokenizer, objective.auto_model, devices.precision)
+        model = build_model(
+            model_args,
+            source,
+            tokenizer,
+            objective.auto_model,
+            devices.precision,
+            is_checkpoint=start.checkpoint is not None,
+        )
         if start.step == 0 and is_rank_zero():
             refuse_other_weights(folder, hash_weights(model))
         exact = args.hardware.exact_reduce

@@ -1,25 +1,138 @@
-"""Writing so that a killed process, or a machine that loses its power, leaves the old or the new, never a part."""
+"""Writing so that a killed process, or a machine that loses its power, leaves the old or the new, never a part.
 
+What the system refuses meanwhile (no room, no inodes, a quota, a limit, a disk that is read only) becomes one line
+that says what is free and what is needed, whichever library met it.
+"""
+
+import errno
 import os
-from contextlib import suppress
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from dlib.errors import UserError
+
+# Rust's libraries (safetensors, tokenizers) have an error's number in its text alone.
+_NUMBER_IN_TEXT = re.compile(r"\((?:os error|Os \{ code:) (\d+)")
+_ADVICE = {
+    errno.EISDIR: "a folder stands there, move it away",
+    errno.ENOTEMPTY: "a folder stands there, move it away",
+    errno.ENOTDIR: "a file stands where a folder should be, move it away",
+    errno.EROFS: "name a place that can be written",
+}
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text so that a reader, and a crash of the machine, find the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a text into a folder that is there; a reader, and a crash of the machine, find the old or the new one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_atomically(path, text.encode("utf-8"))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes bytes, as `write_text_atomically` does."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    with refusals_told(path, len(content)):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync(path.parent)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Writes what a user asked for at a path of their own: what is there and no regular file is written into.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with refusals_told(path, len(content)), path.open("wb") as file:
+            file.write(content)
+    else:
+        write_atomically(path, content)
+
+
+@contextmanager
+def refusals_told(path: Path, needed_bytes: int | None = None, *, name: str = "") -> Iterator[None]:
+    """Turns what the system refuses while `path` is written into one line: why, what is free there, what to do.
+
+    Args:
+        path: what is written; its disk is asked.
+        needed_bytes: how much, where that is known.
+        name: what to call it in place of its path, such as a flag.
+
+    Raises:
+        UserError: the system refused something.
+    """
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
+        yield
+    except (UserError, BrokenPipeError):  # a pipe that breaks is a reader's end
         raise
-    sync(path.parent)
+    except Exception as error:
+        number = error_number(error)
+        if number is None:
+            raise
+        raise UserError(f"{name or path} cannot be written: {_explain(number, path, needed_bytes)}") from error
+
+
+def error_number(error: BaseException | None) -> int | None:
+    """The system's number of an error, or of the one that it came from; None where it has none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if match := _NUMBER_IN_TEXT.search(str(error)):
+            return int(match[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _explain(number: int, path: Path, needed_bytes: int | None) -> str:
+    """What the system says, with what it does not: how much is free, or allowed."""
+    words = os.strerror(number)
+    if number == errno.EFBIG:
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        allowed = "" if limit == resource.RLIM_INFINITY else f" ({_shown(limit)} allowed: see ulimit -f)"
+        return f"{words}{allowed}{_shown_need(needed_bytes)}"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        room = "" if number == errno.EDQUOT else f" ({_free_room(path)})"
+        return f"{words}{room}{_shown_need(needed_bytes)}; make room, then start the same command again"
+    return f"{words}: {_ADVICE[number]}" if number in _ADVICE else words
+
+
+def _free_room(path: Path) -> str:
+    """What is free on the disk of a path, or of its nearest folder that is there."""
+    folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    disk = os.statvfs(folder)
+    if disk.f_files and not disk.f_favail:
+        return "no inodes are left there: there are too many files"
+    return f"{_shown(disk.f_bavail * disk.f_frsize)} free there"
+
+
+def _shown(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"
+
+
+def _shown_need(needed_bytes: int | None) -> str:
+    return "" if needed_bytes is None else f", {_shown(needed_bytes)} needed"
+
+
+def is_in_place(path: Path, found: os.stat_result) -> bool:
+    """Whether a path still leads to the file that it led to when `found` was asked; somebody has it open since."""
+    try:
+        return os.path.samestat(path.stat(), found)
+    except OSError:
+        return False
 
 
 def sync(path: Path) -> None:

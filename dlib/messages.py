@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from dlib.durable import refusals_told
 from dlib.ranks import is_rank_zero, logger
 
 CHATTER = (
@@ -47,8 +48,12 @@ class LogFile(logging.FileHandler):
     """A log file, which goes without what a signal's handler says while another line is written, as stderr does."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Print what went wrong, if it is not that."""
-        if not isinstance(sys.exc_info()[1], RuntimeError):
+        """Print what went wrong, if it is not that; once where the disk takes no more, and the run goes on."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            logger().removeHandler(self)
+            logger().warning("%s is written no further: %s", self.baseFilename, error.strerror)
+        elif not isinstance(error, RuntimeError):
             super().handleError(record)
 
 
@@ -56,6 +61,7 @@ def keep_messages(log_file: Path) -> None:
     """Write every further message to a run's log file as well, with the time."""
     if not is_rank_zero():
         return
-    handler = LogFile(log_file, encoding="utf-8")
+    with refusals_told(log_file):
+        handler = LogFile(log_file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger().addHandler(handler)

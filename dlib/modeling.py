@@ -1,6 +1,6 @@
 """Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -50,7 +50,13 @@ def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokeniz
 
 
 def build_model(
-    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, auto_model: str, precision: str
+    args: ExperimentArgs,
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    auto_model: str,
+    precision: str,
+    *,
+    is_checkpoint: bool = False,
 ) -> PreTrainedModel:
     """Build the network of a run: load or draw its weights, fit it to the tokenizer, set what learns.
 
@@ -60,9 +66,10 @@ def build_model(
         tokenizer: the run's tokenizer; embeddings are enlarged where it has more tokens.
         auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
         precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
+        is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
 
     Raises:
-        UserError: the weights cannot be had, or an option does not fit the model.
+        UserError: the weights cannot be had or are another model's, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer)
     look_back_only(config, auto_model)
@@ -75,6 +82,8 @@ def build_model(
             model = model_class.from_config(config, **options)
         else:
             model, loading = model_class.from_pretrained(source, config=config, output_loading_info=True, **options)
+            if is_checkpoint:
+                refuse_other_model(loading, source)
             tell_new_weights(loading["missing_keys"], source)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -142,6 +151,24 @@ def tell_new_weights(names: Collection[str], source: str) -> None:
     if names:
         parts = sorted({name.rpartition(".")[0] for name in names})
         say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
+
+
+def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> None:
+    """Refuse a run's own checkpoint whose weights are not those of its configuration: new ones would be drawn.
+
+    Args:
+        loading: what transformers tells of the loading.
+        source: the checkpoint's model.
+
+    Raises:
+        UserError: weights are missing, too many, or of other shapes.
+    """
+    names = [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loading[kind]]
+    if names:
+        raise UserError(
+            f"{source} holds the weights of another model than its config.json says: {len(names)} do not fit, "
+            f"{names[0]} for one; remove the checkpoint to go on from the one before it"
+        )
 
 
 def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, Any]:

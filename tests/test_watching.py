@@ -19,6 +19,7 @@ from dlib.measuring.watching import Watcher, steps_to_do
 from dlib.runs.folder import RunFolder
 from tests.exactness.ranks import fork, kill_all
 from tests.launching import ROOT, Place, Training, evaluate, start_warm, train
+from tests.runs.folders import RECORD
 from tests.test_floors import imported
 
 ONE_STAYS = ("--max_checkpoints", "1", "--eval_interval", "100%")
@@ -205,7 +206,7 @@ def saved_run(place: Place, state: str) -> RunFolder:
     folder.root.mkdir(parents=True)
     folder.config.write_text(f"data: {{data_dir: '{place.data}', cache_dir: '{place.cache}'}}\n")
     hashes = {"development text": text_sha256(place.data / "dev.txt", place.cache)}
-    folder.record.write_text(json.dumps({"hashes": hashes, "sessions": []}))
+    folder.record.write_text(json.dumps({**RECORD, "hashes": hashes}))
     folder.publish_checkpoint(5, partial(write_model, step=5))
     folder.write_status(state, 5, 10)
     return folder

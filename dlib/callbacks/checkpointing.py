@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.callbacks.step_callback import StepCallback
-from dlib.checkpoints import write_checkpoint
+from dlib.checkpoints import checkpoint_bytes, write_checkpoint
 from dlib.run_log import RunLog
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BEST_BY, best
@@ -46,7 +46,9 @@ class Checkpointing(StepCallback):
         is_best = module.plan.evaluates_after(step) and self.run_log.newest[BEST_BY] < self.lowest
         if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
             return
-        self.folder.publish_checkpoint(step, lambda folder: write_checkpoint(folder, module, self.tokenizer))
+        self.folder.publish_checkpoint(
+            step, lambda folder: write_checkpoint(folder, module, self.tokenizer), checkpoint_bytes(module)
+        )
         self.folder.point("last", step)
         if is_best:
             self.lowest = self.run_log.newest[BEST_BY]

@@ -55,11 +55,18 @@ class Measurement:
         self.objective = build_objective(args.objective, token_roles(self.tokenizer))
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
-        self.model = self._load(subject.model, subject.name)
+        self.model = self._load(subject)
 
-    def _load(self, source: str, name: str) -> PreTrainedModel:
-        model = build_model(as_saved(self.args), source, self.tokenizer, self.objective.auto_model, self.precision)
-        check_positions(model, self.args.data.max_length, name)
+    def _load(self, subject: Subject) -> PreTrainedModel:
+        model = build_model(
+            as_saved(self.args),
+            subject.model,
+            self.tokenizer,
+            self.objective.auto_model,
+            self.precision,
+            is_checkpoint=subject.run is not None,
+        )
+        check_positions(model, self.args.data.max_length, subject.name)
         own_memory(model)
         self.plugin.convert_module(model)
         return model.to(self.processes.device).eval()  # type: ignore[arg-type]

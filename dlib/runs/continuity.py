@@ -57,10 +57,16 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
         hashes: hashes, as they will be recorded.
 
     Raises:
-        UserError: some differ from the record.
+        UserError: some differ from the record. Where there is none any more, a warning says what is not checked.
     """
     record = read_record(folder)
     if record is None:
+        if folder.whole_checkpoints():
+            logger().warning(
+                "%s is missing or damaged: whether the run began with the same %s, code, packages and hardware can no "
+                "longer be checked; it is written anew, with those of now",
+                *(folder.record, ", ".join(hashes)),
+            )
         return
     others = [f"another {name}" for name, value in hashes.items() if record["hashes"].get(name) != value]
     if others:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dlib.durable import sync, sync_tree, write_text_atomically
+from dlib.durable import is_in_place, refusals_told, sync, sync_tree, write_text_atomically
 from dlib.errors import UserError
 from dlib.runs.ledger import EvaluationLedger
 from dlib.runs.status import STATES, Status
@@ -172,8 +172,11 @@ class RunFolder:
         return bool(names) and not (".lock" in names and names <= begun)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> Iterator[Callable[[], bool]]:
         """Keeps every other process from writing here, and makes this one the run's own.
+
+        Yields:
+            Tells whether the folder is still in its place: somebody may have moved or removed it, and begun another.
 
         Raises:
             UserError: another live process holds the run, or its folder cannot be written.
@@ -183,9 +186,11 @@ class RunFolder:
         except OSError as error:
             raise self._cannot_be_written(error) from error
         with self.locked():
-            self._sign()
-            self._clear_leftovers()
-            yield
+            with refusals_told(self.root):
+                self._sign()
+                self._clear_leftovers()
+                held = self.lock.stat()
+            yield lambda: is_in_place(self.lock, held)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -231,7 +236,7 @@ class RunFolder:
         named = ((checkpoint_step(path.name), path) for path in self.checkpoints.iterdir())
         return sorted((step, path) for step, path in named if step is not None and path.is_dir())
 
-    def publish_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
+    def publish_checkpoint(self, step: int, write: Callable[[Path], None], needed_bytes: int | None = None) -> Path:
         """Writes a checkpoint so that it is seen whole or not at all; one of the same step is replaced.
 
         Only the holder of the run may call this, from one process. The numbers of the steps before it reach the disk
@@ -240,21 +245,28 @@ class RunFolder:
         Args:
             step: optimizer steps done.
             write: fills the empty folder that it is given.
+            needed_bytes: about how much it writes.
 
         Returns:
             The checkpoint's final folder.
+
+        Raises:
+            UserError: the disk does not take it; what was written of it is removed.
         """
         final = self.checkpoint(step)
         temporary = self.checkpoints / f"{_WRITING}{final.name}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write(temporary)
-        sync_tree(temporary)
-        for numbers in (self.metrics, self.performance):
-            if numbers.exists():
-                sync(numbers)
-        sync(self.root)
-        self._swap_in(temporary, final)
+        with refusals_told(final, needed_bytes):
+            try:
+                self.checkpoints.mkdir(exist_ok=True)
+                temporary.mkdir()
+                write(temporary)
+                sync_tree(temporary)
+                self._sync_numbers()
+                self._swap_in(temporary, final)
+            except Exception:
+                shutil.rmtree(temporary, ignore_errors=True)  # the status needs room, too
+                raise
         return final
 
     def remove_old_checkpoints(self, max_checkpoints: int, extra_steps: Collection[int]) -> None:
@@ -276,17 +288,19 @@ class RunFolder:
         folder = self.checkpoint(step)
         self.ledger.keep(folder.name, CheckpointFolder(folder).model)
         doomed = self.checkpoints / f"{_REMOVED}{folder.name}"
-        folder.rename(doomed)
-        sync(self.checkpoints)
-        shutil.rmtree(doomed)
+        with refusals_told(folder):
+            folder.rename(doomed)
+            sync(self.checkpoints)
+            shutil.rmtree(doomed)
 
     def point(self, name: str, step: int) -> None:
         """Makes checkpoints/<name> a relative link to the checkpoint of `step`, in one move."""
         temporary = self.checkpoints / f"{_WRITING}{name}"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(_step_name(step), target_is_directory=True)
-        temporary.replace(self.checkpoints / name)
-        sync(self.checkpoints)
+        with refusals_told(self.checkpoints / name):
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(_step_name(step), target_is_directory=True)
+            temporary.replace(self.checkpoints / name)
+            sync(self.checkpoints)
 
     def pointed_step(self, name: str) -> int | None:
         """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
@@ -305,6 +319,13 @@ class RunFolder:
         status = self.read_status()
         holder = f"process {status.pid} on host {status.host}" if status else "another process"
         return f"run '{self.name}' is in use by {holder}; wait for it or choose another --name"
+
+    def _sync_numbers(self) -> None:
+        """Waits until the disk has all records."""
+        for numbers in (self.metrics, self.performance):
+            if numbers.exists():
+                sync(numbers)
+        sync(self.root)
 
     def _swap_in(self, new: Path, final: Path) -> None:
         """Renames `new` to `final`; what stood there waits under another name until the new one stands."""

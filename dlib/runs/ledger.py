@@ -18,12 +18,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlib.durable import sync, write_text_atomically
-from dlib.errors import UserError
+from dlib.durable import refusals_told, sync, write_text_atomically
 
 _CHECKPOINT_NAME = re.compile(r"step-\d+")
 _WATCHED = ".watched"
@@ -48,6 +47,7 @@ class EvaluationLedger:
         """
         result = self.result(checkpoint, kind)
         with self._writing():
+            self.root.mkdir(exist_ok=True)
             for half_written in self.root.glob(f".{result.name}.*"):  # by one who was killed
                 half_written.unlink()
             write_text_atomically(result, text)
@@ -145,7 +145,8 @@ class EvaluationLedger:
             UserError: the folder cannot be written, or its file system has no locks.
         """
         with self._writing():
-            self._claims.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(exist_ok=True)
+            self._claims.mkdir(exist_ok=True)
             descriptor = os.open(self._claims / checkpoint, os.O_RDWR | os.O_CREAT)
         try:
             with self._writing():
@@ -162,12 +163,8 @@ class EvaluationLedger:
     def _claims(self) -> Path:
         return self.root / ".claims"
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{self.root} cannot be written: {error.strerror}; make room or ask its owner") from error
+    def _writing(self) -> AbstractContextManager[None]:
+        return refusals_told(self.root)
 
 
 def _lock(descriptor: int, before_waiting: Callable[[], None] | None) -> bool:

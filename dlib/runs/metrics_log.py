@@ -13,10 +13,11 @@ import math
 import os
 import re
 from collections.abc import Container, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from dlib.durable import write_text_atomically
+from dlib.durable import is_in_place, refusals_told, write_text_atomically
 from dlib.errors import UserError
 
 BEST_BY = "dev/loss"
@@ -35,6 +36,7 @@ class MetricsLog:
         self.path = path
         self._pending: dict[str, Any] = {}
         self._last_step = -1
+        self._file: FileIO | None = None  # there from the first record on
         if path.exists():
             self._keep_up_to(None)
 
@@ -57,15 +59,29 @@ class MetricsLog:
         self._pending.update({key: encode(value) for key, value in values.items()})
 
     def flush(self) -> None:
-        """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out."""
+        """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out.
+
+        Raises:
+            UserError: the disk did not take it, and has nothing of it; or somebody removed the file.
+        """
+        if self._file is not None:
+            self._refuse_loss(self._file)
         if not self._pending:
             return
-        line = json.dumps(self._pending, ensure_ascii=False, allow_nan=False) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:
-            file.write(line.encode("utf-8"))
+        line = (json.dumps(self._pending, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+        with refusals_told(self.path, len(line)):
+            self._file = self._file or self._open()
+            _append(self._file, line)
         self._last_step = self._pending["step"]
         self._pending = {}
+
+    def _refuse_loss(self, file: FileIO) -> None:
+        """Refuse to write on where the records written before are no longer at their place."""
+        if not is_in_place(self.path, os.fstat(file.fileno())):
+            raise UserError(
+                f"{self.path} was removed or replaced while the run wrote to it: its records are gone; "
+                "the same command goes on from the last checkpoint"
+            )
 
     def rewind(self, step: int) -> None:
         """Cuts the file back to the records of steps up to `step`, in one move; pending values are dropped."""
@@ -75,13 +91,19 @@ class MetricsLog:
             self._keep_up_to(step)
 
     def _keep_up_to(self, step: int | None) -> None:
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = _read(self.path)
         records = _parse(text, self.path)
         kept = [(line, record) for line, record in records if step is None or record["step"] <= step]
         self._last_step = kept[-1][1]["step"] if kept else -1
         kept_text = "".join(line for line, _ in kept)
         if kept_text != text:
             write_text_atomically(self.path, kept_text)
+        with refusals_told(self.path):
+            self._file = self._open()
+
+    def _open(self) -> FileIO:
+        """The file, which stays open, so that it can be told from another of its name."""
+        return self.path.open("ab", buffering=0)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -90,13 +112,28 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: a line that is not the last is damaged, or the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    return [{key: decode(value) for key, value in record.items()} for _, record in _parse(_read(path), path)]
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Write all of a line, or nothing: half of one would make a damaged line of the next."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        written = 0
+        while written < len(line):  # a disk takes what it has room for, and refuses the rest
+            written += file.write(line[written:]) or 0
+    except OSError:
+        os.ftruncate(file.fileno(), size)
+        raise
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return [{key: decode(value) for key, value in record.items()} for _, record in _parse(text, path)]
 
 
 def best(path: Path, key: str, among: Container[int]) -> tuple[int, float] | None:

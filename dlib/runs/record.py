@@ -23,6 +23,8 @@ from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_unc
 from dlib.threads import usable_cores
 
 SCHEMA_VERSION = 1
+PARTS = {"command": dict, "git": dict, "hardware": dict, "packages": dict, "hashes": dict, "sessions": list}
+"""What is read of a record without asking whether it is there."""
 NUMERIC_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -115,7 +117,8 @@ def read_record(folder: RunFolder) -> dict[str, Any] | None:
         record = json.loads(folder.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and "sessions" in record else None
+    is_whole = isinstance(record, dict) and all(type(record.get(name)) is kind for name, kind in PARTS.items())
+    return record if is_whole else None
 
 
 def describe_command(argv: Sequence[str], repository: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from dlib.errors import UserError
-from dlib.ranks import say
+from dlib.ranks import logger, say
 from dlib.runs import comparison
 from dlib.runs.code_copy import recorded_code
 from dlib.runs.comparison import Difference, NumbersComparison
@@ -68,6 +68,11 @@ def reproduce(order: Order, project: Path) -> int:
     expected = comparison.records_up_to(read_records(run.metrics)[0], order.steps)
     if not expected:
         raise UserError(f"run '{run.name}' recorded no optimizer step: there is nothing to compare")
+    newest = expected[-1]["step"]
+    if order.steps is not None and order.steps > newest:
+        raise UserError(f"--steps {order.steps}: run '{run.name}' recorded {newest} steps; give {newest} or less")
+    if record.get("from_step"):
+        logger().warning("record.json was lost, and written anew after step %d: see what changed", record["from_step"])
     with ended_by_signals(), _started(order, run, record, project.resolve()) as repetition:
         reproduction = Reproduction(run, record, repetition, NumbersComparison(expected))
         difference = reproduction.follow()
@@ -136,8 +141,7 @@ class Reproduction:
             s = "s" * (len(self._checkpoints) > 1)
             text += f", with the checkpoint{s} of step{s} {comparison.shortened(list(map(str, self._checkpoints)))}"
         is_finished = status is not None and status.state == "finished"
-        is_all = is_finished if steps is None else done >= steps
-        if not is_all:
+        if steps is None and not is_finished:
             text += ": the run recorded no more"
         if self.numbers.new_names:
             text += f"; recorded here alone: {', '.join(sorted(self.numbers.new_names))}"

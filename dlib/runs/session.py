@@ -5,7 +5,7 @@ It stands apart from the folder, which spells paths, and from `train.py`, which 
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.config import dump_config, load_config
-from dlib.durable import write_text_atomically
+from dlib.durable import refusals_told, write_text_atomically
 from dlib.errors import UserError, one_line
 from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import CheckpointFolder, RunFolder
-from dlib.runs.metrics_log import BEST_BY, best, read_metrics
+from dlib.runs.metrics_log import BEST_BY, best, newest_record, read_metrics
 from dlib.runs.record import describe_session, write_record
 
 
@@ -57,6 +57,8 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
     """
     if folder.is_foreign():
         raise UserError(f"{folder.root} exists and is no run; choose another --name or --out_dir")
+    if folder.config.is_dir():
+        raise UserError(f"{folder.config} is a folder, where a run has a file: move it away")
     recorded = recorded_args(folder)
     if recorded is None:
         return args
@@ -96,18 +98,21 @@ def opened(
         yield last_checkpoint(folder)
         return
     check(folder, args)
-    with folder.hold(), _nothing_left_of_a_mistake(folder):
+    with folder.hold() as is_in_place, _nothing_left_of_a_mistake(folder, is_in_place):
         check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, hashes)
         start = last_checkpoint(folder)
+        if start.step > total_steps:
+            raise UserError(f"{start.checkpoint} is beyond the run's goal of {total_steps} steps: move it away")
         session = describe_session(folder, sys.argv, devices, start.step, repository)
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
-        _finish_saving(folder, start, args)
-        if not folder.config.is_file():
-            write_text_atomically(folder.config, dump_config(args))
-        write_record(folder, session, hashes, repository)
-        folder.write_status("running", start.step, total_steps)
-        with _told_in_status(folder, total_steps):
+        with refusals_told(folder.root):
+            _finish_saving(folder, start, args)
+            if not folder.config.is_file():
+                write_text_atomically(folder.config, dump_config(args))
+            write_record(folder, session, hashes, repository)
+            folder.write_status("running", start.step, total_steps)
+        with _told_in_status(folder, total_steps, is_in_place):
             yield start
 
 
@@ -123,31 +128,51 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs) -> Non
 
 
 @contextmanager
-def _nothing_left_of_a_mistake(folder: RunFolder) -> Iterator[None]:
-    """Remove a new run that a mistake of the user ended; only its holder may ask whether it is new, and remove it."""
-    is_new = not folder.config.is_file()
+def _nothing_left_of_a_mistake(folder: RunFolder, is_in_place: Callable[[], bool]) -> Iterator[None]:
+    """Remove a new run that a mistake of the user ended before its first record.
+
+    Only its holder may ask whether it is new, and remove it.
+    """
+    is_new = {path.name for path in folder.root.iterdir()} == {folder.lock.name, folder.status.name}  # its holder's
     try:
         yield
     except UserError:
-        if is_new and not folder.whole_checkpoints():
-            shutil.rmtree(folder.root)
+        if is_new and is_in_place() and not folder.whole_checkpoints() and newest_record(folder.metrics) is None:
+            shutil.rmtree(folder.root, ignore_errors=True)
         raise
 
 
 @contextmanager
-def _told_in_status(folder: RunFolder, total_steps: int) -> Iterator[None]:
-    """Write into status.json that an exception ended the session; an interrupt is no failure."""
+def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[], bool]) -> Iterator[None]:
+    """Write into status.json that an exception ended the session; an interrupt is no failure.
+
+    Raises:
+        UserError: the folder is no longer in its place. Nothing is written there: it may be another run's by now.
+    """
     try:
         yield
+    except (KeyboardInterrupt, SystemExit):
+        if is_in_place():
+            _end_status(folder, "preempted", total_steps)
+        raise
     except BaseException as error:
-        step = last_checkpoint(folder).step
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            folder.write_status("preempted", step, total_steps)
-            raise
+        if not is_in_place():
+            raise UserError(
+                f"{folder.root} was moved or removed while the run trained, and nothing more was written there; put it "
+                "back, or name its new --out_dir, and the same command goes on from the last checkpoint"
+            ) from error
         if not isinstance(error, UserError):  # those are told by whoever catches them
             logger().error("%s: %s", type(error).__name__, error)
-        folder.write_status("failed", step, total_steps, _reason(error))
+        _end_status(folder, "failed", total_steps, _reason(error))
         raise
+
+
+def _end_status(folder: RunFolder, state: str, total_steps: int, reason: str | None = None) -> None:
+    """Write how the session ended, if the disk takes it: what ended the session must be told in any case."""
+    try:
+        folder.write_status(state, last_checkpoint(folder).step, total_steps, reason)
+    except (UserError, OSError) as error:
+        logger().error("the run's status does not say how it ended: %s", error)
 
 
 def _reason(error: BaseException) -> str:
@@ -163,7 +188,7 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
     if state == "preempted":
         say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
         return
-    newest = read_metrics(folder.metrics)[-1]
+    newest = next(reversed(read_metrics(folder.metrics)), {})  # none where somebody removed them between two sessions
     numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
     say(f"run '{folder.name}' is finished: dev {numbers}")
     say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")

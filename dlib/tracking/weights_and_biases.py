@@ -180,6 +180,7 @@ def _wandb_run_id(folder: RunFolder) -> str:
     run_id = path.read_text(encoding="utf-8").strip() if path.exists() else ""
     if not _WANDB_RUN_ID.fullmatch(run_id):
         run_id = uuid.uuid4().hex[:8]
+        path.parent.mkdir(exist_ok=True)
         write_text_atomically(path, f"{run_id}\n")
     return run_id
 

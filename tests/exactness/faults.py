@@ -131,12 +131,14 @@ def path_of(file: Any, folder_descriptor: int | None) -> str:
 
 
 class TornFile(io.FileIO):
-    """An open file that takes half of the first write, and then kills the process."""
+    """An open file that takes half of the write that is aimed at, and then kills the process."""
 
     trap: Trap
 
     def write(self, data: Any, /) -> int:
-        """Write half."""
+        """Write all, or half."""
+        if not self.trap.counts(os.path.abspath(self.name)):
+            return super().write(data)
         super().write(data[: len(data) // 2])
         self.trap.kill(f"metrics {self.name}")
         return 0
@@ -147,7 +149,7 @@ def tear_record(trap: Trap) -> None:
     original = Path.open
 
     def opened(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        if (path.name, mode) != ("metrics.jsonl", "ab") or not trap.counts(os.path.abspath(path)):
+        if (path.name, mode) != ("metrics.jsonl", "ab"):
             return original(path, mode, *arguments, **options)
         file = TornFile(path, mode)
         file.trap = trap

@@ -22,7 +22,9 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(repository: Path) -> RunFolder:
-    return RunFolder(repository / "runs" / "wiki")
+    folder = RunFolder(repository / "runs" / "wiki")
+    folder.root.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture

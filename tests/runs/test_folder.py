@@ -42,7 +42,9 @@ with (run := RunFolder(Path(sys.argv[1]))).hold():
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    return RunFolder(tmp_path / "runs" / "wiki")
+    folder = RunFolder(tmp_path / "runs" / "wiki")
+    folder.root.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture
@@ -123,7 +125,6 @@ def test_a_run_cannot_be_held_twice_by_one_process_but_again_after_release(run: 
 
 
 def test_holding_a_run_keeps_its_state_and_step(run: RunFolder) -> None:
-    run.root.mkdir(parents=True)
     run.write_status("failed", 40, 100, "no room")
     with run.hold():
         status = run.read_status()
@@ -157,7 +158,6 @@ def test_an_unknown_state_is_not_written(run: RunFolder) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"state": "running"}', '{"state": 5, "step": 1}', "\0\0\0"])
 def test_a_damaged_status_is_none(run: RunFolder, text: str) -> None:
     assert run.read_status() is None
-    run.root.mkdir(parents=True)
     run.status.write_text(text)
     assert run.read_status() is None
 

@@ -28,6 +28,7 @@ with EvaluationLedger(Path(sys.argv[1])).claim("step-00000010") as is_mine:
 def folder(tmp_path: Path) -> RunFolder:
     """A run with the checkpoints of steps 10 and 20."""
     run = RunFolder(tmp_path / "run")
+    run.root.mkdir()
     for step in (10, 20):
         run.publish_checkpoint(step, write_checkpoint)
     run.config.touch()

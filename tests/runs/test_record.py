@@ -71,7 +71,7 @@ def test_a_resumed_run_appends_a_session_and_touches_nothing_else(run: RunFolder
 
 
 def test_outside_a_repository_the_commit_is_null(tmp_path: Path) -> None:
-    found = write(RunFolder(tmp_path / "runs" / "wiki"), tmp_path)
+    found = write(RunFolder(tmp_path), tmp_path)
     assert found["git"] == dict.fromkeys(("commit", "branch", "dirty", "remote", "uncommitted_sha256"))
     assert found["code"]["diff"] is None
 
@@ -118,6 +118,5 @@ def test_remotes_lose_their_credentials(url: str, stripped: str) -> None:
 
 def test_a_damaged_record_reads_as_none(run: RunFolder) -> None:
     assert read_record(run) is None
-    run.root.mkdir(parents=True)
     run.record.write_text(json.dumps([]))
     assert read_record(run) is None

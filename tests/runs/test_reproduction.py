@@ -14,6 +14,7 @@ from dlib.runs.comparison import NumbersComparison, records_up_to
 from dlib.runs.folder import RunFolder
 from dlib.runs.repetition import Repetition
 from dlib.runs.reproduction import Order, Reproduction, open_run, reproduce
+from tests.runs.folders import RECORD
 
 RECORDS = [{"step": step, "loss": 5.0 - step} for step in (1, 2, 3)]
 
@@ -63,10 +64,6 @@ def test_no_more_than_asked_for_is_compared(run: RunFolder) -> None:
     assert follow(run, [*RECORDS[:1], {"step": 2, "loss": 9.0}], steps=1) == "identical for 1 step"
 
 
-def test_a_run_that_recorded_less_than_asked_for_is_told(run: RunFolder) -> None:
-    assert follow(run, [*RECORDS, {"step": 4}], steps=9) == "identical for 3 steps: the run recorded no more"
-
-
 def test_a_run_that_was_stopped_is_told(run: RunFolder) -> None:
     run.write_status("preempted", 3, 10)
     assert follow(run, RECORDS, status=75) == "identical for 3 steps: the run recorded no more"
@@ -93,6 +90,7 @@ def test_a_repetition_that_fails_is_told_with_its_last_line(run: RunFolder) -> N
 
 def test_checkpoints_of_the_same_step_are_compared_by_their_bytes(run: RunFolder) -> None:
     here = RunFolder(run.root.parent / "here")
+    here.root.mkdir()
     for step, ours, theirs in ((2, b"a", b"a"), (3, b"a", b"b")):
         save(run, step, theirs)
         save(here, step, ours)
@@ -112,8 +110,16 @@ def test_what_is_no_run_is_one_clear_line(run: RunFolder, tmp_path: Path) -> Non
 
 def test_nothing_to_compare_and_no_steps_are_told(run: RunFolder) -> None:
     run.config.write_text("")
-    run.record.write_text('{"sessions": []}')
+    run.record.write_text(json.dumps(RECORD))
     with pytest.raises(UserError, match="run 'wiki' recorded no optimizer step: there is nothing to compare"):
         reproduce(Order(run.root), run.root)
     with pytest.raises(UserError, match="--steps 0: give at least 1"):
         reproduce(Order(run.root, steps=0), run.root)
+
+
+def test_more_steps_than_the_run_recorded_are_refused(run: RunFolder) -> None:
+    run.config.write_text("")
+    run.record.write_text(json.dumps(RECORD))
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    with pytest.raises(UserError, match="--steps 99999: run 'wiki' recorded 3 steps; give 3 or less"):
+        reproduce(Order(run.root, steps=99_999), run.root)

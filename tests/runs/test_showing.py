@@ -11,6 +11,7 @@ from dlib.args import ExperimentArgs, OptimArgs, RunArgs
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.line_by_line import print_difference
+from dlib.runs.record import PARTS
 from tests.repositories import git
 from tests.runs.folders import RECORD, done, names, refused, write_run
 
@@ -59,7 +60,7 @@ def break_record(run: RunFolder) -> None:
 
 
 def empty_record(run: RunFolder) -> None:
-    run.record.write_text(json.dumps({"sessions": [], "git": None, "hardware": {}}))
+    run.record.write_text(json.dumps({**{name: {} for name in PARTS}, "sessions": []}))
 
 
 def break_metrics(run: RunFolder) -> None:
