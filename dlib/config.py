@@ -22,7 +22,7 @@ from dlib.command_line import parse_flags, print_help
 from dlib.config_errors import explain
 from dlib.config_fields import FIELDS, SECTIONS, bare_type, choices_of, did_you_mean, flag_of, is_optional, kind_of
 from dlib.config_files import Setting, read_settings
-from dlib.errors import UserError
+from dlib.errors import UserError, quoted
 from dlib.validation import validate
 from dlib.versions import unescapes_missing_mark
 
@@ -106,11 +106,11 @@ def assign(config: Any, setting: Setting) -> None:
     if is_optional(field) and str(value).lower() in ("none", "null"):
         value = None
     if bare_type(field) is bool and str(value).lower() not in BOOLEAN_WORDS and "${" not in str(value):
-        raise UserError(f"{setting.place}: {value!r} is not {kind_of(field)}")
+        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(field)}")
     try:
         OmegaConf.update(config, setting.key, value, merge=False)
     except ValidationError as error:
-        raise UserError(f"{setting.place}: {value!r} is not {kind_of(field)}") from error
+        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(field)}") from error
     except OmegaConfBaseException as error:
         raise UserError(explain(error, setting.place)) from error
 
@@ -127,7 +127,7 @@ def resolved_value(config: Any, key: str, place: str) -> Any:
         value = [*map(unescaped, value)] if isinstance(value, ListConfig) else unescaped(value)
     except ValidationError as error:
         raw = OmegaConf.to_container(config[section], resolve=False)[name]  # type: ignore[call-overload, index]
-        raise UserError(f"{place}: {raw!r} does not lead to {kind_of(field)}") from error
+        raise UserError(f"{place}: {quoted(raw)} does not lead to {kind_of(field)}") from error
     except MissingMandatoryValue as error:
         raise UserError(f"{place}: ??? stands for a missing value: write the value, or \\??? for the text") from error
     except OmegaConfBaseException as error:
@@ -135,7 +135,7 @@ def resolved_value(config: Any, key: str, place: str) -> Any:
     choices = choices_of(field)
     if choices and value is not None and value not in choices:
         hint = did_you_mean(str(value), choices)
-        raise UserError(f"{place}: {value!r} is none of {', '.join(choices)}{hint}")
+        raise UserError(f"{place}: {quoted(value)} is none of {', '.join(choices)}{hint}")
     return value
 
 

@@ -4,9 +4,7 @@
 
 A reference is a value `${from_file:other.yml}`: the content of the other file stands in its place, for a single key,
 a section or a whole file. References are opened before anything is merged, so that a later file or the command line
-can still change single keys of a section that came from a file. Every scalar is kept as the text that was written:
-the field's own type decides what it is, so that `name: 007` and `max_time: 11:30:00` mean what they say, which
-YAML's own rules would read as numbers.
+can still change single keys of a section that came from a file. Every scalar is kept as the text that was written.
 """
 
 import os
@@ -15,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlib.args import ExperimentArgs
 from dlib.config_errors import explain
 from dlib.config_fields import FIELDS, SECTIONS, flag_of, kind_of, nearest_key
-from dlib.errors import UserError, one_line
+from dlib.config_yaml import read_yaml
+from dlib.errors import UserError, quoted
 
 REFERENCE_START = "${from_file:"
 
@@ -128,7 +126,8 @@ def find_file(name: str, reference: Reference) -> Path:
     folders = [reference.files[-1].parent] if reference.files else [Path()]
     if os.environ.get("DLIB_CONFIG_DIR"):
         folders.append(Path(os.environ["DLIB_CONFIG_DIR"]))
-    candidates = [folder / Path(name).expanduser() for folder in folders]
+    # Not Path.expanduser, which raises for a user who is not there.
+    candidates = [folder / os.path.expanduser(name) for folder in folders]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -173,7 +172,7 @@ def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Itera
     """
     place = place_of(prefix, files)
     if not isinstance(content, Mapping):
-        raise UserError(f"{place}: this must be a mapping of keys to values, not {content!r:.60}")
+        raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")
     for name, value in content.items():
         key = f"{prefix}.{name}" if prefix else str(name)
         if key not in FIELDS and key not in SECTIONS:
@@ -187,39 +186,3 @@ def place_of(key: str, files: tuple[Path, ...]) -> str:
     if not files:
         return flag_of(key) if key else "command line"
     return f"{files[-1]}: {key}" if key else str(files[-1])
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file: mappings, lists, None, and for every other scalar its text.
-
-    Raises:
-        UserError: the file cannot be read or is no YAML; the error names the line.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=TextLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: this is not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        raise UserError(f"{path}: this cannot be read as YAML: {one_line(str(error))}") from error
-
-
-class TextLoader(yaml.SafeLoader):
-    """A YAML loader that leaves scalars as text, except for null, and refuses a key that is there twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, after a look for keys that would silently replace each other."""
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if key.value in lines and isinstance(key, yaml.ScalarNode):
-                problem = f"the key {key.value} is there twice, first in line {lines[key.value] + 1}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                lines[key.value] = key.start_mark.line
-        return super().construct_mapping(node, deep=deep)
-
-
-TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}

@@ -9,13 +9,15 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from dlib.errors import UserError
+from dlib.errors import UserError, quoted
 
 UNITS = {"step": "steps", "token": "tokens", "sample": "samples", "epoch": "epochs", "%": "percent"}
 MULTIPLIERS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 COUNTED_UNITS = ("steps", "tokens", "samples")
 # What a 64-bit counter of tokens or samples can hold with room to spare.
 LARGEST_VALUE = 10**18
+LONGEST_TEXT = 100
+"""Characters of a duration; Python reads no number of thousands of digits."""
 SECONDS_A_DAY, SECONDS_AN_HOUR, SECONDS_A_MINUTE = 86400, 3600, 60
 
 DURATION = re.compile(
@@ -64,10 +66,10 @@ def parse_duration(text: str, flag: str, *, interval: bool = False, allow_zero: 
     Raises:
         UserError: the text is no duration, or one that is not taken here.
     """
-    match = DURATION.fullmatch(text.strip())
+    match = DURATION.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
     unit = unit_named(match["unit"]) if match else None
     if match is None or unit is None or (unit == "percent" and not interval):
-        raise UserError(f"{flag}: {text!r} is not a duration: write for example {examples(interval)}")
+        raise UserError(f"{flag}: {quoted(text)} is not a duration: write for example {examples(interval)}")
     number = match["number"].replace("_", "")  # which Fraction reads from Python 3.11 on
     value = Fraction(match["sign"] + number) * MULTIPLIERS[match["suffix"].replace("K", "k")]
     if unit == "percent" and match["suffix"]:
@@ -151,9 +153,9 @@ def parse_clock(text: str, flag: str) -> int:
     Raises:
         UserError: the text is no such time, or no time at all.
     """
-    match = CLOCK.fullmatch(text.strip())
+    match = CLOCK.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
     if match is None or (match["days"] and int(match["hours"]) >= 24):
-        raise UserError(f"{flag}: {text!r} is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00")
+        raise UserError(f"{flag}: {quoted(text)} is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = days * SECONDS_A_DAY + hours * SECONDS_AN_HOUR + minutes * SECONDS_A_MINUTE + seconds
     if total == 0:

@@ -3,8 +3,11 @@
 It stands apart, below everything else, because every layer reports the user's mistakes in the same way.
 """
 
+import errno
 import io
 import os
+import re
+import reprlib
 import select
 import sys
 from collections.abc import Callable
@@ -14,6 +17,10 @@ from typing import Any, NoReturn
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
+PATH_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a path can do to any system call: it is too long, leads in a circle, or may not be read or written."""
+LONG_WORD = re.compile(r"(\S{150})\S{100,}(\S{50})")
+LONG_MESSAGE = re.compile(r"(.{1500}).{400,}(.{100})")
 
 
 class UserError(Exception):
@@ -49,6 +56,11 @@ def status_of(main: Callable[[], int | None]) -> int | str | None:
         return main()
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return USER_ERROR_STATUS
+    except OSError as error:
+        if error.errno not in PATH_ERRORS or error.filename is None:
+            raise
+        print(f"error: {one_line(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         return USER_ERROR_STATUS
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
@@ -86,8 +98,26 @@ def outlast_reader(name: str) -> None:
 
 
 def one_line(message: str) -> str:
-    """The message with its line breaks and runs of blanks replaced by single spaces."""
-    return " ".join(message.split())
+    """The message in one line that a terminal shows as it is, with the middle of very long words cut out."""
+    line = LONG_WORD.sub(r"\1[...]\2", " ".join(message.split()))
+    return printable(LONG_MESSAGE.sub(r"\1[...]\2", line))
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out (`\\x1b`), but for line ends: a name must not steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+
+
+def quoted(value: Any) -> str:
+    """A value for an error message, as Python writes it, in a few words however large it is."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 def stdout_is_broken() -> bool:

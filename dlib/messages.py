@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from dlib.durable import refusals_told
+from dlib.errors import printable
 from dlib.ranks import is_rank_zero, logger
 
 CHATTER = (
@@ -46,6 +47,10 @@ def quiet_libraries() -> None:
 
 class LogFile(logging.FileHandler):
     """A log file, which goes without what a signal's handler says while another line is written, as stderr does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, with control characters written out: the file is read in a terminal too."""
+        return printable(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Print what went wrong, if it is not that; once where the disk takes no more, and the run goes on."""

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from dlib.errors import printable
+
 
 def global_rank() -> int:
     """This process's number among all processes of the run, 0 for the first.
@@ -90,6 +92,10 @@ def logger() -> logging.Logger:
 
 class RankZeroHandler(logging.Handler):
     """Prints messages on whatever stderr is now, and warnings as `warning: ...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, with control characters written out."""
+        return printable(super().format(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one message in the first process of the run."""

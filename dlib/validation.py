@@ -1,20 +1,34 @@
 """The ranges of values that a type cannot tell, checked before anything is built."""
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.args.run import TRACKER_NAMES
-from dlib.config_fields import did_you_mean, flag_of
+from dlib.config_fields import FIELDS, bare_type, did_you_mean, flag_of
 from dlib.durations import parse_clock, parse_duration
-from dlib.errors import UserError
+from dlib.errors import UserError, quoted
 
 # What a counter holds; a number beyond it is a slip of the keyboard.
 LARGEST_NUMBER = 2**63 - 1
 # Folder names end at 255 bytes; what is written beside a run adds to its name.
 LONGEST_NAME_BYTES = 200
+LONGEST_PATH_PART_BYTES = 255
+LONGEST_PATH_BYTES = 4095
+PATHS = (
+    "data.data_dir",
+    "data.train_file",
+    "data.dev_file",
+    "data.cache_dir",
+    "model.model",
+    "model.tokenizer",
+    "model.checkpoint",
+    "run.out_dir",
+)
+"""What is, or may be, a path."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,11 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
     """
     for key, span in RANGES.items():
         check_range(value_of(args, key), span, places.get(key, flag_of(key)))
+    for key in FIELDS:
+        if bare_type(FIELDS[key]) is str and key != "run.name":  # a plan needs no name
+            check_text(value_of(args, key), places.get(key, flag_of(key)))
+    for key in PATHS:
+        check_path(value_of(args, key), places.get(key, flag_of(key)))
     check_durations(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
     check_name(args.run.name, places.get("run.name", "--name"))
@@ -93,6 +112,24 @@ def check_range(value: Any, span: Range, place: str) -> None:
             raise UserError(f"{place}: {number} is out of range: it must be {span.words}")
         if number > LARGEST_NUMBER:
             raise UserError(f"{place}: {number} is out of range: it must be at most {LARGEST_NUMBER}")
+
+
+def check_text(text: str | None, place: str) -> None:
+    """Refuses an empty text; who wants none leaves it out."""
+    if text is not None and not text.strip(" \t"):
+        raise UserError(f"{place}: this is empty: write a value, or leave it out")
+
+
+def check_path(text: str | None, place: str) -> None:
+    """Refuses what no file system takes for a path."""
+    try:
+        path = os.fsencode(text or "")
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        path = b"\0"
+    if b"\0" in path:
+        raise UserError(f"{place}: {quoted(text)} is no path: it holds a character that no path may have")
+    if len(path) > LONGEST_PATH_BYTES or max(map(len, path.split(b"/"))) > LONGEST_PATH_PART_BYTES:
+        raise UserError(f"{place}: {quoted(text)} is too long for a path")
 
 
 def check_durations(args: ExperimentArgs, places: Mapping[str, str]) -> None:

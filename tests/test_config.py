@@ -13,18 +13,19 @@ from dlib.args import ExperimentArgs
 from dlib.config import Difference, differing_fields, dump_config, load_config
 from dlib.config_fields import FIELDS, bare_type, choices_of, is_optional
 from dlib.errors import UserError
-from dlib.validation import RANGES
+from dlib.validation import PATHS, RANGES
 
 pytestmark = pytest.mark.oldest
 
 # "none" and "null" stand for None in an optional field.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
-    lambda text: text.lower() not in ("none", "null")
+    lambda text: text.strip() and text.lower() not in ("none", "null")
 )
 PIECES = st.sampled_from(["${", "}", "\\", "$", "{", "???", "oc.env:X", "a", " ", "'", "from_file:"])
-INTERPOLATION_LIKE = st.lists(PIECES).map("".join)
+INTERPOLATION_LIKE = st.lists(PIECES).map("".join).filter(str.strip)
 CHECKED_TEXTS = {
     "run.name",
+    *PATHS,
     "optim.warmup",
     "optim.decay",
     "durations.training_goal",

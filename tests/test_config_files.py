@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlib.config import load_config
-from dlib.config_files import read_yaml
+from dlib.config_yaml import read_yaml
 from dlib.errors import UserError
 
 pytestmark = pytest.mark.oldest

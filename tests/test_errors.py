@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+
+from dlib.errors import one_line, quoted
 
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
@@ -75,3 +78,30 @@ def test_closed_streams_are_empty_files(closed: str) -> None:
 def test_errors_need_no_other_module_of_the_project() -> None:
     result = run("print(sorted(name for name in sys.modules if name.startswith('dlib')))")
     assert result.stdout.strip() == "['dlib', 'dlib.errors']"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("a\x1b[31mb\x07\u202e", r"a\x1b[31mb\x07\u202e"),
+        ("Größe, 模型: 3 µm", "Größe, 模型: 3 µm"),
+        ("--seed " + "9" * 5000 + " is long", "--seed " + "9" * 150 + "[...]" + "9" * 50 + " is long"),
+        ("word " * 1000, "word " * 300 + "[...] word" + " word" * 19),
+    ],
+)
+def test_a_line_moves_no_cursor_and_fits_a_screen(message: str, line: str) -> None:
+    assert one_line(message) == line
+
+
+def test_a_value_is_quoted_in_a_few_words_however_large_it_is() -> None:
+    value: Any = ["x" * 10**6] * 10
+    for _ in range(20):
+        value = [value] * 10
+    assert len(quoted(value)) < 20_000
+
+
+@pytest.mark.parametrize("body", ["open('x' * 5000)", "os.mkdir('x' * 300)"])
+def test_a_path_that_no_system_takes_is_the_users_mistake(body: str) -> None:
+    result = run(body)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.endswith("File name too long\n")

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    "errors durable threads args config config_errors config_fields config_files command_line validation "
+    "errors durable threads args config config_errors config_fields config_files config_yaml command_line validation "
     "durations seeding ranks versions script_parser standard_streams",
     "runs",
     "data modeling model_overrides tokenization hub optim metrics tracking devices flops tree_sum messages plan "

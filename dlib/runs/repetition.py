@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dlib.config_files import read_yaml
+from dlib.config_yaml import read_yaml
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import is_record

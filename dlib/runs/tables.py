@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dlib import errors
+
 MISSING = "-"
 SPARKS, PLAIN_SPARKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SPARK_WIDTH = 60
@@ -39,8 +41,7 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     encoding = sys.stdout.encoding or "ascii"
-    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
-    return shown.encode(encoding, errors="backslashreplace").decode(encoding)
+    return errors.printable(text).encode(encoding, errors="backslashreplace").decode(encoding)
 
 
 def shown_size(size_bytes: int) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.calling import Row, check_refusal
-from tests.bad_input.rows import data, flags, models, runs
+from tests.bad_input.rows import data, flags, models, runs, values, yaml
 
-ROWS = [*flags.ROWS, *data.ROWS, *models.ROWS, *runs.ROWS]
+ROWS = [*flags.ROWS, *values.ROWS, *yaml.ROWS, *data.ROWS, *models.ROWS, *runs.ROWS]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
