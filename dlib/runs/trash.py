@@ -48,6 +48,8 @@ def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, 
             return
         for run in chosen:
             _move(run.folder, trash)
+        for folder in (trash, workspace):  # once for all: a flush for each would take most of the time
+            sync(folder)
         print(f"moved {len(chosen)} run{s} ({size}) to {trash}")
     elif words or filters:
         print("no run to drop")
@@ -99,8 +101,6 @@ def _move(folder: RunFolder, trash: Path) -> None:
             folder.root.rename(target)
     except OSError as error:
         raise UserError(f"run '{folder.name}' cannot be moved to {trash}: {error.strerror}") from error
-    sync(trash)
-    sync(trash.parent)
 
 
 def _purge(trash: Path, *, yes: bool) -> None:
