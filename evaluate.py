@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -24,6 +25,7 @@ from dlib.config import load_config
 from dlib.devices import find_devices
 from dlib.errors import USER_ERROR_STATUS, UserError, outlast_reader, run_script
 from dlib.hub import choose_hub_mode
+from dlib.launch import launched, refuse_missing_launcher
 from dlib.measuring.flags import Order, parse_order, refuse_missing_lm_eval
 from dlib.messages import quiet_libraries
 from dlib.ranks import end_with_launcher, is_rank_zero, say
@@ -43,6 +45,7 @@ def main() -> int:
     """Do what the command line asks for."""
     end_with_launcher()
     order = parse_order(sys.argv[1:])
+    refuse_missing_launcher(load_config([], order.overrides).hardware.num_nodes)
     return watch(order) if order.watch else evaluate_once(order)
 
 
@@ -51,8 +54,8 @@ def evaluate_once(order: Order) -> int:
     from dlib.measuring.subjects import find_subjects
 
     subjects = [subject for target in order.targets for subject in find_subjects(target, order)]
-    processes = launch(order, [subject.model for subject in subjects])
-    work_through(pinned(subjects), order, processes)
+    with launch(order, [subject.model for subject in subjects]) as processes:
+        work_through(pinned(subjects), order, processes)
     return 0
 
 
@@ -89,7 +92,8 @@ def watch(order: Order) -> int:
         if is_rank_zero():
             end_by_signals()
             watcher.prepare()
-        work_through(watcher.subjects(), order, launch(order, []), watcher.give_up)
+        with launch(order, []) as processes:
+            work_through(watcher.subjects(), order, processes, watcher.give_up)
     except (KeyboardInterrupt, SystemExit):
         if is_rank_zero():
             watcher.stop()
@@ -111,7 +115,8 @@ def terminate(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def launch(order: Order, models: Sequence[str]) -> "Processes":
+@contextmanager
+def launch(order: Order, models: Sequence[str]) -> "Iterator[Processes]":
     """The processes that evaluate, one a device, with the libraries imported."""
     args = load_config([], order.overrides)
     quiet_libraries()
@@ -123,7 +128,8 @@ def launch(order: Order, models: Sequence[str]) -> "Processes":
     # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
     from dlib.measuring.processes import Processes
 
-    return Processes(devices)
+    with launched(len(devices.indices), devices.num_nodes):
+        yield Processes(devices)
 
 
 def work_through(

@@ -10,11 +10,13 @@ The same command again goes on where a run stopped. Exit status: 0 finished, 2 a
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dlib.args import ExperimentArgs
 from dlib.config import parse_args
 from dlib.errors import outlast_reader, run_script
+from dlib.launch import launched, refuse_missing_launcher
 from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.runs import session
@@ -34,6 +36,7 @@ def main() -> int:
     args = parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
     if not parsed.plan:
+        refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
         if session.is_finished(folder):
             say(f"run '{folder.name}' is finished: {folder.root}; choose another --name for a new one")
@@ -95,7 +98,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model))
     summary = summarize(args, plan, devices, source, parameters)
     if plan_only:
-        print(summary)
+        if is_rank_zero():
+            print(summary)
         return 0
 
     outlast_reader("stdout")  # libraries print there
@@ -142,8 +146,10 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             *([ProgressBar(run_log)] if args.tracking.progress else []),
         ]
         if start.step < plan.total_steps:
-            trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
-            fit(trainer, module, data_module)
+            on_loss = partial(session.fail, folder, plan.total_steps)
+            with launched(len(devices.indices), devices.num_nodes, on_loss):
+                trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
+                fit(trainer, module, data_module)
         state = "preempted" if stopping.stopped else "finished"
         run_log.finish(state)
         session.close(folder, state, module.steps_done, plan.total_steps)

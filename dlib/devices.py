@@ -10,7 +10,7 @@ from typing import Any
 
 from dlib.args import HardwareArgs
 from dlib.errors import UserError
-from dlib.ranks import world_size
+from dlib.ranks import in_slurm_step, was_launched, world_size
 from dlib.threads import usable_cores
 
 PEAK_FLOPS = {
@@ -30,6 +30,10 @@ PEAK_FLOPS = {
     "RTX A6000": 155e12,
 }
 """Peak of dense 16-bit matrix arithmetic, FLOP/s, by a word of the device's name; from the makers' data sheets."""
+
+
+PROCESSES_A_CORE, MOST_ON_A_SMALL_CPU = 4, 16
+"""More processes than cores are of use to repeat a larger machine's run; each takes half a gigabyte of memory."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +118,32 @@ def find_devices(args: HardwareArgs) -> Devices:
         raise UserError(f"--num_nodes {args.num_nodes}: give at least 1")
     precision = choose_precision(args.precision, accelerator, indices)
     devices = Devices(accelerator, indices, args.num_nodes, precision, name_devices(accelerator, indices))
-    if world_size() not in (1, devices.world_size):
-        raise UserError(
-            f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
-            "node, and --num_nodes, so that their product is the number of processes"
-        )
+    refuse_other_launch(devices)
     if args.exact_reduce and devices.world_size & (devices.world_size - 1):
         raise UserError(
             f"--exact_reduce: {devices.world_size} devices are no power of two; give 1, 2, 4, 8, ... of them"
         )
     return devices
+
+
+def refuse_other_launch(devices: Devices) -> None:
+    """Refuse devices for which a launcher has started another number of processes, or not the same on each node.
+
+    Raises:
+        UserError: it has.
+    """
+    if was_launched() and world_size() != devices.world_size:
+        sees_own = in_slurm_step() and devices.accelerator == "cuda" and len(devices.indices) == 1
+        own = "; if srun gives each task a GPU of its own (--gpus-per-task), add --gpu-bind=none" if sees_own else ""
+        raise UserError(
+            f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
+            f"node, and --num_nodes, so that their product is the number of processes{own}"
+        )
+    tasks, each = os.environ.get("SLURM_STEP_TASKS_PER_NODE"), str(len(devices.indices))
+    if in_slurm_step() and tasks not in (None, each, f"{each}(x{devices.num_nodes})"):
+        raise UserError(
+            f"srun has started {tasks} tasks on the nodes, for {each} devices on each: add --ntasks-per-node"
+        )
 
 
 def choose_accelerator(wanted: str) -> str:
@@ -178,9 +198,13 @@ def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
     if args.cuda_device_ids and accelerator != "cuda":
         raise UserError(f"--cuda_device_ids: the accelerator is {accelerator}, not cuda; leave the flag out")
     if accelerator == "cpu":
+        most = max(MOST_ON_A_SMALL_CPU, PROCESSES_A_CORE * usable_cores())
+        if args.num_devices > most:
+            raise UserError(f"--num_devices {args.num_devices}: {usable_cores()} cores run at most {most} processes")
         return (0,) * max(1, args.num_devices)
     found = count_gpus(accelerator)
-    wanted = tuple(args.cuda_device_ids) or tuple(range(found if args.num_devices == -1 else args.num_devices))
+    number = found if args.num_devices == -1 else min(args.num_devices, found + 1)  # one too many is enough to refuse
+    wanted = tuple(args.cuda_device_ids) or tuple(range(number))
     missing = [index for index in wanted if index not in range(found)]
     if missing or len(set(wanted)) < len(wanted):
         flag = "--cuda_device_ids" if args.cuda_device_ids else f"--num_devices {args.num_devices}"

@@ -1,9 +1,9 @@
 """Which of the run's processes this one is, as the environment tells before any process group exists.
 
 It imports no torch, so that messages, locks and the token store can know the first process from the others at once.
-Lightning's launcher gives its children LOCAL_RANK, NODE_RANK and WORLD_SIZE; torchrun also gives RANK; srun gives
-SLURM_PROCID and its like. A job script that runs `python` without srun carries SLURM's variables too: they count only
-in a step of several tasks.
+torchrun gives its children RANK, LOCAL_RANK and WORLD_SIZE, and so does `dlib/launch.py`; Lightning's launcher gives
+NODE_RANK in place of RANK; srun gives SLURM_PROCID and its like. A job script that runs `python` without srun carries
+SLURM's variables too: they count only in a step of several tasks.
 """
 
 import functools
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from dlib.errors import printable
+from dlib.errors import UserError, printable
 
 
 def global_rank() -> int:
@@ -23,10 +23,10 @@ def global_rank() -> int:
     answer then is not 0 on the further nodes, but need not be the final number.
     """
     if "RANK" in os.environ:
-        return int(os.environ["RANK"])
+        return from_environment("RANK", 0)
     if "LOCAL_RANK" in os.environ or not in_slurm_step():
         return from_environment("NODE_RANK", 0) * from_environment("LOCAL_WORLD_SIZE", 1) + local_rank()
-    return int(os.environ["SLURM_PROCID"])
+    return from_environment("SLURM_PROCID", 0)
 
 
 def local_rank() -> int:
@@ -40,7 +40,7 @@ def world_size() -> int:
     """Number of processes of the run, 1 as long as nobody launched others."""
     if "WORLD_SIZE" in os.environ or not in_slurm_step():
         return from_environment("WORLD_SIZE", 1)
-    return int(os.environ["SLURM_STEP_NUM_TASKS"])
+    return from_environment("SLURM_STEP_NUM_TASKS", 1)
 
 
 def is_rank_zero() -> bool:
@@ -50,12 +50,27 @@ def is_rank_zero() -> bool:
 
 def in_slurm_step() -> bool:
     """Whether srun started this process as one of several tasks."""
-    return "SLURM_PROCID" in os.environ and from_environment("SLURM_STEP_NUM_TASKS", 1) > 1
+    # A job that was submitted from within a step inherits its variables; what the job has of its own then differs.
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE")
+    is_own = tasks == os.environ.get("SLURM_TASKS_PER_NODE", tasks)
+    return is_own and "SLURM_PROCID" in os.environ and from_environment("SLURM_STEP_NUM_TASKS", 1) > 1
+
+
+def was_launched() -> bool:
+    """Whether a launcher has started this process: it is to start no others."""
+    return "LOCAL_RANK" in os.environ or world_size() > 1
 
 
 def from_environment(name: str, default: int) -> int:
-    """The environment variable as an integer."""
-    return int(os.environ.get(name, default))
+    """The environment variable as an integer.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        return int(os.environ.get(name, default))
+    except ValueError as error:
+        raise UserError(f"{name}={os.environ[name]} in the environment is no whole number: unset it") from error
 
 
 def end_with_launcher() -> None:

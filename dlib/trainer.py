@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -55,7 +55,6 @@ def build_trainer(
         callbacks: what happens after each optimizer step.
         exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
     """
-    on_slurm = SLURMEnvironment.detect()
     trainer = pl.Trainer(
         accelerator=devices.accelerator,
         devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
@@ -63,8 +62,7 @@ def build_trainer(
         strategy=choose_strategy(devices, strategy, exact_reduce=exact_reduce),
         precision=cast(Any, devices.precision),
         deterministic=True if exact_reduce and devices.accelerator == "cuda" else None,
-        # Lightning's requeueing would save, and then prefer, a checkpoint of its own (its issue 13773).
-        plugins=[SLURMEnvironment(auto_requeue=False)] if on_slurm else None,
+        plugins=[choose_environment(devices)],
         callbacks=list(callbacks),
         max_epochs=1,
         use_distributed_sampler=False,
@@ -75,10 +73,32 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    refuse_other_number(trainer.world_size, devices)
     # Its handler of SIGTERM waits for the other processes inside the handler, and ends the run unsaved with status 0.
     # There is no public way to leave it out; whoever trains has taken the signals already (`Stopping.listen`).
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def choose_environment(devices: Devices) -> ClusterEnvironment:
+    """Where Lightning reads which process this is: what `launched` has said, and nothing that it finds itself.
+
+    It would believe a SLURM job's number of tasks, save before a requeue, and prefer that checkpoint (its issue 13773).
+    """
+    return TorchElasticEnvironment() if devices.world_size > 1 else LightningEnvironment()
+
+
+def refuse_other_number(started: int, devices: Devices) -> None:
+    """Refuse to compute with another number of processes than the one that is told and recorded.
+
+    Raises:
+        UserError: other launchers, or other variables of theirs, have led to one.
+    """
+    if started != devices.world_size:
+        raise UserError(
+            f"{started} processes were started, and --num_devices {len(devices.indices)} --num_nodes "
+            f"{devices.num_nodes} make {devices.world_size}"
+        )
 
 
 def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = False) -> Strategy | str:

@@ -14,6 +14,8 @@ from dlib.errors import UserError, quoted
 
 # What a counter holds; a number beyond it is a slip of the keyboard.
 LARGEST_NUMBER = 2**63 - 1
+# As many as the largest machines have; each is named in a run's record.
+MOST_NODES = 100_000
 # Folder names end at 255 bytes; what is written beside a run adds to its name.
 LONGEST_NAME_BYTES = 200
 LONGEST_PATH_PART_BYTES = 255
@@ -66,7 +68,7 @@ RANGES: dict[str, Range] = {
     "batch.eval_batch_size": at_least(1),
     "hardware.num_devices": ALL_OR_SOME,
     "hardware.cuda_device_ids": at_least(0),
-    "hardware.num_nodes": at_least(1),
+    "hardware.num_nodes": Range(lambda number: 1 <= number <= MOST_NODES, f"at least 1 and at most {MOST_NODES}"),
     "checkpoint.max_checkpoints": ALL_OR_SOME,
     "checkpoint.extra_steps": at_least(1),
     "tracking.log_interval": at_least(1),

@@ -21,6 +21,9 @@ def test_cpu_has_as_many_processes_as_are_asked_for(num_devices: int, processes:
     assert str(devices) == f"{processes} x CPU process on each of 2 nodes, 32-true"
 
 
+needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+
+
 @needs_no_cuda
 @pytest.mark.parametrize("accelerator", ["cuda", "gpu", "mps"])
 def test_accelerator_that_is_not_there_is_refused(accelerator: str) -> None:
@@ -83,6 +86,35 @@ def test_peak_is_told_where_it_is_known_and_used(name: str, precision: str, peak
     assert devices.gpus == (name,) * 4
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        HardwareArgs("cpu", num_devices=2**31),
+        HardwareArgs("cpu", num_devices=2**62),
+        pytest.param(HardwareArgs("cuda", num_devices=2**31), marks=needs_cuda),
+    ],
+)
+def test_more_devices_than_anybody_has_are_refused_before_they_are_counted(args: HardwareArgs) -> None:
+    with pytest.raises(UserError, match=f"--num_devices {args.num_devices}"):
+        find_devices(args)
+
+
+def test_a_step_with_other_numbers_of_tasks_on_its_nodes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PROCID", "0"), ("STEP_NUM_TASKS", "4"), ("STEP_TASKS_PER_NODE", "3,1")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(UserError, match="3,1 tasks on the nodes, for 2 devices on each: add --ntasks-per-node"):
+        find_devices(HardwareArgs("cpu", num_devices=2, num_nodes=2))
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2(x2)")
+    assert find_devices(HardwareArgs("cpu", num_devices=2, num_nodes=2)).world_size == 4
+
+
+def test_one_process_that_a_launcher_started_does_not_stand_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(UserError, match="1 processes were launched, for 2 devices"):
+        find_devices(HardwareArgs(accelerator="cpu", num_devices=2))
+
+
 def test_processes_that_were_launched_otherwise_than_the_devices_say_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -98,7 +130,7 @@ def test_processes_that_were_launched_otherwise_than_the_devices_say_are_refused
         (1, "auto", None, None),
         (1, "ddp", None, usable_cores()),
         (2, "auto", None, max(1, usable_cores() // 2)),
-        (10**4, "auto", None, 1),
+        (16, "auto", None, max(1, usable_cores() // 16)),
         (2, "auto", "7", None),
     ],
 )

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from dlib.errors import UserError
 from dlib.ranks import global_rank, is_rank_zero, local_rank, logger, say, world_size
 
 VARIABLES = (
@@ -20,12 +21,16 @@ VARIABLES = (
     "SLURM_LOCALID",
     "SLURM_NTASKS",
     "SLURM_STEP_NUM_TASKS",
+    "SLURM_STEP_TASKS_PER_NODE",
+    "SLURM_TASKS_PER_NODE",
 )
 LIGHTNING_CHILD = {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2"}
 TORCHRUN = {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
 SRUN = {"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4"}
 JOB_SCRIPT = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "4"}
 SRUN_SHELL = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_NUM_TASKS": "1"}
+JOB_OF_A_STEP = SRUN | {"SLURM_PROCID": "0", "SLURM_STEP_TASKS_PER_NODE": "4", "SLURM_TASKS_PER_NODE": "1"}
+"""sbatch within a step of four tasks: the job inherits what it does not set itself."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +53,19 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) 
         (SRUN, (3, 1, 4)),
         (JOB_SCRIPT, (0, 0, 1)),
         (SRUN_SHELL, (0, 0, 1)),
+        (JOB_OF_A_STEP, (0, 0, 1)),
         (SRUN_SHELL | LIGHTNING_CHILD, (1, 1, 2)),
     ],
-    ids=["alone", "lightning-child", "torchrun", "srun", "job-script", "srun-shell", "lightning-child-in-srun-shell"],
+    ids=[
+        "alone",
+        "lightning-child",
+        "torchrun",
+        "srun",
+        "job-script",
+        "srun-shell",
+        "job-of-a-step",
+        "lightning-child-in-srun-shell",
+    ],
 )
 def test_ranks_follow_the_launcher(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[int, int, int]
@@ -58,6 +73,12 @@ def test_ranks_follow_the_launcher(
     set_environment(monkeypatch, variables)
     assert (global_rank(), local_rank(), world_size()) == expected
     assert is_rank_zero() == (expected[0] == 0)
+
+
+def test_a_variable_that_is_no_number_is_a_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, {"RANK": "first"})
+    with pytest.raises(UserError, match="RANK=first in the environment is no whole number: unset it"):
+        is_rank_zero()
 
 
 def test_the_first_process_of_a_further_machine_is_not_the_first_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

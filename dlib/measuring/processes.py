@@ -8,12 +8,11 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 
 from dlib.devices import Devices
-from dlib.trainer import COLLECTIVE_TIMEOUT
+from dlib.trainer import COLLECTIVE_TIMEOUT, choose_environment, refuse_other_number
 
 Work = TypeVar("Work")
 
@@ -28,14 +27,15 @@ class Processes:
     """
 
     def __init__(self, devices: Devices) -> None:
-        """Launch the others, by Lightning as in training: with as many threads, on the same nodes."""
+        """Meet the others, by Lightning as in training: with as many threads."""
         fabric = Fabric(
             accelerator=devices.accelerator,
             devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
             num_nodes=devices.num_nodes,
             strategy=DDPStrategy(timeout=COLLECTIVE_TIMEOUT) if devices.world_size > 1 else "auto",
-            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+            plugins=[choose_environment(devices)],
         )
+        refuse_other_number(fabric.world_size, devices)
         self._threads_are_chosen = "OMP_NUM_THREADS" in os.environ  # Lightning sets it where it launches others
         fabric.launch()
         self._threads = torch.get_num_threads()
@@ -60,13 +60,8 @@ class Processes:
 
     def _from_first(self, message: Any) -> Any:
         messages = [message]
-        try:
-            if self._group is not None:
-                dist.broadcast_object_list(messages, src=0, group=self._group)
-        except RuntimeError:
-            if self.rank == 0:
-                raise
-            raise SystemExit(1) from None  # the first has ended, and has said why
+        if self._group is not None:
+            dist.broadcast_object_list(messages, src=0, group=self._group)
         return messages[0]
 
     def compute_as_in_training(self, *, exact: bool) -> None:

@@ -180,6 +180,12 @@ def _reason(error: BaseException) -> str:
     return one_line(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
 
 
+def fail(folder: RunFolder, total_steps: int, reason: str) -> None:
+    """Write that the session failed, where no exception will say so."""
+    if is_rank_zero():
+        _end_status(folder, "failed", total_steps, reason)
+
+
 def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
     """Write how a session ended, and tell the user, who may want to know how to go on."""
     if not is_rank_zero():
