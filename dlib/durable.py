@@ -16,6 +16,8 @@ from dlib.errors import UserError
 
 # Rust's libraries (safetensors, tokenizers) have an error's number in its text alone.
 _NUMBER_IN_TEXT = re.compile(r"\((?:os error|Os \{ code:) (\d+)")
+SHOWN_BYTES, SHOWN_INODES = 10_000, 1_000
+"""Less than the one is no reason, and more than the other none."""
 _ADVICE = {
     errno.EISDIR: "a folder stands there, move it away",
     errno.ENOTEMPTY: "a folder stands there, move it away",
@@ -51,16 +53,33 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Writes what a user asked for at a path of their own: what is there and no regular file is written into.
+    """Writes a file that a user named; a pipe, a device or a link is written into, and never replaced.
 
     Raises:
         UserError: it cannot be written.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        with refusals_told(path, len(content)), path.open("wb") as file:
-            file.write(content)
-    else:
+    if is_replaceable(path):
         write_atomically(path, content)
+        return
+    with refusals_told(path, len(content)), path.open("wb") as file:
+        file.write(content)
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a regular file stands at a path, or nothing."""
+    return not path.is_symlink() and (path.is_file() or not path.exists())
+
+
+def refuse_output(path: Path, flag: str) -> None:
+    """Refuse a file that could not be written, before the work for it is done; no folder is made for it.
+
+    Raises:
+        UserError: it is a folder, or stands in none; names `flag`.
+    """
+    if path.is_dir():
+        raise UserError(f"{flag} {path}: that is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: there is no folder {path.parent}; make it first")
 
 
 @contextmanager
@@ -98,15 +117,16 @@ def error_number(error: BaseException | None) -> int | None:
 
 
 def _explain(number: int, path: Path, needed_bytes: int | None) -> str:
-    """What the system says, with what it does not: how much is free, or allowed."""
+    """What the system says, with what it does not: how much is free, or allowed, and needed."""
     words = os.strerror(number)
+    need = f"{_shown(needed_bytes)} needed" if needed_bytes and needed_bytes >= SHOWN_BYTES else ""
     if number == errno.EFBIG:
         limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-        allowed = "" if limit == resource.RLIM_INFINITY else f" ({_shown(limit)} allowed: see ulimit -f)"
-        return f"{words}{allowed}{_shown_need(needed_bytes)}"
+        allowed = f"{_shown(limit)} a file allowed, see ulimit -f" if limit != resource.RLIM_INFINITY else ""
+        return words + _in_brackets(allowed, need)
     if number in (errno.ENOSPC, errno.EDQUOT):
-        room = "" if number == errno.EDQUOT else f" ({_free_room(path)})"
-        return f"{words}{room}{_shown_need(needed_bytes)}; make room, then start the same command again"
+        free = _free_room(path) if number == errno.ENOSPC else ""  # a quota is not the disk's
+        return f"{words}{_in_brackets(free, need)}; make room, then start the same command again"
     return f"{words}: {_ADVICE[number]}" if number in _ADVICE else words
 
 
@@ -114,17 +134,17 @@ def _free_room(path: Path) -> str:
     """What is free on the disk of a path, or of its nearest folder that is there."""
     folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     disk = os.statvfs(folder)
-    if disk.f_files and not disk.f_favail:
-        return "no inodes are left there: there are too many files"
-    return f"{_shown(disk.f_bavail * disk.f_frsize)} free there"
+    few = disk.f_files and disk.f_favail < SHOWN_INODES  # some file systems count none
+    return f"{_shown(disk.f_bavail * disk.f_frsize)}{f' and {disk.f_favail} inodes' if few else ''} free there"
 
 
 def _shown(count: int) -> str:
     return f"{count / 1e6:,.2f} MB"
 
 
-def _shown_need(needed_bytes: int | None) -> str:
-    return "" if needed_bytes is None else f", {_shown(needed_bytes)} needed"
+def _in_brackets(*texts: str) -> str:
+    said = ", ".join(filter(None, texts))
+    return f" ({said})" if said else ""
 
 
 def is_in_place(path: Path, found: os.stat_result) -> bool:

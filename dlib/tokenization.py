@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from dlib.args import ExperimentArgs
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import iterate_documents
-from dlib.durable import sync, sync_tree
+from dlib.durable import refusals_told, sync, sync_tree
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.model_sources import has_tokenizer
@@ -200,9 +200,12 @@ def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save a tokenizer so that a kill leaves all of it or nothing; who calls holds the folder's lock."""
     beside = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(beside, ignore_errors=True)  # what a killed process left
-    tokenizer.save_pretrained(beside)
-    sync_tree(beside)
-    beside.rename(folder)
+    try:
+        tokenizer.save_pretrained(beside)
+        sync_tree(beside)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     sync(folder.parent)
 
 
@@ -226,7 +229,7 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
     if has_tokenizer(folder):
         return folder
-    try:
+    with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not has_tokenizer(folder):
@@ -235,6 +238,4 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
                     text_file, args.model.vocab_size, args.objective.objective, args.data.encoding_errors
                 )
                 save_whole(tokenizer, folder)
-    except OSError as error:
-        raise UserError(f"--cache_dir {cache_dir} cannot be written: {error.strerror}") from error
     return folder

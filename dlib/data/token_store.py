@@ -29,7 +29,7 @@ from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
 from dlib.data.text import MIB, UndecodableError, undecodable_text
 from dlib.data.tokenizing import LENGTH_TYPE, Part, TokenizingJob
 from dlib.data.tokenizing_processes import tokenize_text
-from dlib.durable import sync
+from dlib.durable import refusals_told, sync
 from dlib.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ BUILDING = ".building-"
 
 @dataclass(frozen=True)
 class TokenStore:
-    """A finished token store, read only. It pickles as its folder, and maps its files at their first use.
+    """A finished token store, read only. It pickles as its folder, and then maps its files at their first use.
 
     Attributes:
         folder: `<cache_dir>/<fingerprint>`.
@@ -73,6 +73,10 @@ class TokenStore:
         """Document d is `tokens[offsets[d]:offsets[d + 1]]`, its separator last, (num_documents + 1,) int64."""
         shape = (self.num_documents + 1,)
         return np.asarray(np.memmap(self.folder / OFFSETS, dtype=LENGTH_TYPE, mode="r", shape=shape))
+
+    def map_files(self) -> None:
+        """Map both files, so that a cache that is removed while a run trains takes nothing from it."""
+        _ = self.tokens, self.offsets
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
@@ -120,14 +124,12 @@ def build_token_store(
     if store is not None:
         return store
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock_file(folder)):
-            return open_token_store(folder) or _build(text_file, tokenizer, recipe, folder, processes)
+        with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(_lock_file(folder)):
+                return open_token_store(folder) or _build(text_file, tokenizer, recipe, folder, processes)
     except UndecodableError as error:
         raise undecodable_text(text_file, error.offset) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write to --cache_dir {cache_dir}: {reason}; make room or name another") from error
 
 
 def open_token_store(folder: Path) -> TokenStore | None:
@@ -136,7 +138,9 @@ def open_token_store(folder: Path) -> TokenStore | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
             return None
-        return TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"])
+        store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"])
+        store.map_files()
+        return store
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

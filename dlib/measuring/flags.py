@@ -13,6 +13,7 @@ from typing import Any
 
 from dlib.command_line import METAVARS, HelpFormatter, split_list
 from dlib.config_fields import FIELDS, bare_type, choices_of, is_list, texts_of
+from dlib.durable import refuse_output
 from dlib.errors import UserError
 from dlib.script_parser import ScriptParser, with_underscores
 
@@ -126,6 +127,8 @@ def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
         raise UserError("--all: --watch and --once take every checkpoint anyway; leave it out")
     if order.watch and order.output is not None:
         raise UserError("--output: what is watched is a run, whose results are written to its evals/; leave it out")
+    if order.output is not None:
+        refuse_output(order.output, "--output")
     if order.harness is not None and (order.stride is not None or order.pseudo_perplexity):
         raise UserError("--harness is an evaluation of its own: leave out --stride and --pseudo_perplexity")
     if order.harness is not None and order.overrides["hardware.num_devices"] != "1":

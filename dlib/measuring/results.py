@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dlib.durable import write_text_atomically
-from dlib.errors import UserError
+from dlib.durable import is_replaceable, write_output
 from dlib.measuring.subjects import Subject
 from dlib.runs.metrics_log import encode
 from dlib.tracking.wandb_evaluations import WandbEvaluations
@@ -85,7 +84,8 @@ class Results:
             subject.run.ledger.write(subject.checkpoint, subject.evaluation.kind, text)
         if self.output is not None:
             self._records.append(record)
-            write_all(self.output, self._records)
+            if is_replaceable(self.output):
+                write_all(self.output, self._records)
         if subject.run is not None:
             self._track(result)
         # Last: nobody may be reading.
@@ -118,7 +118,9 @@ class Results:
         self._wandb.log(subject.step or 0, values)
 
     def finish(self) -> None:
-        """End the session on W&B."""
+        """Write what is written once, into a pipe or a device; end the session on W&B."""
+        if self.output is not None and self._records and not is_replaceable(self.output):
+            write_all(self.output, self._records)
         if self._wandb is not None:
             self._wandb.finish("finished")
             self._wandb = None
@@ -135,7 +137,4 @@ def write_all(file: Path, records: list[dict[str, Any]]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    try:
-        write_text_atomically(file, json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    except OSError as error:
-        raise UserError(f"--output {file} cannot be written: {error.strerror}") from error
+    write_output(file, (json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

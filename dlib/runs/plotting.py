@@ -1,10 +1,11 @@
 """Curves as a figure that can be printed: matplotlib, which only this file imports."""
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dlib.durable import refuse_output, write_output
 from dlib.errors import UserError
 from dlib.runs.curves import Curve, finite_points
 
@@ -100,13 +101,9 @@ def _save(figure: Any, output: Path) -> None:
     kind = output.suffix.removeprefix(".").lower()
     if kind not in known:
         raise UserError(f"-o {output}: give a file that ends in one of {', '.join(known)}")
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.writing")
+    refuse_output(output, "-o")
     # Without the date the same curves give the same bytes.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    try:
-        figure.savefig(temporary, format=kind, dpi=300, metadata=metadata)
-        temporary.replace(output)
-    except OSError as error:
-        raise UserError(f"-o {output}: it cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, dpi=300, metadata=metadata)
+    write_output(output, drawn.getvalue())

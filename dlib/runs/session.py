@@ -194,7 +194,8 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
     if state == "preempted":
         say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
         return
-    newest = next(reversed(read_metrics(folder.metrics)), {})  # none where somebody removed them between two sessions
+    records = read_metrics(folder.metrics)
+    newest = records[-1] if records else {}  # they may have been removed between two sessions
     numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
     say(f"run '{folder.name}' is finished: dev {numbers}")
     say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
