@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from dlib.errors import UserError
 from dlib.runs.metrics_log import MetricsLog, best, newest_record, read_metrics, record_of_step
+from tests.full_disks import file_limit
 
 
 @pytest.fixture
@@ -94,6 +96,35 @@ def test_a_damaged_last_line_is_dropped_by_rewind(path: Path, tail: bytes) -> No
     path.write_bytes(whole + tail)
     MetricsLog(path).rewind(2)
     assert path.read_bytes() == whole
+
+
+def test_a_line_that_the_disk_takes_in_part_is_cut_off_and_written_whole_when_there_is_room(path: Path) -> None:
+    log = MetricsLog(path)
+    log.add(1, {"train/loss": 5.0})
+    log.flush()
+    first = path.read_bytes()
+    log.add(2, {"train/loss": 4.0, "note": "x" * 100})
+    with (
+        file_limit(len(first) + 50),
+        pytest.raises(UserError, match=r"metrics\.jsonl cannot be written: File too large"),
+    ):
+        log.flush()
+    assert path.read_bytes() == first
+    log.flush()
+    assert [record["step"] for record in read_metrics(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.rename(path.with_name("moved")) and path.touch()])
+def test_a_file_that_is_removed_or_replaced_is_noticed_at_the_next_write(
+    path: Path, loss: Callable[[Path], None]
+) -> None:
+    log = MetricsLog(path)
+    log.add(1, {"train/loss": 5.0})
+    log.flush()
+    loss(path)
+    with pytest.raises(UserError, match=r"metrics\.jsonl was removed or replaced .* goes on from the last checkpoint"):
+        log.flush()
+    assert not path.exists() or path.read_bytes() == b""
 
 
 def test_damage_in_the_middle_names_the_line(path: Path) -> None:
