@@ -75,6 +75,11 @@ def make_parser() -> ScriptParser:
         type=int,
         help="Masks: guesses for each, seen with --json (default: 5). Text: draw from the N likeliest tokens only.",
     )
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="Run Python code that the model's folder brings: read it first.",
+    )
     text = parser.add_argument_group("continuing text")
     text.add_argument(
         "--max_new_tokens",

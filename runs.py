@@ -126,7 +126,8 @@ def reproduce(args: Namespace) -> int:
     from dlib.runs.registry import find_run
 
     run = find_run(args.run, args.out_dir)
-    order = reproduction.Order(run.root, args.steps, args.data_dir, args.present_code, args.keep)
+    trust = args.trust_remote_code
+    order = reproduction.Order(run.root, args.steps, args.data_dir, args.present_code, args.keep, trust)
     return reproduction.reproduce(order, Path(__file__).parent)
 
 

@@ -23,6 +23,7 @@ from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
 from dlib.threads import let_threads_sleep, take_one_thread
+from dlib.versions import refuse_attention_on
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -60,6 +61,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     inputs = find_inputs(args, folder, plan_only=plan_only)
     devices = find_devices(args.hardware)
+    refuse_attention_on(devices.accelerator, args.model.attn_implementation)
     micro_batch_size = check_batch_arithmetic(
         args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
     )
@@ -73,7 +75,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
     from dlib.data.data_module import DataModule, build_text_data
     from dlib.hub import choose_hub_mode
-    from dlib.modeling import as_saved, build_meta_model, build_model, count_parameters
+    from dlib.model_limits import count_parameters, refuse_too_large
+    from dlib.model_sources import flag_of_source
+    from dlib.modeling import as_saved, build_meta_model, build_model
     from dlib.objectives import build_objective
     from dlib.plan import make_plan, summarize
     from dlib.run_log import open_run_log
@@ -87,6 +91,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
 
     texts, source, checkpoint = inputs.texts, inputs.source, inputs.checkpoint
+    flag = flag_of_source(args, checkpoint)
     if checkpoint is not None:
         refuse_damage(checkpoint)
     tokenizer = build_tokenizer(args, texts.train, source, goes_on=checkpoint is not None)
@@ -95,12 +100,13 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     plan = make_plan(args, data.train)
     model_args = args if checkpoint is None else as_saved(args)
-    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model))
+    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model, flag))
     summary = summarize(args, plan, devices, source, parameters)
     if plan_only:
         if is_rank_zero():
             print(summary)
         return 0
+    refuse_too_large(parameters[0], source)
 
     outlast_reader("stdout")  # libraries print there
     hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
@@ -120,6 +126,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             tokenizer,
             objective.auto_model,
             devices.precision,
+            flag,
             is_checkpoint=start.checkpoint is not None,
         )
         if start.step == 0 and is_rank_zero():

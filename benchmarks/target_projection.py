@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dlib.objectives.token_prediction import Batch, predict_targets
+from dlib.pretrained import draw_model, read_config
 
 TARGET_SHARE = 0.15
 NO_TARGET = -100
@@ -56,8 +57,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens in a row")
     parser.add_argument("--repeats", type=int, default=7, help="passes of each way")
     args = parser.parse_args()
-    config = AutoConfig.from_pretrained(args.model, vocab_size=args.vocab_size)
-    model = AutoModelForMaskedLM.from_config(config).train()
+    config = read_config(args.model, trust_remote_code=False)
+    config.vocab_size = args.vocab_size
+    model = draw_model("AutoModelForMaskedLM", config, trust_remote_code=False).train()
     batch = make_batch(args.rows, args.length, args.vocab_size)
     times: dict[str, list[float]] = {"ours": [], "usual": []}
     for _ in range(args.repeats + 1):

@@ -67,6 +67,11 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
         print_help(description, load_config(flags.config_paths))
         raise SystemExit(0)
     args = load_config(flags.config_paths, flags.overrides)
+    if args.model.trust_remote_code and "model.trust_remote_code" not in flags.overrides:
+        raise UserError(
+            "model.trust_remote_code: a configuration file cannot allow code to run; read what the model's folder "
+            "brings, then give --trust_remote_code too"
+        )
     if not args.run.name and not flags.plan:
         raise UserError("--name is missing: give the run a name, for example -n my-run")
     return ParsedArgs(args, flags.plan)
@@ -159,6 +164,11 @@ def escaped(value: Any) -> Any:
     if MISSING_MARK.fullmatch(value):
         return "\\" + value
     return INTERPOLATION_START.sub(r"\1\1\\${", value)
+
+
+def has_interpolation(text: str) -> bool:
+    """Whether a `${` in a text is not escaped, so that something else stands in its place."""
+    return any(len(start[1]) % 2 == 0 for start in INTERPOLATION_START.finditer(text))
 
 
 def unescaped(value: Any) -> Any:

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ UNKNOWN_HEAD = re.compile(
 )
 
 UNKNOWN_TYPE = re.compile(r"The checkpoint you are trying to load has model type `(?P<model_type>[\w-]+)` but ")
+FOREIGN_CODE = re.compile(r".*trust_remote_code=True", re.DOTALL)
+NO_PACKAGE = re.compile(r"FlashAttention.* cannot be used due to the following error: (?P<reason>.*)")
 NO_ATTENTION = re.compile(
     r"(?P<model>\w+) does not support .*?(?P<kernel>Flash Attention|flex_attention|scaled_dot_product_attention)"
 )
@@ -56,8 +58,13 @@ def hub_answers() -> bool:
 
 
 @contextmanager
-def explain_loading(flag: str, name: str) -> Iterator[None]:
+def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iterator[None]:
     """Turn what transformers raises when `name` cannot be loaded into one line that names `flag`.
+
+    Args:
+        flag: what named it.
+        name: Hugging Face name or local folder.
+        overrides: `--model_overrides`, which are to blame where a model that they change cannot be built.
 
     Raises:
         UserError: the block raised an error of loading.
@@ -68,6 +75,12 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
         raise
     except Exception as error:  # transformers raises whatever a model's own code raises
         reason = reason_of(error)
+        if FOREIGN_CODE.match(str(error)):
+            raise UserError(
+                f"{flag} {name} brings Python code of its own, which is not run: read it, then give --trust_remote_code"
+            ) from error
+        if lacking := NO_PACKAGE.match(reason):
+            raise UserError(f"--attn_implementation: {lacking['reason'].rstrip('.')}; leave it out") from error
         if foreign := UNKNOWN_HEAD.match(reason):
             raise UserError(f"{flag} {name}: {explain_head(**foreign.groupdict())}") from error
         if newer := UNKNOWN_TYPE.match(reason):
@@ -75,6 +88,8 @@ def explain_loading(flag: str, name: str) -> Iterator[None]:
         if lacking := NO_ATTENTION.match(reason):
             place = "--attn_implementation" if flag == "--model" else f"{flag} {name}"
             raise UserError(f"{place}: {explain_attention(**lacking.groupdict())}") from error
+        if overrides:
+            raise UserError(f"--model_overrides {' '.join(overrides)}: {name} cannot be built so: {reason}") from error
         if Path(name).is_dir():
             raise UserError(
                 f"{flag} {name} cannot be loaded: {reason.rstrip('.')}{explain_newer_files(Path(name))}"

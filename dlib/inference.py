@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto
 
 from dlib.args.generation import GenerationArgs
@@ -27,14 +19,19 @@ from dlib.errors import UserError
 from dlib.filling import FilledLine, MaskFiller
 from dlib.hub import explain_loading
 from dlib.line_batches import find_context, windows
+from dlib.model_limits import refuse_broken_weights
 from dlib.model_names import find_model, trained_length
-from dlib.modeling import tell_new_weights
+from dlib.model_probes import keep_attention_type
+from dlib.modeling import CAUSAL, tell_new_weights
+from dlib.pretrained import read_config, read_model
+from dlib.tokenization import load_tokenizer
 from dlib.versions import dtype_option
 
 Answer = FilledLine | Continuation
 
 DEFAULTS = GenerationArgs()
 DEFAULT_GUESSES = 5
+MASKED = "AutoModelForMaskedLM"
 
 
 class Predictor:
@@ -57,11 +54,11 @@ class Predictor:
         """
         name = find_model(model)
         with explain_loading("the model", name):
-            config = AutoConfig.from_pretrained(name)
+            config = read_config(name, trust_remote_code=args.trust_remote_code)
         causal = is_causal(config, name)
         if not causal:
             refuse_options_of_text(args, name)
-        network, tokenizer = load_model(name, causal=causal, accelerator=args.accelerator)
+        network, tokenizer = load_model(name, args, causal=causal)
         context = find_context(network, tokenizer, trained_length(name))
         self.args = args
         self.answerer: MaskFiller | TextContinuer
@@ -89,10 +86,11 @@ class Predictor:
         for window in windows(lines, self.args.batch_size, wait=wait):
             try:
                 yield list(self.answerer.answer(window, number))
-            except torch.cuda.OutOfMemoryError as error:
-                raise UserError(
-                    f"--batch_size {self.args.batch_size}: the GPU has not the memory; give less"
-                ) from error
+            except (RuntimeError, MemoryError) as error:
+                if not is_lack_of_memory(error):
+                    raise
+                asked = f"--batch_size {self.args.batch_size}, --num_beams {self.args.num_beams}"
+                raise UserError(f"{asked}: the device has not the memory; give less") from error
             number += len(window)
 
     @property
@@ -110,6 +108,11 @@ class Predictor:
             yield [self.answerer.stream(line, number, show)]
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error says that a GPU or the machine has not the memory."""
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
 def is_causal(config: PretrainedConfig, name: str) -> bool:
     """Whether a model continues text, and does not fill masks: by its class, else by what its type can do.
 
@@ -124,6 +127,9 @@ def is_causal(config: PretrainedConfig, name: str) -> bool:
         if own & class_names(heads):
             return answer
     if config.model_type not in masked and config.model_type not in causal:
+        foreign = set(getattr(config, "auto_map", None) or {})  # what code of the model's own can do
+        if foreign & {CAUSAL, MASKED}:
+            return MASKED not in foreign
         raise UserError(f"{name}: a {config.model_type} model neither fills masks nor continues text")
     return config.model_type not in masked or getattr(config, "is_decoder", False)
 
@@ -144,25 +150,28 @@ def class_names(heads: Any) -> set[str]:
     return {name for names in heads.values() for name in ([names] if isinstance(names, str) else names)}
 
 
-def load_model(name: str, *, causal: bool, accelerator: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(name: str, args: GenerationArgs, *, causal: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model in evaluation mode, on its device, and its tokenizer.
 
     A GPU computes in the type in which the weights are stored. So does a CPU, but for 16 bits, in which it is slow.
 
     Args:
         name: folder or hub name that transformers loads.
+        args: how it is asked.
         causal: whether it is to continue text.
-        accelerator: kind of device, see `HardwareArgs`.
 
     Raises:
-        UserError: it cannot be loaded, or there is no such device.
+        UserError: it cannot be loaded, its weights are no numbers, or there is no such device.
     """
-    device = torch.device(choose_accelerator(accelerator))
-    auto_model: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    device = torch.device(choose_accelerator(args.accelerator))
+    auto_model = CAUSAL if causal else MASKED
+    tokenizer = load_tokenizer(name, "the model", trust_remote_code=args.trust_remote_code)
     with explain_loading("the model", name):
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model, loading = auto_model.from_pretrained(name, output_loading_info=True, **dtype_option("auto"))
+        options = {"trust_remote_code": args.trust_remote_code, **dtype_option("auto")}
+        model, loading = read_model(auto_model, name, **options)
     tell_new_weights(loading["missing_keys"], name)
+    refuse_broken_weights(model, name)
+    keep_attention_type(model)
     if device.type == "cpu" and model.dtype in (torch.float16, torch.bfloat16):
         model = model.float()
-    return model.to(device).eval(), tokenizer
+    return model.to(device).eval(), tokenizer  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dlib.modeling import max_positions
+from dlib.model_limits import max_positions
 
 BATCHES_IN_WINDOW = 8
 """Enough that the rows of a batch are of like length, few enough that the first answers come soon."""

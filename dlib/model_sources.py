@@ -54,6 +54,13 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
     return source
 
 
+def flag_of_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> str:
+    """What named the model that `find_source` finds, for errors."""
+    if last_checkpoint is not None:
+        return "the checkpoint"
+    return "--model" if args.model.checkpoint is None else "--checkpoint"
+
+
 def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
     """The model's folder of `--checkpoint`, fetched from W&B where it names one there.
 

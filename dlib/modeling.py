@@ -1,43 +1,48 @@
 """Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
-import transformers
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs, ModelArgs
-from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
-from dlib.hub import explain_loading, reason_of
+from dlib.hub import explain_loading
+from dlib.model_limits import check_positions, max_positions, tell_many_layers
 from dlib.model_overrides import override_config
+from dlib.model_probes import computes_on_cpu, keep_attention_type, refuse_hidden_state, refuse_looking_ahead
+from dlib.pretrained import draw_model, read_config, read_model
 from dlib.ranks import say
 from dlib.seeding import seed_torch
 from dlib.tokenization import num_ids
 from dlib.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
 
 CAUSAL = "AutoModelForCausalLM"
-PROBE_LENGTH, PROBE_TOLERANCE = 8, 1e-6
-"""A few tokens, and little: the same shapes give a model that looks back the very same numbers."""
+ATTENTION_DROPOUT = re.compile(r"att\w*_(dropout|pdrop)|attention_probs_dropout_prob")
 
 
-def load_model_config(args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+def load_model_config(
+    args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase, flag: str = "--model"
+) -> PretrainedConfig:
     """The model's configuration with `--model_overrides`, and the tokenizer's ids where it is from scratch.
 
     Args:
         args: the model's arguments.
         source: Hugging Face name or local folder of the model.
         tokenizer: the run's tokenizer.
+        flag: what named the source, for errors.
 
     Raises:
         UserError: the configuration cannot be had, or an override does not fit it.
     """
-    with explain_loading("--model", source):
-        config = AutoConfig.from_pretrained(source)
-    refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
+    with explain_loading(flag, source):
+        config = read_config(source, trust_remote_code=args.trust_remote_code)
+        refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
     if args.model_overrides:
         config = override_config(config, source, args.model_overrides)
     if args.from_scratch:
@@ -55,6 +60,7 @@ def build_model(
     tokenizer: PreTrainedTokenizerBase,
     auto_model: str,
     precision: str,
+    flag: str = "--model",
     *,
     is_checkpoint: bool = False,
 ) -> PreTrainedModel:
@@ -66,22 +72,23 @@ def build_model(
         tokenizer: the run's tokenizer; embeddings are enlarged where it has more tokens.
         auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
         precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
+        flag: what named the source, for errors.
         is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
 
     Raises:
         UserError: the weights cannot be had or are another model's, or an option does not fit the model.
     """
-    config = load_model_config(args.model, source, tokenizer)
+    config = load_model_config(args.model, source, tokenizer, flag)
     look_back_only(config, auto_model)
     dtype = torch.float64 if precision == "64-true" else torch.float32
+    trust = args.model.trust_remote_code
     options = {**dtype_option(dtype), **attention_options(args.model, config)}
-    model_class = getattr(transformers, auto_model)
     seed_torch("weights", args.run.seed)
-    with explain_loading("--model", source):
+    with explain_loading(flag, source, args.model.model_overrides):
         if args.model.from_scratch:
-            model = model_class.from_config(config, **options)
+            model = draw_model(auto_model, config, trust_remote_code=trust, **options)
         else:
-            model, loading = model_class.from_pretrained(source, config=config, output_loading_info=True, **options)
+            model, loading = read_model(auto_model, source, trust_remote_code=trust, config=config, **options)
             if is_checkpoint:
                 refuse_other_model(loading, source)
             tell_new_weights(loading["missing_keys"], source)
@@ -90,8 +97,11 @@ def build_model(
     model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
     fit_embeddings(model, tokenizer)
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
-    if auto_model == CAUSAL:
-        refuse_looking_ahead(model, source)
+    keep_attention_type(model)
+    if computes_on_cpu(model):
+        if auto_model == CAUSAL:
+            refuse_looking_ahead(model, source)
+        refuse_hidden_state(model, args.data.max_length, source)
     freeze(model, args.model.freeze)
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model
@@ -100,18 +110,20 @@ def build_model(
 
 
 def build_meta_model(
-    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, auto_model: str
+    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, auto_model: str, flag: str = "--model"
 ) -> PreTrainedModel:
     """The network without memory or weights: to count its parameters, and to refuse early what cannot work.
 
     Raises:
         UserError: as `build_model`, or the model has fewer positions than `--max_length`.
     """
-    config = load_model_config(args.model, source, tokenizer)
+    config = load_model_config(args.model, source, tokenizer, flag)
     look_back_only(config, auto_model)
     config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
-    with torch.device("meta"), explain_loading("--model", source):
-        model = getattr(transformers, auto_model).from_config(config, **attention_options(args.model, config))
+    options = {"trust_remote_code": args.model.trust_remote_code, **attention_options(args.model, config)}
+    with torch.device("meta"), explain_loading(flag, source, args.model.model_overrides):
+        tell_many_layers(config, source, partial(draw_model, auto_model, **options))
+        model = draw_model(auto_model, config, **options)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable()
     check_positions(model, args.data.max_length, source)
@@ -123,27 +135,6 @@ def look_back_only(config: PretrainedConfig, auto_model: str) -> None:
     """Make BERT and its kin read from left to right where they are to predict the next token; others always do."""
     if auto_model == CAUSAL and hasattr(config, "is_decoder"):
         config.is_decoder = True
-
-
-@torch.no_grad()
-def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
-    """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
-
-    Raises:
-        UserError: what it says of the first tokens depends on the last one, or it cannot compute in its precision.
-    """
-    ids = torch.arange(PROBE_LENGTH, device=model.device)[None] % model.config.vocab_size
-    changed = ids.clone()
-    changed[0, -1] = 0
-    was_training = model.training
-    model.eval()
-    try:
-        before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
-    except RuntimeError as error:  # OPT in float64, with transformers 4.38
-        raise UserError(f"--precision: {source} cannot compute in {model.dtype}: {reason_of(error)}") from error
-    model.train(was_training)
-    if not torch.allclose(before, after, atol=PROBE_TOLERANCE):
-        raise UserError(f"--objective clm: {source} sees the tokens that it is to predict; use --objective mlm")
 
 
 def tell_new_weights(names: Collection[str], source: str) -> None:
@@ -175,11 +166,14 @@ def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, An
     """What `--attn_implementation` asks of transformers.
 
     Raises:
-        UserError: the installed version does not have it for such a model.
+        UserError: the installed version does not have it for such a model, or it has no dropout and the model does.
     """
     if args.attn_implementation is None:
         return {}
     refuse_missing_attention(args.attn_implementation, config.model_type)
+    dropouts = [name for name, value in config.to_dict().items() if ATTENTION_DROPOUT.match(name) and value]
+    if args.attn_implementation == "flex_attention" and dropouts:
+        raise UserError(f"--attn_implementation flex_attention has no dropout: add --model_overrides {dropouts[0]}=0.0")
     return {"attn_implementation": args.attn_implementation}
 
 
@@ -192,32 +186,6 @@ def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     """Enlarge the embeddings where the tokenizer has more tokens; they are never cut."""
     if num_ids(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
         model.resize_token_embeddings(num_ids(tokenizer))
-
-
-def max_positions(model: PreTrainedModel) -> int | None:
-    """Number of tokens that the model has positions for, None where there is no limit.
-
-    RoBERTa and its kin number positions from the padding id + 1, so some of their table is never used.
-    """
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - first
-    return getattr(model.config, "max_position_embeddings", None)
-
-
-def check_positions(model: PreTrainedModel, max_length: int, source: str) -> None:
-    """Refuse rows that are longer than the model's positions, once padded.
-
-    Raises:
-        UserError: they are.
-    """
-    limit = max_positions(model)
-    if limit is None:
-        return
-    room = limit // PADDING_MULTIPLE * PADDING_MULTIPLE
-    if max_length > room:
-        raise UserError(f"--max_length {max_length}: {source} has {limit} positions; use --max_length {room} or less")
 
 
 def freeze(model: PreTrainedModel, what: str) -> None:
@@ -238,10 +206,6 @@ def freeze(model: PreTrainedModel, what: str) -> None:
         }
         parameter.requires_grad_(not frozen[what])
     if not any(parameter.requires_grad for parameter in model.parameters()):
+        if what == "none":
+            raise UserError(f"--model: {type(model).__name__} has no weight that could learn; choose another")
         raise UserError(f"--freeze {what} leaves {type(model).__name__} no weight to learn; use --freeze none")
-
-
-def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
-    """Number of all weights and of those that learn."""
-    parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

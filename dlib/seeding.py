@@ -13,6 +13,7 @@ a generator may change between NumPy versions, which is why a run records its pa
 """
 
 import hashlib
+import random
 from typing import SupportsIndex
 
 import numpy as np
@@ -60,3 +61,14 @@ def seed_torch(*parts: SupportsIndex | str) -> None:
     import torch
 
     torch.manual_seed(derive_key(*parts))
+
+
+def seed_other_generators(*parts: SupportsIndex | str) -> None:
+    """Sets Python's and NumPy's global generators to the given key: some models draw from them (MusicGen, BigBird).
+
+    Args:
+        parts: the key, as for `derive_key`.
+    """
+    key = derive_key(*parts)
+    random.seed(key)
+    np.random.seed(key % 2**32)  # all that it takes

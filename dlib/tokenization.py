@@ -4,20 +4,23 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import ExperimentArgs
+from dlib.args.model import MOST_IDS
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import iterate_documents
 from dlib.durable import refusals_told, sync, sync_tree
 from dlib.errors import UserError
 from dlib.hub import explain_loading
 from dlib.model_sources import has_tokenizer
+from dlib.pretrained import read_tokenizer
 from dlib.ranks import say
 from dlib.versions import tokenizer_series
 
@@ -104,7 +107,7 @@ def token_roles(tokenizer: PreTrainedTokenizerBase) -> TokenRoles:
 
 def num_ids(tokenizer: PreTrainedTokenizerBase) -> int:
     """Number of rows that an embedding needs: the largest id and one. Ids may have gaps, so tokens may be fewer."""
-    return max(tokenizer.get_vocab().values()) + 1
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
 def first_id(*candidates: int | None) -> int | None:
@@ -130,14 +133,24 @@ def word_starts(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     return starts
 
 
-def load_tokenizer(name: str, flag: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """Load a tokenizer by Hugging Face name or from a local folder.
+
+    Args:
+        name: Hugging Face name or local folder.
+        flag: what named it, for the error.
+        trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
         UserError: it cannot be had; names `flag`.
     """
     with explain_loading(flag, name):
-        return AutoTokenizer.from_pretrained(name)
+        tokenizer = read_tokenizer(name, trust_remote_code=trust_remote_code)
+    if num_ids(tokenizer) > MOST_IDS:
+        raise UserError(
+            f"{flag} {name}: its ids go up to {num_ids(tokenizer) - 1:,}; more than {MOST_IDS:,} are refused"
+        )
+    return tokenizer
 
 
 def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_errors: str) -> PreTrainedTokenizerFast:
@@ -187,13 +200,14 @@ def build_tokenizer(
     Raises:
         UserError: a tokenizer cannot be had.
     """
+    load = partial(load_tokenizer, trust_remote_code=args.model.trust_remote_code)
     if goes_on:
-        return load_tokenizer(model_folder, "--model")
+        return load(model_folder, "the checkpoint")
     if args.model.tokenizer is not None:
-        return load_tokenizer(args.model.tokenizer, "--tokenizer")
+        return load(args.model.tokenizer, "--tokenizer")
     if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
-        return load_tokenizer(model_folder, "--model")
-    return load_tokenizer(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
+        return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
+    return load(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

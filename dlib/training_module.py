@@ -24,7 +24,7 @@ from dlib.errors import UserError
 from dlib.objectives.token_prediction import Batch, TokenPrediction
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
-from dlib.seeding import seed_torch
+from dlib.seeding import seed_other_generators, seed_torch
 from dlib.tree_sum import TreeSum, add_over_processes
 
 
@@ -146,7 +146,9 @@ class TrainingModule(pl.LightningModule):
         Returns:
             Sum of the losses of its target tokens, in nats, without a gradient.
         """
-        seed_torch("dropout", self.plan.batches.seed, batch["step"], item["index"])
+        key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
+        seed_torch(*key)
+        seed_other_generators(*key)
         loss = self(item["batch"])
         self.manual_backward(loss * (factor / max(1, batch["num_targets"])))
         return loss.detach()

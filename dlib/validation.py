@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlib.args import ExperimentArgs
+from dlib.args.model import MOST_IDS
 from dlib.args.run import TRACKER_NAMES
 from dlib.config_fields import FIELDS, bare_type, did_you_mean, flag_of
 from dlib.durations import parse_clock, parse_duration
@@ -54,7 +55,7 @@ RANGES: dict[str, Range] = {
     "data.tokenizer_processes": ALL_OR_SOME,
     "data.num_workers": at_least(0),
     # 256 bytes, the special tokens, and some merges.
-    "model.vocab_size": at_least(300),
+    "model.vocab_size": Range(lambda number: 300 <= number <= MOST_IDS, f"at least 300 and at most {MOST_IDS}"),
     "objective.mask_fraction": Range(lambda number: 0 < number <= 1, "more than 0 and at most 1"),
     "optim.learning_rate": at_least(0),
     "optim.min_learning_rate_ratio": Range(lambda number: 0 <= number <= 1, "at least 0 and at most 1"),

@@ -81,6 +81,16 @@ def refuse_missing(args: ModelArgs) -> None:
         raise UserError(f"--compile on Python {python[0]}.{python[1]} {reason}; leave it out")
 
 
+def refuse_attention_on(accelerator: str, kernel: str | None) -> None:
+    """Refuse to train with an attention kernel that computes no gradients on such a device.
+
+    Raises:
+        UserError: it does not.
+    """
+    if accelerator == "cpu" and kernel == "flex_attention":
+        raise UserError(f"--attn_implementation {kernel} computes no gradients on a CPU; leave it out, or give another")
+
+
 def refuse_missing_attention(kernel: str, model_type: str) -> None:
     """Refuse an attention kernel that the installed transformers does not have for a model of that type.
 
@@ -111,7 +121,7 @@ def explain_newer_files(folder: Path) -> str:
     try:
         writer = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["transformers_version"])
         reason = missing({"transformers": writer})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return f"; it was written by transformers {writer}, and {version('transformers')} is installed" if reason else ""
 

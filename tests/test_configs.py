@@ -11,7 +11,8 @@ import transformers
 from dlib.args import ExperimentArgs
 from dlib.config import load_config
 from dlib.errors import UserError
-from dlib.modeling import build_meta_model, max_positions
+from dlib.model_limits import max_positions
+from dlib.modeling import build_meta_model
 from dlib.tokenization import load_tokenizer, trained_tokenizer_folder
 from dlib.versions import MODEL_TYPES, has
 from tests.launching import ROOT, Place, train
@@ -77,7 +78,7 @@ def test_a_shipped_shape_builds_and_refuses_rows_beyond_its_positions(
 ) -> None:
     auto_model = AUTO_MODELS[objective_of(folder)]
     tokenizer_folder = trained_tokenizer_folder(arguments, session_place.data / "train.txt")
-    tokenizer = load_tokenizer(str(tokenizer_folder), "--tokenizer")
+    tokenizer = load_tokenizer(str(tokenizer_folder), "--tokenizer", trust_remote_code=False)
     model = build_meta_model(arguments, str(folder), tokenizer, auto_model)
     assert type(model).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]
     limit = max_positions(model)

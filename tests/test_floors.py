@@ -13,8 +13,8 @@ FLOORS = (
     "errors durable threads args config config_errors config_fields config_files config_yaml command_line validation "
     "durations seeding ranks launch versions script_parser standard_streams",
     "runs",
-    "data modeling model_overrides tokenization hub optim metrics tracking devices flops tree_sum messages plan "
-    "run_log model_names model_sources preflight",
+    "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim metrics tracking "
+    "devices flops tree_sum messages plan run_log model_names model_sources preflight",
     "objectives",
     "training_module checkpoints",
     "callbacks evaluation inference filling continuing sampling line_batches trainer",

@@ -83,7 +83,7 @@ def test_name_that_cannot_be_fetched_is_one_line_and_no_retries_whenever_the_lib
             "from dlib.hub import choose_hub_mode",
             *lines,
             "started = time.monotonic()",
-            "try: dlib.tokenization.load_tokenizer('owner/name', '--model')",
+            "try: dlib.tokenization.load_tokenizer('owner/name', '--model', trust_remote_code=False)",
             "except Exception as error: print(type(error).__name__, error)",
             "print(time.monotonic() - started)",
         ]

@@ -20,21 +20,22 @@ from transformers import (
     T5Config,
 )
 
+from dlib import model_limits
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArgs
+from dlib.data.packing import PADDING_MULTIPLE
 from dlib.errors import UserError
-from dlib.model_overrides import parse_override
-from dlib.modeling import (
-    build_meta_model,
-    build_model,
+from dlib.model_limits import (
     check_positions,
     count_parameters,
-    freeze,
-    load_model_config,
     max_positions,
-    refuse_looking_ahead,
+    refuse_broken_weights,
+    refuse_too_large,
 )
+from dlib.model_overrides import parse_override
+from dlib.model_probes import refuse_looking_ahead
+from dlib.modeling import build_meta_model, build_model, freeze, load_model_config
 from dlib.objectives import build_objective
-from dlib.versions import MODEL_TYPES, has
+from dlib.versions import ATTENTION, MODEL_TYPES, has, refuse_attention_on
 from tests.toys import BERT_SIZES, CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
 from tests.toys import train_wordpiece as train_larger_tokenizer
 
@@ -152,7 +153,7 @@ def test_overrides_have_the_type_they_look_like(override: str, name: str, value:
         ("hidden_size", "write field=value"),
         ("hidden_act=[", "is not YAML"),
         ("hidden_size=wide", "--model_overrides hidden_size=wide: hidden_size must be a whole number"),
-        ("hidden_size=15", "cannot be loaded"),
+        ("hidden_size=15", "^--model_overrides hidden_size=15: .*/model cannot be built so: The hidden size"),
         ("num_hidden_layers=two", "num_hidden_layers=two: num_hidden_layers must be a whole number"),
         ("num_hidden_layers=2.5", "num_hidden_layers must be a whole number"),
         ("num_hidden_layers=0", "--model_overrides num_hidden_layers=0: num_hidden_layers must be at least 1"),
@@ -218,6 +219,10 @@ def test_positions_that_padded_rows_can_use() -> None:
     assert max_positions(build_toy("gpt2")) == 32
     assert max_positions(build_toy("llama")) == 34
     check_positions(build_toy("roberta"), 32, "toy")
+    few = build_toy("bert")
+    few.bert.embeddings.position_embeddings = torch.nn.Embedding(PADDING_MULTIPLE - 1, 16)
+    with pytest.raises(UserError, match=r"^toy has 7 positions, and rows are padded to 8; choose another model$"):
+        check_positions(few, 4, "toy")
     with pytest.raises(UserError, match="--max_length 33: toy has 32 positions; use --max_length 32 or less"):
         check_positions(build_toy("roberta"), 33, "toy")
     with pytest.raises(UserError, match="--max_length 33: toy has 34 positions; use --max_length 32 or less"):
@@ -286,6 +291,78 @@ def test_attention_that_the_model_has_not_is_refused_before_anything_is_built(
         plan(tmp_path, tokenizer, "AutoModelForCausalLM", from_scratch=True, attn_implementation="flex_attention")
     eager = plan(tmp_path, tokenizer, "AutoModelForCausalLM", from_scratch=True, attn_implementation="eager")
     assert eager.config._attn_implementation == "eager"
+
+
+@pytest.mark.skipif(not has(ATTENTION["flex_attention"]), reason="these versions do not have it")
+def test_attention_without_dropout_names_the_override(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    message = (
+        "^--attn_implementation flex_attention has no dropout: add --model_overrides attention_probs_dropout_prob=0.0$"
+    )
+    with pytest.raises(UserError, match=message):
+        plan(folder, tokenizer, attn_implementation="flex_attention")
+    refuse_attention_on("cuda", "flex_attention")
+    with pytest.raises(UserError, match="flex_attention computes no gradients on a CPU"):
+        refuse_attention_on("cpu", "flex_attention")
+
+
+def test_kernel_whose_package_is_missing_is_named_and_not_the_model(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UserError, match=r"^--attn_implementation"):
+        plan(folder, tokenizer, attn_implementation="flash_attention_2")
+
+
+def test_model_larger_than_the_memory_is_refused_before_it_is_built(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    refuse_too_large(10**6, "small")
+    with pytest.raises(UserError, match=r"^huge: its 10,000,000,000,000 weights need 40,000 GB, and this machine has "):
+        refuse_too_large(10**13, "huge")
+    sizes = ["num_hidden_layers=1000000000", "hidden_size=64"]
+    with pytest.raises(UserError, match=r"/model with 1,000,000,000 layers: its .* weights need .*; choose a"):
+        plan(folder, tokenizer, from_scratch=True, model_overrides=sizes)
+
+
+def test_many_layers_are_told_before_they_are_built(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_limits, "MANY_LAYERS", 6)
+    model = plan(folder, tokenizer, from_scratch=True, model_overrides=["num_hidden_layers=7"])
+    weights = count_parameters(model)[0]
+    assert f"Building a model of 7 layers and {weights:,} weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    model = build_toy("roberta")
+    refuse_broken_weights(model, "toy")
+    with torch.no_grad():
+        model.get_parameter("lm_head.bias")[3] = value
+    with pytest.raises(UserError, match=r"^toy: its weights lm_head\.bias are NaN or infinite"):
+        refuse_broken_weights(model, "toy")
+
+
+@pytest.mark.parametrize("depth", [700, 100_000])
+def test_configuration_that_is_nested_deep_is_one_line(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, depth: int
+) -> None:
+    (folder / "config.json").write_text('{"model_type": "roberta", "x": ' + "[" * depth + "]" * depth + "}")
+    with pytest.raises(UserError, match=r"^--model .* cannot be loaded: .*recursion"):
+        plan(folder, tokenizer, from_scratch=True)
+
+
+class Weightless(PreTrainedModel):
+    """Nothing that could learn."""
+
+    config_class = RobertaConfig
+
+
+def test_model_without_weights_is_refused_whatever_is_frozen() -> None:
+    with pytest.raises(UserError, match=r"^--model: Weightless has no weight that could learn; choose another$"):
+        freeze(Weightless(RobertaConfig(**BERT_SIZES)), "none")
 
 
 @pytest.mark.parametrize("name", [*MASKED_CONFIGS, *CAUSAL_CONFIGS])

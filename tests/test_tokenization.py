@@ -49,7 +49,7 @@ def arguments(
 
 def reload(tokenizer: PreTrainedTokenizerFast, folder: Path) -> PreTrainedTokenizerBase:
     tokenizer.save_pretrained(folder)
-    return load_tokenizer(str(folder), "--tokenizer")
+    return load_tokenizer(str(folder), "--tokenizer", trust_remote_code=False)
 
 
 @pytest.mark.parametrize("saved", [False, True])

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from dlib.errors import UserError
 
+MOST = 2**20
+"""Of beams, lines or tokens at once: more is a slip of the keyboard."""
+
 
 @dataclass(frozen=True)
 class GenerationArgs:
@@ -22,6 +25,7 @@ class GenerationArgs:
         seed: of what is drawn. What is drawn for a line depends on it and on the line's number, and on nothing else.
         batch_size: lines that are computed together.
         accelerator: kind of device, see `HardwareArgs`.
+        trust_remote_code: whether Python code that the model's folder brings may run.
     """
 
     top_k: int | None = None
@@ -32,6 +36,7 @@ class GenerationArgs:
     seed: int = 1
     batch_size: int = 32
     accelerator: str = "auto"
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what means nothing.
@@ -41,8 +46,8 @@ class GenerationArgs:
         """
         for name in ("top_k", "max_new_tokens", "num_beams", "batch_size"):
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise UserError(f"--{name} {number}: give at least 1")
+            if number is not None and not 1 <= number <= MOST:
+                raise UserError(f"--{name} {number}: give at least 1 and at most {MOST:,}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top_p {self.top_p}: give more than 0 and at most 1")
         if self.temperature is not None and not 0 <= self.temperature < math.inf:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from dlib.args.fields import setting
 
+MOST_IDS = 2**24
+"""Ids that a tokenizer may have. The largest vocabularies have 2**18; arrays and embeddings have a row for each."""
+
 
 @dataclass
 class ModelArgs:
@@ -13,6 +16,8 @@ class ModelArgs:
     """Hugging Face name or local folder; ready shapes are under configs/models/."""
     from_scratch: bool = setting(False)
     """Draw new weights for the model's configuration in place of loading its weights."""
+    trust_remote_code: bool = setting(False)
+    """Run Python code that the model's or tokenizer's folder brings; only the command line can say so, and no file."""
     model_overrides: list[str] = setting(default_factory=list)
     """Changes to the model's configuration: `--model_overrides hidden_size=256 num_hidden_layers=4`."""
     tokenizer: str | None = setting(None)

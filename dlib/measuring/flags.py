@@ -28,6 +28,7 @@ TRAINING_KEYS = (
     "data.encoding_errors",
     "data.cache_dir",
     "data.tokenizer_processes",
+    "model.trust_remote_code",
     "objective.objective",
     "batch.eval_batch_size",
     "hardware.accelerator",

@@ -19,8 +19,9 @@ from dlib.errors import UserError
 from dlib.evaluation import evaluate
 from dlib.measuring.processes import Processes, precision_plugin
 from dlib.measuring.subjects import Evaluation, Subject
+from dlib.model_limits import check_positions, refuse_broken_weights
 from dlib.model_sources import has_tokenizer
-from dlib.modeling import as_saved, build_model, check_positions
+from dlib.modeling import as_saved, build_model
 from dlib.objectives import build_objective
 from dlib.objectives.pseudo_perplexity import MaskedInTurn, PredictionInTurn
 from dlib.objectives.sliding_window import SlidingWindowPrediction, SlidingWindows
@@ -51,7 +52,7 @@ class Measurement:
         self.processes = processes
         self.args = args
         self.precision = choose_precision(args.hardware.precision, devices.accelerator, devices.indices)
-        self.tokenizer = find_tokenizer(subject.model)
+        self.tokenizer = find_tokenizer(subject.model, trust_remote_code=args.model.trust_remote_code)
         self.objective = build_objective(args.objective, token_roles(self.tokenizer))
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
@@ -64,8 +65,10 @@ class Measurement:
             self.tokenizer,
             self.objective.auto_model,
             self.precision,
+            "the model",
             is_checkpoint=subject.run is not None,
         )
+        refuse_broken_weights(model, subject.name)
         check_positions(model, self.args.data.max_length, subject.name)
         own_memory(model)
         self.plugin.convert_module(model)
@@ -118,7 +121,7 @@ class Measurement:
             return evaluate(self.model, objective, loader, tokens_per_byte=store.num_tokens / store.num_bytes)
 
 
-def find_tokenizer(model: str) -> PreTrainedTokenizerBase:
+def find_tokenizer(model: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """The model's own tokenizer.
 
     Raises:
@@ -126,4 +129,4 @@ def find_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """
     if Path(model).is_dir() and not has_tokenizer(Path(model)):
         raise UserError(f"{model} has no tokenizer.json or vocabulary: a text cannot be read with it")
-    return load_tokenizer(model, "the model")
+    return load_tokenizer(model, "the model", trust_remote_code=trust_remote_code)

@@ -32,6 +32,8 @@ DEVICES = {
     if name not in ("precision", "exact_reduce")
 }
 """An evaluation takes the devices that it finds: a run's own may be another machine's. The rest changes its numbers."""
+NOT_FROM_RECORD = {**DEVICES, "model.trust_remote_code": False}
+"""What a recorded configuration does not decide: nor whether code runs, as the run may be anybody's."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     objective = order.overrides.get("objective.objective", recorded.objective.objective)
     if objective != recorded.objective.objective:
         raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
-    evaluation = make_evaluation(load_config([run.config], {**DEVICES, **order.overrides}), order)
+    evaluation = make_evaluation(load_config([run.config], {**NOT_FROM_RECORD, **order.overrides}), order)
     hashes = (read_record(run) or {}).get("hashes", {})
     own = settings_of_training(recorded, hashes.get("development text"))
     return replace(evaluation, kind="") if evaluation.settings == own else evaluation
@@ -157,8 +159,8 @@ def guess_objective(model: Path) -> str:
         UserError: they do not say.
     """
     try:
-        names = json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError) as error:
+        names = list(json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures") or [])
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{model / 'config.json'} cannot be read: {error}") from error
     for objective, heads in (("clm", CAUSAL_HEADS), ("mlm", MASKED_HEADS)):
         if any(str(name).endswith(heads) for name in names):

@@ -200,3 +200,8 @@ def _declare_reproduce(commands: "argparse._SubParsersAction[ScriptParser]") -> 
         help="Run the code that stands here in place of the recorded: did my change keep the numbers?",
     )
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="Keep the repetition's run folder under this one.")
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="Run Python code that the model's folder brings, as the run did.",
+    )

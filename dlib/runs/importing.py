@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dlib.config import load_config
+from dlib.config import has_interpolation, load_config
+from dlib.config_files import Setting, flatten, read_yaml
 from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 from dlib.runs.addresses import Address, failures_told, find_address, new_file
@@ -228,6 +229,14 @@ def _refuse_links(address: Address, name: str) -> None:
             raise UserError(f"{address.text}: {name!r} is a link: nothing was imported")
 
 
+def _refuse_references(config: Path, address: Address) -> None:
+    """Refuses a config.yml that takes values from this machine's variables and files; what a run writes has none."""
+    for item in flatten(read_yaml(config), "", (config,)):
+        values = item.value if isinstance(item, Setting) else "${"
+        if any(has_interpolation(str(value)) for value in (values if isinstance(values, list) else [values])):
+            raise UserError(f"{address.text}: its config.yml refers to what is not in it: {item.key}")
+
+
 def _check_whole(staged: RunFolder, address: Address) -> None:
     """Refuses what is no whole run.
 
@@ -239,6 +248,7 @@ def _check_whole(staged: RunFolder, address: Address) -> None:
         raise UserError(f"{address.text} holds no whole run: {summary.note}")
     if staged.record.exists() and read_record(staged) is None:
         raise UserError(f"{address.text} holds no whole run: its {staged.record.name} is damaged")
+    _refuse_references(staged.config, address)
     load_config([staged.config])
     for _, path in staged.whole_checkpoints():
         checkpoint = CheckpointFolder(path)

@@ -40,6 +40,7 @@ class Order:
         data_dir: folder of the texts, where it is no longer the recorded one.
         present_code: run the code that stands here, in place of the recorded.
         keep: folder that the repetition's run folder stays in; None: it is removed.
+        trust_remote_code: whether Python code that the model's folder brings may run.
     """
 
     run: Path
@@ -47,6 +48,7 @@ class Order:
     data_dir: Path | None = None
     present_code: bool = False
     keep: Path | None = None
+    trust_remote_code: bool = False
 
 
 def reproduce(order: Order, project: Path) -> int:
@@ -193,6 +195,7 @@ def _started(order: Order, run: RunFolder, record: Mapping[str, Any], project: P
         with _code(order, run, record, top, scratch / "code") as tree:
             out_dir = _make_out_dir(order, run, scratch)
             flags = command_flags(run, record, runs_in(record, tree), top, order.data_dir)
+            flags += ["--trust_remote_code"] * order.trust_remote_code
             script = tree / project.relative_to(top) / "train.py"
             say(f"repeating run '{run.name}' with {'the present' if order.present_code else 'its recorded'} code")
             with repeating(

@@ -1,0 +1,99 @@
+"""The one door through which configurations, tokenizers and weights are loaded from a Hugging Face folder or name.
+
+Such a folder may bring Python code of its own (`auto_map` in its JSON files). transformers asks on stdin whether to run
+it, unless it is told; for generate.py stdin is data. So nothing but this file calls `from_pretrained` or `from_config`,
+which tests/test_security.py checks, and each function here has to be told.
+"""
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.errors import UserError
+
+ZIP_START = b"PK\x03\x04"
+
+
+def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
+    """A model's configuration.
+
+    Args:
+        name: Hugging Face name or local folder.
+        trust_remote_code: whether Python code that comes with it may run.
+
+    Raises:
+        UserError: it wants a kernel from the hub, which is code too, and may not run any.
+        Exception: whatever transformers raises; who calls explains it (`explain_loading`).
+    """
+    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    kernel = getattr(config, "_attn_implementation", None)
+    if not trust_remote_code and "/" in str(kernel or ""):  # owner/name, which transformers 5 fetches and loads
+        raise UserError(
+            f"{name}: its config.json asks for the attention kernel {kernel}, which is code from the hub; read "
+            "it, then give --trust_remote_code"
+        )
+    return config
+
+
+def read_tokenizer(name: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """A tokenizer, as `read_config` reads a configuration."""
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+
+
+def draw_model(
+    auto_model: str, config: PretrainedConfig, *, trust_remote_code: bool, **options: Any
+) -> PreTrainedModel:
+    """A network with new weights.
+
+    Args:
+        auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
+        config: its configuration.
+        trust_remote_code: whether Python code that came with the configuration may run.
+        options: of transformers.
+    """
+    return getattr(transformers, auto_model).from_config(config, trust_remote_code=trust_remote_code, **options)
+
+
+def read_model(
+    auto_model: str, name: str, *, trust_remote_code: bool, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A network with its weights, and what transformers tells of their loading: `missing_keys` and the like.
+
+    Args:
+        auto_model: name of the transformers class.
+        name: Hugging Face name or local folder.
+        trust_remote_code: whether Python code that comes with it may run.
+        options: of transformers.
+
+    Raises:
+        UserError: its weights are a pickle of a kind that could run code.
+    """
+    for file in sorted(Path(name).glob("*.bin")) if Path(name).is_dir() else []:
+        refuse_unsafe_pickle(file)
+    return getattr(transformers, auto_model).from_pretrained(
+        name, trust_remote_code=trust_remote_code, output_loading_info=True, **options
+    )
+
+
+def refuse_unsafe_pickle(file: Path) -> None:
+    """Refuse containers from which torch before 2.6 runs code even with `weights_only=True` (CVE-2025-32434).
+
+    Raises:
+        UserError: the file is a TorchScript archive, or a tar file.
+    """
+    with file.open("rb") as opened:
+        is_zip = opened.read(len(ZIP_START)) == ZIP_START
+    if is_torchscript(file) if is_zip else tarfile.is_tarfile(file):
+        raise UserError(f"{file} is no file of weights alone: it could run code; save the weights as safetensors")
+
+
+def is_torchscript(file: Path) -> bool:
+    """Whether a zip file is a TorchScript archive, read as torch reads it."""
+    try:
+        return "constants.pkl" in torch._C.PyTorchFileReader(str(file)).get_all_records()
+    except RuntimeError:  # it is damaged, which torch says later
+        return False
