@@ -10,6 +10,7 @@ else to hold: the data, the masks, dropout and the learning rate follow from it.
 """
 
 import hashlib
+import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.errors import UserError
 from dlib.model_sources import has_tokenizer
+from dlib.pretrained import refuse_unsafe_pickle
 from dlib.runs.folder import CheckpointFolder, checkpoint_step
 from dlib.training_module import TrainingModule
 
@@ -75,6 +77,11 @@ def refuse_damage(folder: Path) -> None:
                 pass
         except (OSError, SafetensorError) as error:
             raise _damaged(file, folder) from error
+    for file in sorted(checkpoint.model.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise _damaged(file, folder) from error
     state = read_training_state(folder)
     if state["steps_done"] != checkpoint_step(folder.name):
         raise _damaged(checkpoint.state, folder, f"of step {state['steps_done']}")
@@ -91,6 +98,7 @@ def read_training_state(folder: Path) -> dict[str, Any]:
     """
     file = CheckpointFolder(folder).state
     try:
+        refuse_unsafe_pickle(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise _damaged(file, folder) from error

@@ -16,7 +16,6 @@ from transformers.generation.streamers import BaseStreamer
 from dlib.args.generation import GenerationArgs
 from dlib.errors import UserError
 from dlib.line_batches import by_length, encode, find_frame, padded
-from dlib.model_limits import refuse_lack_of_memory
 from dlib.sampling import KeyedSampling
 from dlib.tokenization import first_id
 
@@ -94,9 +93,6 @@ class TextContinuer:
             pad_token_id=self.pad_id,
         )
         model.generation_config = GenerationConfig()  # the model's own would fill in what `options` do not say
-        if args.num_beams > 1:
-            numbers = args.num_beams * model.config.vocab_size
-            refuse_lack_of_memory(numbers, f"--num_beams {args.num_beams}: the scores of a token", "give fewer")
         self.batch_size = args.batch_size if args.batch_size > 1 and keeps_rows_apart(model, self.pad_id) else 1
 
     def answer(self, lines: Sequence[str], first_number: int) -> list[Continuation]:

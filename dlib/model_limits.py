@@ -17,7 +17,7 @@ from dlib.ranks import say
 
 MANY_LAYERS = 1000
 """More than any model has that is used; building so many takes minutes."""
-BYTES_PER_NUMBER = 4
+BYTES_PER_WEIGHT = 4
 """Weights are drawn and loaded in float32, in the memory of the machine."""
 
 
@@ -63,23 +63,12 @@ def refuse_too_large(num_parameters: int, source: str) -> None:
     Raises:
         UserError: they are.
     """
-    refuse_lack_of_memory(num_parameters, f"{source}: its {num_parameters:,} weights", "choose a smaller model")
-
-
-def refuse_lack_of_memory(num_numbers: int, what: str, advice: str) -> None:
-    """Refuse what needs more memory than this machine has at all.
-
-    Args:
-        num_numbers: how many numbers in float32 it takes.
-        what: what they are, for the error.
-        advice: what to do.
-
-    Raises:
-        UserError: they are too many.
-    """
-    needed, there = num_numbers * BYTES_PER_NUMBER, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed, there = num_parameters * BYTES_PER_WEIGHT, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
-        raise UserError(f"{what} need {needed / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB; {advice}")
+        raise UserError(
+            f"{source}: its {num_parameters:,} weights need {needed / 1e9:,.0f} GB, and this machine has "
+            f"{there / 1e9:,.0f} GB; choose a smaller model"
+        )
 
 
 def tell_many_layers(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from dlib.errors import UserError
 
-MOST = 2**20
-"""Of beams, lines or tokens at once: more is a slip of the keyboard."""
+MOST = {"top_k": 2**20, "max_new_tokens": 2**20, "num_beams": 2**10, "batch_size": 2**20}
+"""More is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class GenerationArgs:
         Raises:
             UserError: a number is out of its range, or two options exclude each other.
         """
-        for name in ("top_k", "max_new_tokens", "num_beams", "batch_size"):
+        for name, most in MOST.items():
             number = getattr(self, name)
-            if number is not None and not 1 <= number <= MOST:
-                raise UserError(f"--{name} {number}: give at least 1 and at most {MOST:,}")
+            if number is not None and not 1 <= number <= most:
+                raise UserError(f"--{name} {number}: give at least 1 and at most {most}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top_p {self.top_p}: give more than 0 and at most 1")
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
