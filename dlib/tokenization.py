@@ -121,15 +121,15 @@ def word_starts(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     Tokenizers write a word's start either as a mark on its first token ("Ġ", "▁") or as a mark on
     the others ("##"); the vocabulary itself tells which.
     """
-    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
-    starts = np.zeros(max(tokens) + 1, dtype=bool)
-    marked_starts = sum(token.startswith(START_MARKS) for token in tokens.values())
-    marked_continuations = sum(token.startswith("##") for token in tokens.values())
-    for index, token in tokens.items():
-        if marked_continuations > marked_starts:
-            starts[index] = not token.startswith("##")
-        else:
-            starts[index] = token.startswith(START_MARKS)
+    vocabulary = tokenizer.get_vocab()
+    marked_starts = [index for token, index in vocabulary.items() if token.startswith(START_MARKS)]
+    marked_continuations = [index for token, index in vocabulary.items() if token.startswith("##")]
+    starts = np.zeros(max(vocabulary.values()) + 1, dtype=bool)
+    if len(marked_continuations) > len(marked_starts):
+        starts[list(vocabulary.values())] = True
+        starts[marked_continuations] = False
+    else:
+        starts[marked_starts] = True
     return starts
 
 

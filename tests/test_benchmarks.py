@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks.soak_parts import steps, workspace
 from tests.launching import ROOT, environment
 
 
@@ -30,6 +32,32 @@ def test_resume_position_prints_a_ratio() -> None:
 
 def test_list_runs_prints_ratios() -> None:
     assert run("list_runs", *"--runs 3 --repeats 1".split()).count("x the time") == 3
+
+
+def test_a_workspace_of_a_few_runs_is_listed_dropped_and_purged(tmp_path: Path) -> None:
+    rows = list(workspace.measure(3, tmp_path))
+    assert {row.problem for row in rows} <= {None, "slow"}
+    assert len(rows) == 13
+
+
+@pytest.mark.parametrize(("leaked_mib_a_step", "problem"), [(0.0, None), (0.001, "grows by 10.38%")])
+def test_what_grows_with_the_steps_is_told_apart_from_noise(leaked_mib_a_step: float, problem: str | None) -> None:
+    samples = [
+        {"step": float(step), "seconds": step / 100, "memory": 400 + 20 * (step % 300 == 0) + leaked_mib_a_step * step}
+        for step in range(0, 100_000, 100)
+    ]
+    (row,) = steps.verdicts(samples, 100_000)
+    assert row.problem == problem
+
+
+@pytest.mark.slow
+def test_soak_prints_a_table_for_each_part(tmp_path: Path) -> None:
+    sizes = "--steps 200 --runs 3 --lines 1000 --vocabulary 1000 --builders 2 --drops 2 --checkpoints 4"
+    command = [sys.executable, "-m", "benchmarks.soak", *sizes.split(), "--output", str(tmp_path / "soak.json")]
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=1200)
+    assert result.returncode in (0, 1), result.stderr  # so short a run need not be flat
+    assert result.stdout.count("| figure | | verdict |") == 7
+    assert (tmp_path / "soak.json").is_file()
 
 
 @pytest.mark.slow

@@ -74,27 +74,29 @@ def watch(count: int, root: Path) -> Iterator[Row]:
     place = Place(write_corpus(root / "data"), root / "cache", root / "runs")
     folder = place.folder("watched")
     goal = f"--training_goal {count} --save_interval 1 --max_checkpoints 1 --eval_interval 100%"
-    flags = ["--watch", str(folder.root), "--accelerator", "cpu", "--cache_dir", str(place.cache)]
+    flags = ["--watch", str(folder.root), "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache)]
     words = place.arguments(folder.name, *goal.split())
     with (
         start_warm(flags, root / "watcher", program="evaluate.py") as watcher,
         start_warm(words, root / "output") as training,
     ):
         outcomes = [ended(training), ended(watcher)]
+    steps = [json.loads(line)["step"] for line in outcomes[1].stdout.splitlines()]
     well = sum(one.status == 0 for one in outcomes)
     yield Row("of the run and its watcher, those that ended well", well, problem=first_error(outcomes))
-    yield from results(folder, count)
+    yield from results(folder, steps, count)
 
 
-def results(folder: RunFolder, checkpoints: int) -> Iterator[Row]:
-    """Rows for what was evaluated: all from the first checkpoint on that the watcher saw."""
-    steps = sorted(json.loads(path.read_text())["step"] for path in folder.evals.glob("*.json"))
-    first = steps[0] if steps else checkpoints + 1
+def results(folder: RunFolder, steps: list[int], checkpoints: int) -> Iterator[Row]:
+    """Rows for what was evaluated: each checkpoint once, from the first on that the watcher saw."""
+    first = min(steps, default=checkpoints + 1)
     gone = f"{first - 1} were gone before the watcher had seen the run"
     yield Row("checkpoints evaluated", len(steps), f"of {checkpoints}; {gone}", unless(bool(steps)))
     missed = set(range(first, checkpoints + 1)) - set(steps)
     yield Row("missed from then on", len(missed), problem=unless(not missed))
     yield Row("evaluated twice", twice := len(steps) - len(set(steps)), problem=unless(not twice))
+    files = len(list(folder.evals.glob("*.json")))
+    yield Row("results in the run's folder", files, problem=unless(files == len(steps)))
     kept = [path for path in folder.evals.rglob("*") if re.search(r"\.watched|\.pinned/.", str(path))]
     yield Row("still kept for a watcher", len(kept), problem=unless(not kept))
     whole = len(folder.whole_checkpoints())

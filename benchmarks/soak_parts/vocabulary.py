@@ -1,6 +1,6 @@
 """A vocabulary of a million: does a run need more memory than its weights call for?
 
-The peer is the same run with a vocabulary of a thousand; what it takes is what libraries and data need.
+The peer is a bare loop in PyTorch with the same model and as many targets.
 """
 
 import random
@@ -14,53 +14,79 @@ from benchmarks.soak_parts.processes import MEBIBYTE, Observed, observe
 from benchmarks.soak_parts.row import Row
 from benchmarks.soak_parts.workspace import failed
 
-SMALL_VOCABULARY = 1000
 HIDDEN_SIZE, BYTES_A_NUMBER = 64, 4
-TARGETS = 2 * 5
-"""Of a micro-batch of two rows of 32 tokens, 15 % of them."""
-TRAINING_COPIES, TARGET_COPIES = 4, 4
-"""Weights, gradients and AdamW's two means; logits, their gradients, and what a softmax takes."""
 MOST_TIMES = 1.5
+BARE = """
+import sys, torch
+from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+folder, size, hidden_size, training = sys.argv[1], *map(int, sys.argv[2:])
+config = AutoConfig.from_pretrained("configs/models/roberta-tiny")
+config.vocab_size, config.hidden_size, config.num_hidden_layers = size, hidden_size, 1
+model = AutoModelForMaskedLM.from_config(config)
+optimizer = torch.optim.AdamW(model.parameters())
+torch.set_grad_enabled(bool(training))
+for step in range(6):
+    hidden = model.base_model(torch.randint(5, size, (2, 32)))[0]
+    loss = cross_entropy(model.lm_head(hidden[:, :5]).flatten(0, 1), torch.randint(5, size, (10,)))
+    if training:
+        loss.backward()
+    if training and step % 2:
+        optimizer.step()
+        optimizer.zero_grad()
+if training:
+    model.save_pretrained(folder)
+"""
+"""The least that any program does: two rows at a time, two of these a step, a sixth of the tokens predicted."""
 SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
 
 
 def measure(count: int, root: Path) -> Iterator[Row]:
-    """Train and evaluate with both vocabularies.
+    """Train and evaluate, and let the peer do so.
 
     Args:
-        count: number of tokens of the large one.
-        root: folder for both runs.
+        count: number of tokens.
+        root: folder for the run.
     """
-    small, large = (run(root / str(size), size) for size in (SMALL_VOCABULARY, count))
-    number_bytes = count * BYTES_A_NUMBER
-    needed = {
-        "train.py": (TRAINING_COPIES * HIDDEN_SIZE + TARGET_COPIES * TARGETS) * number_bytes,
-        "evaluate.py": (HIDDEN_SIZE + TARGET_COPIES * TARGETS) * number_bytes,
-    }
-    yield Row("weights of the embedding, MiB", HIDDEN_SIZE * number_bytes / MEBIBYTE)
-    for name, needed_bytes in needed.items():
-        taken = large[name].peak_bytes - small[name].peak_bytes
-        detail = f"{needed_bytes / MEBIBYTE:,.0f} are needed, {taken / needed_bytes:.2f} times that are taken"
-        problem = failed(large[name]) or ("too much" if taken > MOST_TIMES * needed_bytes else None)
-        yield Row(f"{name}, memory more than with {SMALL_VOCABULARY:,}, MiB", taken / MEBIBYTE, detail, problem)
-        seconds = large[name].seconds
-        yield Row(f"{name}, seconds", seconds, f"{SMALL_VOCABULARY:,} tokens: {small[name].seconds:.1f}")
+    write_data(root, count)
+    yield Row("weights of the embedding, MiB", HIDDEN_SIZE * count * BYTES_A_NUMBER / MEBIBYTE)
+    for name, ours, is_training in (("train.py", train(root), 1), ("evaluate.py", evaluate(root), 0)):
+        sizes = [str(count), str(HIDDEN_SIZE), str(is_training)]
+        peer = observe(["-c", BARE, str(root / "bare"), *sizes])
+        ratio = ours.peak_bytes / peer.peak_bytes
+        detail = f"{ours.peak_bytes / MEBIBYTE:,.0f} MiB, and {peer.peak_bytes / MEBIBYTE:,.0f}"
+        problem = failed(ours) or failed(peer) or ("too much" if ratio > MOST_TIMES else None)
+        yield Row(f"{name}, times a bare loop's memory", ratio, detail, problem)
+        yield Row(f"{name}, seconds", ours.seconds, f"the bare loop: {peer.seconds:.1f}")
 
 
-def run(folder: Path, size: int) -> dict[str, Observed]:
-    """Train a few steps with a tokenizer of so many words, and evaluate what came of it."""
-    write_tokenizer(folder / "tokenizer", size)
-    randomness = random.Random(1)
-    for name, count in (("train.txt", 1000), ("dev.txt", 20)):
-        lines = (" ".join(f"w{randomness.randrange(size - len(SPECIAL))}" for _ in range(20)) for _ in range(count))
-        (folder / name).write_text("".join(f"{line}\n" for line in lines))
-    places = ["--cache_dir", str(folder / "cache"), "--accelerator", "cpu"]
+def train(folder: Path) -> Observed:
+    """Train ten steps, and evaluate and save twice."""
     model = ["--model", "configs/models/roberta-tiny", "--from_scratch", "--tokenizer", str(folder / "tokenizer")]
     shape = ["--model_overrides", f"hidden_size={HIDDEN_SIZE}", "num_hidden_layers=1", "--max_length", "32"]
     goal = "-n large -b 4 --micro_batch_size 2 --training_goal 10 --save_interval 5 --eval_interval 5 --num_workers 1"
     where = ["-d", str(folder), "--out_dir", str(folder / "runs"), "--offline", "--trackers", "none"]
-    trained = observe(["train.py", *model, *shape, *goal.split(), *where, *places])
-    return {"train.py": trained, "evaluate.py": observe(["evaluate.py", str(folder / "runs" / "large"), *places])}
+    return observe(["train.py", *model, *shape, *goal.split(), *where, *places(folder)])
+
+
+def evaluate(folder: Path) -> Observed:
+    """Evaluate what came of it."""
+    return observe(["evaluate.py", str(folder / "runs" / "large"), *places(folder)])
+
+
+def places(folder: Path) -> list[str]:
+    """Where both programs work."""
+    return ["--cache_dir", str(folder / "cache"), "--accelerator", "cpu"]
+
+
+def write_data(folder: Path, size: int) -> None:
+    """A tokenizer of so many words, and a short text of such words."""
+    write_tokenizer(folder / "tokenizer", size)
+    randomness = random.Random(1)
+    for name, num_lines in (("train.txt", 1000), ("dev.txt", 20)):
+        lines = (" ".join(f"w{randomness.randrange(size - len(SPECIAL))}" for _ in range(20)) for _ in range(num_lines))
+        (folder / name).write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_tokenizer(folder: Path, size: int) -> None:

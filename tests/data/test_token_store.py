@@ -1,6 +1,7 @@
 """The token store holds the text exactly, is found by content, and is whole or absent whatever happens."""
 
 import logging
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from dlib.data.token_store import MANIFEST, OFFSETS, TOKENS, TokenStore, build_token_store, open_token_store
 from dlib.data.tokenizing_processes import PACKAGE_ROOT
 from dlib.errors import UserError
+from tests.exactness.ranks import fork
+from tests.launching import TIMEOUT_SECONDS
 
 SEPARATOR_ID = 1
 
@@ -260,16 +264,30 @@ def test_dead_builds_of_other_texts_are_removed_and_live_ones_stay(
     assert not alive.exists()
 
 
-def test_processes_that_start_together_build_once(
-    byte_tokenizer: PreTrainedTokenizerFast, big_text: Path, tmp_path: Path
+def build_with_others(name: str, text: Path, tokenizer_file: Path, cache: Path, all_ready: Barrier) -> None:
+    """Makes this process, forked for it, one of several that build at the same moment; leaves a log and the bytes."""
+    logging.basicConfig(level="INFO", filename=cache.with_name(f"{name}.log"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file))
+    all_ready.wait(TIMEOUT_SECONDS)
+    store = build(text, tokenizer, cache, processes=2)
+    cache.with_name(f"{name}.pickle").write_bytes(pickle.dumps((store, contents(store.folder))))
+
+
+def test_eight_processes_that_start_together_build_once_and_read_the_same(
+    byte_tokenizer: PreTrainedTokenizerFast, big_text: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    processes = [start_build(big_text, byte_tokenizer, tmp_path / "cache") for _ in range(3)]
+    tokenizer_file = tmp_path / "tokenizer.json"
+    byte_tokenizer.backend_tokenizer.save(str(tokenizer_file))
+    all_ready = multiprocessing.get_context("forkserver").Barrier(8)
+    words = (big_text, tokenizer_file, tmp_path / "cache", all_ready)
+    processes = [fork(build_with_others, str(number), *words) for number in range(8)]
     for process in processes:
-        let_go(process)
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert "".join(outputs).count("Tokenizing") == 1
-    assert len({output.splitlines()[-1] for output in outputs}) == 1
+        process.join(TIMEOUT_SECONDS)
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert "".join(path.read_text() for path in tmp_path.glob("*.log")).count("Tokenizing") == 1
+    seen = [pickle.loads(path.read_bytes()) for path in tmp_path.glob("*.pickle")]
+    assert [content for _, content in seen] == [undisturbed] * 8
+    assert len({store.fingerprint for store, _ in seen}) == 1
 
 
 def test_ctrl_c_leaves_neither_files_nor_processes(
