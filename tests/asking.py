@@ -95,7 +95,7 @@ def start_generate(arguments: list[str], stdin: Path, stdout: Path, stderr: Path
         stderr: a file for its messages.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=generate_here, args=(arguments, stdin, stdout, stderr))
     with patch.dict(os.environ, {**THREADS, **QUIET}):
         process.start()

@@ -1,8 +1,8 @@
 """Starts `train.py` on a small text as a user would, in a process of its own, and never waits for ever.
 
 Importing the libraries takes five seconds. So most runs are forked from one process that has imported them already
-(`warm`): they have their own process group, signals and exit status, and cost a second. What depends on a new
-interpreter (the order of imports, the launching of further processes) starts one.
+(`warm`, see `preloaded.py`): they have their own process group, signals and exit status, and cost half a second. What
+depends on a new interpreter (the order of imports, the launching of further processes) starts one.
 """
 
 import multiprocessing
@@ -29,14 +29,7 @@ TIMEOUT_SECONDS = 120
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 """What `train.py` sets before it imports the libraries, which the server has imported already."""
-PRELOADED = (
-    "torch",
-    "lightning.pytorch",
-    "transformers.models.roberta.modeling_roberta",
-    "transformers.models.modernbert.modeling_modernbert",
-    "transformers.models.gpt2.modeling_gpt2",
-    "transformers.models.llama.modeling_llama",
-)
+PRELOADED = ["tests.preloaded"]
 
 SUBJECTS = (
     "the old keeper",
@@ -236,7 +229,7 @@ def start_warm(
     """
     outputs = output_files(scratch) if output is None else (output, output)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=run_here, args=(list(arguments), *outputs, fault, program))
     with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
         process.start()

@@ -1,8 +1,8 @@
 """The help answers at once and tells of everything; a slip of the keyboard is told with the nearest right word."""
 
+import os
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -59,11 +59,17 @@ def test_help_imports_no_heavy_library(script: str, module: str) -> None:
 )
 def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
     seconds = []
-    for _ in range(3):  # the fastest of three: a busy machine is no fault of ours
-        started = time.monotonic()
+    for _ in range(3):  # the fastest of three, on the processor's clock: a busy machine is no fault of ours
+        started = seconds_of_children()
         call("--help", script=script)
-        seconds.append(time.monotonic() - started)
+        seconds.append(seconds_of_children() - started)
     assert min(seconds) < limit_seconds
+
+
+def seconds_of_children() -> float:
+    """Time on the processor of all processes that were started here and have ended."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:

@@ -146,7 +146,8 @@ def describe_machine() -> dict[str, Any]:
 
 def installed_packages() -> dict[str, str]:
     """Name and version of everything that is installed beside the running Python, by name."""
-    found = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
+    every_metadata = (distribution.metadata for distribution in distributions())  # each is parsed when it is asked for
+    found = {metadata["Name"]: metadata["Version"] for metadata in every_metadata}
     return dict(sorted((name, version) for name, version in found.items() if name))
 
 

@@ -197,7 +197,7 @@ def call_as_rank(
 def fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Starts a process that has the libraries imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=target, args=arguments)
     with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
         process.start()

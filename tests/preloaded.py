@@ -1,0 +1,25 @@
+"""What the server of `launching.py` does once, so that no process which it forks has to.
+
+It imports the libraries and all of `dlib`, and saves a model, for which transformers compiles a thousand patterns. It runs
+no backward pass, whose threads would not outlive a fork.
+"""
+
+import importlib
+import pkgutil
+import tempfile
+from contextlib import suppress
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import dlib
+
+SHIPPED_MODELS = ("roberta", "modernbert", "gpt2", "llama")
+
+for name in SHIPPED_MODELS:
+    with suppress(ImportError):  # an old transformers has no modernbert
+        importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+for module in pkgutil.walk_packages(dlib.__path__, "dlib."):
+    importlib.import_module(module.name)
+with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+    GPT2LMHeadModel(GPT2Config(vocab_size=8, n_positions=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
