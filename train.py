@@ -3,9 +3,9 @@
     python train.py -n first -d data --model roberta-base
     python train.py -n tiny -d data --model configs/models/roberta-tiny --from_scratch --training_goal "2 epochs"
     python train.py --config_path configs/demo.yml -n demo --plan
+    python train.py --resume first                     go on with a run, as the same command again does
 
-The same command again goes on where a run stopped. Exit status: 0 finished, 2 a mistake of the user,
-75 stopped by a signal or the clock with everything saved.
+Exit status: 0 finished, 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
 """
 
 import time
@@ -22,6 +22,7 @@ from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.resuming import with_recorded_run
 from dlib.threads import let_threads_sleep, take_one_thread
 from dlib.versions import refuse_attention_on
 
@@ -33,7 +34,7 @@ def main() -> int:
     """Answer at once what needs no libraries, then train."""
     started = time.monotonic()
     end_with_launcher()
-    parsed = parse_args(description=DESCRIPTION)
+    parsed = with_recorded_run(parse_args(description=DESCRIPTION))
     args = parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
     if not parsed.plan:

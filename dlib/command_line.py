@@ -17,8 +17,9 @@ from simple_parsing import ArgumentParser
 from simple_parsing.wrappers import DataclassWrapper, FieldWrapper
 
 from dlib.args import ExperimentArgs
-from dlib.config_fields import FIELDS, FLAGS, SECTIONS, bare_type, choices_of, did_you_mean, is_list, texts_of
+from dlib.config_fields import FIELDS, FLAGS, SECTIONS, bare_type, choices_of, is_list, texts_of
 from dlib.errors import UserError
+from dlib.spelling import explain_unknown_flag
 
 # The values of this list are `name=value`, and a value may hold commas of its own.
 SPLIT_ON_SPACES_ONLY = ("model.model_overrides",)
@@ -100,8 +101,7 @@ def explain_extra(word: str, words: Sequence[str]) -> str:
         name = word.partition("=")[0]
         if name.replace("--no_", "--", 1) in FLAGS:
             return f"unknown flag {name}: write {name.replace('--no_', '--', 1)} false"
-        known = [flag.removeprefix("--") for flag in (*FLAGS, *OTHER_FLAGS)]
-        return f"unknown flag {name}{did_you_mean(name.lstrip('-'), known, '--') or ': see --help'}"
+        return explain_unknown_flag(name, (*FLAGS, *OTHER_FLAGS))
     # A word that stands twice is the later one: the first may well be the value of a flag.
     place = max(index for index, other in enumerate(words) if other == word)
     position = next((index for index in reversed(range(place)) if words[index].startswith("-")), None)

@@ -18,13 +18,16 @@ from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from dlib.args import ExperimentArgs
-from dlib.command_line import parse_flags, print_help
+from dlib.args.run import RESUME_WORDS
+from dlib.command_line import Flags, parse_flags, print_help
 from dlib.config_errors import explain
-from dlib.config_fields import FIELDS, SECTIONS, bare_type, choices_of, did_you_mean, flag_of, is_optional, kind_of
+from dlib.config_fields import FIELDS, SECTIONS, bare_type, choices_of, flag_of, is_optional, kind_of
 from dlib.config_files import Setting, read_settings
 from dlib.errors import UserError, quoted
+from dlib.spelling import did_you_mean
 from dlib.validation import validate
 from dlib.versions import unescapes_missing_mark
+from dlib.wandb_names import wandb_place
 
 # OmegaConf takes any number as well, which hides a slip.
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
@@ -36,10 +39,11 @@ MISSING_MARK = re.compile(r"\\*\?\?\?")
 
 @dataclass(frozen=True)
 class ParsedArgs:
-    """What the command line asks for: the configuration, and whether only the plan is to be printed."""
+    """What the command line asks for: the configuration, whether only the plan is to be printed, and what was typed."""
 
     args: ExperimentArgs
     plan: bool
+    flags: Flags
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,11 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
             "model.trust_remote_code: a configuration file cannot allow code to run; read what the model's folder "
             "brings, then give --trust_remote_code too"
         )
-    if not args.run.name and not flags.plan:
+    if not args.run.name and not flags.plan and args.run.resume in RESUME_WORDS:
         raise UserError("--name is missing: give the run a name, for example -n my-run")
-    return ParsedArgs(args, flags.plan)
+    if "wandb" in args.tracking.trackers:
+        wandb_place(args.tracking)  # W&B's variables, which no file says
+    return ParsedArgs(args, flags.plan, flags)
 
 
 def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> ExperimentArgs:

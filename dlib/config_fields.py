@@ -13,6 +13,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from dlib.args import ExperimentArgs
+from dlib.familiar_names import Ours
+from dlib.spelling import did_you_mean, familiar
 
 SECTIONS: dict[str, type] = {section.name: section.type for section in fields(ExperimentArgs)}  # type: ignore[misc]
 FIELDS: dict[str, Field[Any]] = {
@@ -74,17 +76,24 @@ def choices_of(field: Field[Any]) -> tuple[str, ...]:
     return field.metadata.get("choices", ())
 
 
-def did_you_mean(word: str, names: Iterable[str], prefix: str = "") -> str:
-    """The end of an error message, `: did you mean X?`, or nothing where no name is near."""
-    nearest = difflib.get_close_matches(word, list(names), n=1)
-    return f": did you mean {prefix}{nearest[0]}?" if nearest else ""
-
-
 def nearest_key(key: str, siblings: Iterable[str]) -> str:
-    """`did_you_mean` for an unknown key: its word in another section, else a near one here, else one elsewhere."""
+    """`did_you_mean` for an unknown key.
+
+    Its word in another section, else what another program's name for it is here, a near one here, or one elsewhere.
+    """
     by_last_word = {known.rpartition(".")[2]: known for known in (*SECTIONS, *FIELDS)}
     word = key.rpartition(".")[2]
     if word in by_last_word:
         return f": did you mean {by_last_word[word]}?"
+    ours = familiar(word, FLAGS)
+    if ours is not None:
+        return f": {as_key(ours)}"
     near = difflib.get_close_matches(word, by_last_word, n=1)
     return did_you_mean(key, siblings) or (f": did you mean {by_last_word[near[0]]}?" if near else "")
+
+
+def as_key(ours: Ours) -> str:
+    """What to write in a file."""
+    if not ours.flag:
+        return ours.note
+    return f"write {FLAGS[ours.flag]}: {ours.example or 'true'}" + (f" ({ours.note})" if ours.note else "")

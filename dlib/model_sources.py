@@ -11,6 +11,7 @@ from dlib.errors import UserError
 from dlib.hub import looks_like_path
 from dlib.runs.finding import resolve_model_folder
 from dlib.runs.folder import CheckpointFolder
+from dlib.wandb_names import wandb_place
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")
 
@@ -71,10 +72,8 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
         return str(resolve_model_folder(Path(checkpoint)))
     from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere
 
-    tracking = args.tracking
-    folder = fetch_checkpoint(
-        checkpoint, Path(args.data.cache_dir), tracking.offline, tracking.wandb_project, tracking.wandb_entity
-    )
+    place = wandb_place(args.tracking)
+    folder = fetch_checkpoint(checkpoint, Path(args.data.cache_dir), args.tracking.offline, *place)
     return str(resolve_model_folder(folder))
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from dlib.errors import UserError
 
@@ -13,6 +14,23 @@ class ScriptParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises the message."""
         raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """The values of the flags, after a look for unknown ones, whose values would pass for something else."""
+        known = {name for action in self._actions for name in action.option_strings}
+        if not any(isinstance(action, argparse._SubParsersAction) for action in self._actions):  # those look themselves
+            for word in takewhile(lambda word: word != "--", args):
+                name = word.partition("=")[0]
+                if name.startswith("--") and " " not in name and name not in known:
+                    self._refuse(name, known)
+        return super().parse_known_args(args, namespace)
+
+    def _refuse(self, name: str, known: set[str]) -> NoReturn:
+        from dlib.spelling import explain_unknown_flag  # here and not above: the right flags must not wait for it
+
+        raise UserError(explain_unknown_flag(name, known).replace("see --help", f"see {self.prog} --help"))
 
 
 def with_underscores(words: Sequence[str]) -> list[str]:

@@ -9,9 +9,11 @@ from typing import Any
 from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
 from dlib.args.run import TRACKER_NAMES
-from dlib.config_fields import FIELDS, bare_type, did_you_mean, flag_of
+from dlib.config_fields import FIELDS, bare_type, flag_of
 from dlib.durations import parse_clock, parse_duration
 from dlib.errors import UserError, quoted
+from dlib.spelling import did_you_mean
+from dlib.wandb_names import check_wandb
 
 # What a counter holds; a number beyond it is a slip of the keyboard.
 LARGEST_NUMBER = 2**63 - 1
@@ -95,6 +97,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
         check_path(value_of(args, key), places.get(key, flag_of(key)))
     check_durations(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
+    check_wandb(args.tracking, places)
     check_name(args.run.name, places.get("run.name", "--name"))
 
 

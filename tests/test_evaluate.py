@@ -282,7 +282,7 @@ MISTAKES = {
     "other objective": (["{mlm}", "--objective", "clm"], "run 'mlm' has learned mlm"),
     "unknown flag": (["{mlm}", "--foo"], "unrecognized arguments: --foo"),
     "not a number": (["{mlm}", "--max_length", "x"], "--max_length: 'x' is not a whole number"),
-    "watch and all": (["{mlm}", "--watch", "--all"], "--all: --watch and --once take every checkpoint"),
+    "watch and all": (["{mlm}", "--watch", "--all"], "--all: --watch takes every checkpoint"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The help answers at once and tells of everything; a slip of the keyboard is told with the nearest right word."""
+"""The help answers at once and tells of everything."""
 
 import os
 import subprocess
@@ -80,56 +80,3 @@ def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:
     text = call("reproduce", "--help", script="runs.py").stdout
     for word in ("RUN", "--steps N", "--data_dir", "--present_code", "--keep"):
         assert word in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], "the following arguments are required: COMMAND; see runs.py --help"),
-        (["reproduc"], "invalid choice: 'reproduc'"),
-        (["reproduce", "runs/first", "--stepps", "3"], "unrecognized arguments: --stepps 3; see runs.py --help"),
-        (
-            ["reproduce", "runs/first", "--steps", "few"],
-            "argument --steps: invalid int value: 'few'; see runs.py repro",
-        ),
-        (["reproduce", "runs/nowhere", "--present-code"], "no run 'runs/nowhere'"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_a_slip_in_runs_is_one_line_and_status_2(arguments: list[str], told: str) -> None:
-    result = call(*arguments, script="runs.py")
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert result.stderr.startswith("error: ")
-    assert told in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--learning_rat", "1"], "unknown flag --learning_rat: did you mean --learning_rate?"),
-        (["--lerning-rate", "1"], "did you mean --learning_rate?"),
-        (["--objective", "mln"], "did you mean mlm?"),
-        (["--learning_rate", "fast"], "--learning_rate"),
-        (["--training_goal", "3 epoks"], "--training_goal"),
-        (["--max_time", "45"], "--max_time"),
-        (["-b", "0"], "--batch_size"),
-        (["--trackers", "wandbb", "--plan"], "--trackers: 'wandbb' is none of"),
-        (["--config_path", "configs/nowhere.yml"], "configs/nowhere.yml"),
-        (["--name"], "--name"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_a_slip_is_one_line_and_status_2(arguments: list[str], told: str) -> None:
-    result = call("-n", "never", *arguments)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert told in result.stderr
-    assert not (ROOT / "runs" / "never").exists()
-
-
-def test_a_missing_name_is_told() -> None:
-    result = call()
-    assert result.returncode == 2
-    assert "--name" in result.stderr

@@ -27,9 +27,9 @@ LONGEST_RUN_SECONDS = 600
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def watch(place: Place, scratch: Path, *targets: Path, mode: str = "--watch") -> Training:
+def watch(place: Place, scratch: Path, *targets: Path, once: bool = False) -> Training:
     """Starts a watcher."""
-    options = (mode, "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache))
+    options = ("--watch", *["--once"] * once, "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache))
     return start_warm([*map(str, targets), *options], scratch, program="evaluate.py")
 
 
@@ -154,7 +154,16 @@ def test_once_evaluates_what_is_there_and_then_nothing_more(place: Place, tmp_pa
     (place.runs / "damaged" / "record.json").touch()
     printed = []
     for _ in range(2):
-        arguments = (str(place.runs), "--once", "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache))
+        arguments = (
+            str(place.runs),
+            "--watch",
+            "--once",
+            "--json",
+            "--accelerator",
+            "cpu",
+            "--cache_dir",
+            str(place.cache),
+        )
         result = evaluate(arguments, tmp_path)
         assert result.status == 2, "a run could not be evaluated"
         assert "warning: run 'damaged' is left out" in result.stderr
@@ -180,16 +189,16 @@ def test_checkpoints_that_cannot_be_evaluated_are_left_out_and_later_ones_are_no
     assert left_over(folder) == []
 
 
-@pytest.mark.parametrize("mode", ["--watch", "--once"])
-def test_a_live_run_is_no_longer_watched_after_sigterm_or_one_look(place: Place, tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("once", [False, True])
+def test_a_live_run_is_no_longer_watched_after_sigterm_or_one_look(place: Place, tmp_path: Path, once: bool) -> None:
     folder = saved_run(place, "running")
     folder.ledger.write("step-00000005", "", "{}")
-    with folder.hold(), watch(place, tmp_path, folder.root, mode=mode) as watcher:
-        if mode == "--watch":
+    with folder.hold(), watch(place, tmp_path, folder.root, once=once) as watcher:
+        if not once:
             watcher.wait_for((folder.evals / ".watched").exists)
             watcher.signal(signal.SIGTERM)
         result = watcher.result()
-    assert (result.status, result.stdout, result.stderr) == (143 if mode == "--watch" else 0, "", "")
+    assert (result.status, result.stdout, result.stderr) == (0 if once else 143, "", "")
     assert not folder.ledger.lacks("step-00000010")
 
 
@@ -214,12 +223,12 @@ def saved_run(place: Place, state: str) -> RunFolder:
 
 def test_what_is_removed_after_a_scheduled_look_waits_for_the_next_one(place: Place) -> None:
     folder = saved_run(place, "preempted")
-    watcher = Watcher(parse_order([str(folder.root), "--once"]))
+    watcher = Watcher(parse_order([str(folder.root), "--watch", "--once"]))
     subjects = watcher.subjects()
     assert next(subjects) is not None  # it is being evaluated, and is killed
     subjects.close()
     folder.remove_checkpoint(5)
-    (subject,) = Watcher(parse_order([str(folder.root), "--once"])).subjects()
+    (subject,) = Watcher(parse_order([str(folder.root), "--watch", "--once"])).subjects()
     assert subject is not None
     assert (subject.step, Path(subject.model).is_dir()) == (5, True)
 

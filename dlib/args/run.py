@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dlib.args.fields import setting
 
+RESUME_WORDS = ("auto", "never")
 TRACKER_NAMES = ("wandb", "tensorboard", "none")
 
 
@@ -17,8 +18,9 @@ class RunArgs:
     """Folder that holds the run folders."""
     seed: int = setting(1)
     """Seed of everything random: weights, order, masks, dropout."""
-    resume: str = setting("auto", choices=("auto", "never"), free=True)
-    """`auto` goes on where a run of this name stopped; `never` refuses a name that is taken."""
+    resume: str = setting("auto", free=True)
+    """`auto` goes on where a run of this name stopped; `never` refuses a name that is taken; another word is the run
+    to go on with, its name or folder, whose config.yml then says everything else."""
 
 
 @dataclass
@@ -65,12 +67,14 @@ class TrackingArgs:
     """Sinks beside metrics.jsonl: any of `wandb`, `tensorboard`, or `none`."""
     log_interval: int = setting(10)
     """Number of optimizer steps from one record of metrics.jsonl to the next."""
-    wandb_project: str = setting("dlib", free=True)
-    """Project on W&B."""
+    wandb_project: str | None = setting(None, free=True)
+    """Project on W&B, `project` or `entity/project`; none: WANDB_PROJECT, else `dlib`."""
     wandb_entity: str | None = setting(None, free=True)
-    """User or team on W&B; none: your default."""
+    """User or team on W&B; none: WANDB_ENTITY, else your default."""
     wandb_group: str | None = setting(None, free=True)
-    """Group on W&B; none: the run's name."""
+    """Group on W&B; none: WANDB_RUN_GROUP, else the run's name."""
+    wandb_tags: list[str] = setting(default_factory=list, free=True)
+    """Tags on W&B; none: those of WANDB_TAGS."""
     upload_checkpoints: bool = setting(False, free=True)
     """Upload each new last and best checkpoint to W&B as an artifact."""
     progress: bool = setting(True, free=True)

@@ -41,6 +41,7 @@ TRAINING_KEYS = (
     "tracking.wandb_project",
     "tracking.wandb_entity",
     "tracking.wandb_group",
+    "tracking.wandb_tags",
 )
 """The arguments of training that an evaluation has too; a run's own values are the defaults, but for its devices."""
 
@@ -66,7 +67,7 @@ class Order:
         max_documents: of how many documents, the first ones; None: all.
         harness: what lm-eval is asked, in place of everything else.
         watch: follow runs while they train.
-        once: look at them once.
+        once: ... and look at them once.
         json: print a JSON object for each result.
         output: file of all results.
         overrides: arguments of training by full key, as text.
@@ -108,7 +109,7 @@ def parse_order(argv: Sequence[str]) -> Order:
         pseudo_perplexity=flags.pseudo_perplexity,
         max_documents=flags.max_documents,
         harness=harness,
-        watch=flags.watch or flags.once,
+        watch=flags.watch,
         once=flags.once,
         json=flags.json,
         output=flags.output,
@@ -124,8 +125,10 @@ def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
     Raises:
         UserError: there are such.
     """
+    if order.once and not order.watch:
+        raise UserError("--once is for --watch, which is not asked for: write --watch --once")
     if order.watch and order.every_checkpoint:
-        raise UserError("--all: --watch and --once take every checkpoint anyway; leave it out")
+        raise UserError("--all: --watch takes every checkpoint anyway; leave it out")
     if order.watch and order.output is not None:
         raise UserError("--output: what is watched is a run, whose results are written to its evals/; leave it out")
     if order.output is not None:
@@ -214,7 +217,7 @@ def _add_watching(group: "argparse._ArgumentGroup") -> None:
         action="store_true",
         help="Evaluate each new checkpoint of a run, or of all runs in a folder, until the run ends.",
     )
-    group.add_argument("--once", action="store_true", help="... of those that are there now, and end.")
+    group.add_argument("--once", action="store_true", help="--watch: those that are there now, then end.")
 
 
 def _add_training_flag(group: "argparse._ArgumentGroup", key: str) -> None:

@@ -71,9 +71,7 @@ class Watcher:
         """
         for target in self._targets():
             if find_checkpoint(target) or (target / "config.json").is_file():
-                raise UserError(
-                    f"{target} is a checkpoint or a model: --watch and --once take runs and folders of runs"
-                )
+                raise UserError(f"{target} is a checkpoint or a model: --watch takes runs and folders of runs")
             if not target.is_dir() and (self.order.once or target.exists()):
                 raise UserError(f"{target}: there is neither a run nor a folder of runs")
         if not self._runs():

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlib.config_fields import did_you_mean
 from dlib.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
+from dlib.spelling import did_you_mean
 
 TRAIN_LOSS = "train/loss"
 DEFAULT_METRICS = (TRAIN_LOSS, BEST_BY)

@@ -17,6 +17,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.tracking.packages import import_package
 from dlib.versions import forget_wandb_service, has_wandb_login
+from dlib.wandb_names import wandb_place
 
 INIT_TIMEOUT_SECONDS = 20
 FINISH_TIMEOUT_SECONDS = 60
@@ -82,10 +83,12 @@ class WandbTracker:
 
     def _begin(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any]) -> Any:
         """The W&B run; offline when W&B does not answer; None when it cannot even do that."""
+        place = wandb_place(args)
         options = {
-            "project": args.wandb_project,
-            "entity": args.wandb_entity,
-            "group": args.wandb_group or folder.name,
+            "project": place.project,
+            "entity": place.entity,
+            "group": args.wandb_group or os.environ.get("WANDB_RUN_GROUP") or folder.name,
+            "tags": args.wandb_tags or None,
             **self._identity(folder),
             "dir": str(folder.root),
             "config": dict(config),

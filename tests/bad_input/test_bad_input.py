@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.calling import Row, check_refusal
-from tests.bad_input.rows import data, flags, models, runs, values, yaml
+from tests.bad_input.rows import data, flags, models, runs, spellings, values, wandb, yaml
 
-ROWS = [*flags.ROWS, *values.ROWS, *yaml.ROWS, *data.ROWS, *models.ROWS, *runs.ROWS]
+ROWS = [*flags.ROWS, *spellings.ROWS, *values.ROWS, *wandb.ROWS, *yaml.ROWS, *data.ROWS, *models.ROWS, *runs.ROWS]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

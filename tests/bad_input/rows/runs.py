@@ -1,8 +1,116 @@
 """The run, its folder, its steps and devices."""
 
+from pathlib import Path
+
+from dlib.args import ExperimentArgs
 from tests.bad_input.calling import Row
+from tests.runs.folders import write_run
+
+
+def some_runs(place: Path) -> None:
+    """A run, one that lost its config.yml, one that was killed before it had any, and a folder that is none."""
+    args = ExperimentArgs()
+    args.run.name = "done"
+    write_run(place / "runs", "done", args=args)
+    write_run(place / "runs", "begun").config.unlink()
+    (place / "runs" / "killed").mkdir()
+    (place / "runs" / "killed" / ".lock").touch()
+    (place / "runs" / "thesis").mkdir()
+    (place / "runs" / "thesis" / "a.tex").touch()
+
+
+def told(command: str, message: str) -> Row:
+    """A row where these runs are."""
+    return Row(command, f"error: {message}", prepare=some_runs)
+
 
 ROWS = [
+    told("train.py --resume nver", "--resume nver: no run 'nver' in runs"),
+    told("train.py --resume done --out_dir other", "--resume done: no run 'done' in other"),
+    told("train.py --resume runs/nowhere", "--resume runs/nowhere: no run 'runs/nowhere'"),
+    told("train.py --resume thesis", "--resume thesis: 'thesis' is no run"),
+    told("train.py --resume begun", "--resume begun: 'begun' is no run; else write auto or never"),
+    told("train.py --resume killed", "--resume killed: it has no config.yml: it never began"),
+    told("train.py --resume done -n other", "--resume done goes on with run 'done', and --name says other"),
+    told("train.py --resume done --learning_rate 1", "run 'done' began with other arguments: optim.learning_rate was"),
+    told("train.py -n done --resume never", "run 'done' exists and --resume is never; choose another --name"),
+    told("train.py -n thesis", "runs/thesis exists and is no run; choose another --name or --out_dir"),
+    told("runs.py", "the following arguments are required: COMMAND; see runs.py --help"),
+    told("runs.py reproduc done", "argument COMMAND: invalid choice: 'reproduc'"),
+    told("runs.py show", "the following arguments are required: RUN; see runs.py show --help"),
+    told("runs.py show nowhere", "no run 'nowhere' in runs: see runs.py list, or name its --out_dir"),
+    told("runs.py show done extra", "unrecognized arguments: extra"),
+    told("runs.py show ''", "'' is no run"),
+    told("runs.py show thesis", "'thesis' is no run"),
+    told("runs.py show '\x1b[2J'", r"no run '\x1b[2J' in runs"),
+    told("runs.py show done --out_dir s3://bucket", "--out_dir s3://bucket: give a folder here"),
+    told("runs.py list --out_dir nowhere", "--out_dir nowhere: No such file or directory"),
+    told("runs.py list --sort speed", "argument --sort: invalid choice: 'speed'"),
+    told("runs.py list --filter state=ended", "--filter state=ended: no state 'ended'"),
+    told("runs.py list --filter 'loss<low'", "--filter loss<low: 'low' is not a number"),
+    told("runs.py list --filter 'age>soon'", "--filter age>soon: 'soon' is not a number"),
+    told("runs.py list --filter nonsense", "--filter nonsense: write for example"),
+    told("runs.py compare done nowhere", "no run 'nowhere' in runs"),
+    told("runs.py diff done", "the following arguments are required: B; see runs.py diff --help"),
+    told("runs.py diff done nowhere", "no run 'nowhere' in runs"),
+    told("runs.py plot done --metric dev/los", "--metric dev/los: no run recorded it: did you mean dev/loss?"),
+    told("runs.py plot done --x days", "argument --x: invalid choice: 'days'"),
+    told("runs.py plot done -o curves", "-o curves: give a file that ends in one of"),
+    told("runs.py export done", "the following arguments are required: DESTINATION; see runs.py export --help"),
+    told(
+        "runs.py export done out --checkpoint 99", "--checkpoint 99: run 'done' has the steps 10, 20, 30, best and last"
+    ),
+    told("runs.py export done data", "data exists"),
+    told("runs.py import nowhere.tar", "no file or folder nowhere.tar"),
+    told("runs.py import data", "data has no run-manifest.json: export the run with --full"),
+    told("runs.py import data/train.txt", "data/train.txt is no whole archive"),
+    told("runs.py drop nowhere", "no run 'nowhere' in runs"),
+    told("runs.py checkpoints done --delete 99", ""),
+    told("runs.py checkpoints done --delete best", "argument --delete: invalid int value: 'best'"),
+    told(
+        "runs.py checkpoints done --keep 10 --keep_newest 1", "argument --keep_newest: not allowed with argument --keep"
+    ),
+    told("runs.py reproduce done --steps few", "argument --steps: invalid int value: 'few'"),
+    told("runs.py reproduce runs/nowhere --present-code", "no run 'runs/nowhere'"),
+    told(f"runs.py reproduce done --steps {'9' * 5000}", "argument --steps: invalid int value: '999"),
+    told(f"runs.py show {'x' * 5000}", "runs/xxx"),
+    told(f"runs.py export done {'x' * 5000}", "xxx"),
+    told(f"runs.py import {'x/' * 2400}", "no file or folder x/x"),
+    told(f"runs.py list --out_dir {'x' * 5000}", "--out_dir xxx"),
+    told("evaluate.py done --once", "--once is for --watch, which is not asked for: write --watch --once"),
+    told("evaluate.py", "the following arguments are required: RUN_OR_CHECKPOINT; see evaluate.py --help"),
+    told("evaluate.py --watch --all done", "--all: --watch takes every checkpoint anyway; leave it out"),
+    told("evaluate.py --watch --output x.json done", "--output: what is watched is a run"),
+    told("evaluate.py done --harness a --stride 3", "--harness is an evaluation of its own: leave out --stride"),
+    told("evaluate.py done --harness a --num_devices 2", "--harness computes on one device: leave out --num_devices"),
+    told("evaluate.py done --harness ,", "--harness: name at least one task"),
+    told("evaluate.py done --harness_tasks data", "--harness_tasks: name the tasks to run with --harness TASK,..."),
+    told("evaluate.py done --harness a --harness_tasks no", "--harness_tasks no: there is no such folder"),
+    told("evaluate.py done --stride 0", "--stride 0: give at least 1"),
+    told("evaluate.py done --stride x", "argument --stride: invalid int value: 'x'"),
+    told(
+        "evaluate.py done --max_documents 5", "--max_documents: it is for --pseudo_perplexity, which is not asked for"
+    ),
+    told("evaluate.py done --pseudo_perplexity --max_documents 0", "--max_documents 0: give at least 1"),
+    told("evaluate.py done --split a/b", "--split a/b: give the name of a text in --data_dir, without .txt"),
+    told("evaluate.py done --split ..", "--split ..: give the name of a text in --data_dir, without .txt"),
+    told("generate.py", "the following arguments are required: RUN_OR_CHECKPOINT; see generate.py --help"),
+    told("generate.py done --num_beams 0", "--num_beams 0: give at least 1"),
+    told("generate.py done --top_k 0", "--top_k 0: give at least 1"),
+    told("generate.py done --max_new_tokens -1", "--max_new_tokens -1: give at least 1"),
+    told("generate.py done --batch_size 0", "--batch_size 0: give at least 1"),
+    told("generate.py done --top_p 0", "--top_p 0.0: give more than 0 and at most 1"),
+    told("generate.py done --top_p 1.5", "--top_p 1.5: give more than 0 and at most 1"),
+    told("generate.py done --top_p nan", "--top_p nan: give more than 0 and at most 1"),
+    told("generate.py done --temperature=-1", "--temperature -1.0: give 0 or more"),
+    told("generate.py done --temperature inf", "--temperature inf: give 0 or more"),
+    told("generate.py done --temperature hot", "argument --temperature: invalid float value: 'hot'"),
+    told("generate.py done --num_beams 2 --temperature 1", "--num_beams 2 draws nothing: leave --temperature out"),
+    told("generate.py done --seed 1.5", "argument --seed: invalid int value: '1.5'"),
+    told("generate.py done --accelerator tpu", "argument --accelerator: invalid choice: 'tpu'"),
+    told("generate.py ./nowhere", "no folder 'nowhere': give a run, a checkpoint or a Hugging Face folder"),
+    told("generate.py runs/thesis", "nothing to load in 'runs/thesis'"),
+    told(f"generate.py {'x' * 5000}", "xxx"),
     Row("train.py TINY -b 7", "--batch_size"),
     Row("train.py TINY --trackers wandbb", "did you mean wandb?"),
     Row("train.py TINY --extra_steps 99", "--extra_steps 99: the run has steps 1 to 5"),

@@ -1,0 +1,34 @@
+"""`train.py --resume RUN`: go on with a run that is named, from its own config.yml.
+
+It stands apart from the configuration, which knows no runs, and from the session, which is given all arguments.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dlib.args.run import RESUME_WORDS
+from dlib.config import ParsedArgs, load_config
+from dlib.errors import UserError
+from dlib.runs.registry import find_run
+
+
+def with_recorded_run(parsed: ParsedArgs) -> ParsedArgs:
+    """What the command line asks for, with the arguments of the run that `--resume` names below all that was typed.
+
+    Raises:
+        UserError: there is no such run, it never began, or `--name` names another.
+    """
+    word = parsed.args.run.resume
+    if word in RESUME_WORDS:
+        return parsed
+    try:
+        folder = find_run(word, Path(parsed.args.run.out_dir))
+    except UserError as error:
+        raise UserError(f"--resume {word}: {error}; else write auto or never") from error
+    if not folder.config.is_file():
+        raise UserError(f"--resume {word}: it has no {folder.config.name}: it never began")
+    if parsed.args.run.name not in ("", folder.name):
+        raise UserError(f"--resume {word} goes on with run '{folder.name}', and --name says {parsed.args.run.name}")
+    place = {"run.name": folder.name, "run.out_dir": str(folder.root.parent), "run.resume": "auto"}
+    paths, overrides = [folder.config, *parsed.flags.config_paths], {**parsed.flags.overrides, **place}
+    return replace(parsed, args=load_config(paths, overrides))
