@@ -21,6 +21,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+import dlib.installation  # noqa: F401 - first: it says what is missing
 from dlib.config import load_config
 from dlib.devices import find_devices
 from dlib.errors import USER_ERROR_STATUS, UserError, outlast_reader, run_script

@@ -14,6 +14,7 @@ from argparse import Namespace
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
+import dlib.installation  # noqa: F401 - first: it says what is missing
 from dlib.args.generation import GenerationArgs
 from dlib.errors import run_script
 from dlib.hub import choose_hub_mode

@@ -20,6 +20,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import dlib.installation  # noqa: F401 - first: it says what is missing
 from dlib.errors import run_script
 from dlib.runs.commands import make_parser
 from dlib.script_parser import with_underscores

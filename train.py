@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import dlib.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
 from dlib.config import parse_args
 from dlib.errors import outlast_reader, run_script

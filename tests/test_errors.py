@@ -1,13 +1,17 @@
 """How scripts end, seen from outside: exit status, stderr, no traceback for a user's mistake."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dlib.errors import one_line, quoted
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
@@ -105,3 +109,21 @@ def test_a_path_that_no_system_takes_is_the_users_mistake(body: str) -> None:
     result = run(body)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.endswith("File name too long\n")
+
+
+@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "generate.py", "runs.py"])
+@pytest.mark.parametrize("is_set_up", [False, True])
+def test_where_nothing_is_installed_a_script_says_what_to_do(name: str, is_set_up: bool, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "dlib", tmp_path / "dlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / name, tmp_path)
+    if is_set_up:
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        (tmp_path / ".venv" / "bin" / "python").touch()
+    command = [sys.executable, "-S", name, "--help"]  # without site-packages
+    result = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    setup = "" if is_set_up else "run scripts/setup.sh, then "
+    assert result.stderr == (
+        f"error: {sys.executable} has no lightning, omegaconf, simple_parsing, torch, transformers: {setup}start "
+        f".venv/bin/python {name}, or activate your conda environment first (docs/environments.md)\n"
+    )

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     "errors durable threads args config config_errors config_fields config_files config_yaml command_line validation "
-    "familiar_names spelling wandb_names durations seeding ranks launch versions script_parser standard_streams",
+    "familiar_names spelling wandb_names durations seeding ranks launch versions script_parser standard_streams "
+    "installation",
     "runs",
     "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim metrics tracking "
     "devices flops tree_sum messages plan run_log model_names model_sources preflight",
