@@ -5,7 +5,8 @@
     python train.py --config_path configs/demo.yml -n demo --plan
     python train.py --resume first                     go on with a run, as the same command again does
 
-Exit status: 0 finished, 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
+Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a loader process that died), 2 a mistake
+of the user, 75 stopped by a signal or the clock with everything saved.
 """
 
 import time
@@ -67,6 +68,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     micro_batch_size = check_batch_arithmetic(
         args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
     )
+    from dlib.callbacks.anomalies import Anomalies
     from dlib.callbacks.checkpointing import Checkpointing
     from dlib.callbacks.evaluating import Evaluating
     from dlib.callbacks.performance import Performance
@@ -80,6 +82,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.model_limits import count_parameters, refuse_too_large
     from dlib.model_sources import flag_of_source
     from dlib.modeling import as_saved, build_meta_model, build_model
+    from dlib.non_finite import NonFiniteError
     from dlib.objectives import build_objective
     from dlib.plan import make_plan, summarize
     from dlib.run_log import open_run_log
@@ -145,11 +148,13 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             eval_batch_size=args.batch.eval_batch_size or micro_batch_size,
             num_workers=args.data.num_workers,
         )
+        anomalies = Anomalies(folder, data.train, tokenizer, run_log)
         callbacks = [
             Performance(run_log, devices),
             Recording(run_log),
             Evaluating(data_module, run_log, data.dev_tokens_per_byte),
             stopping,
+            anomalies,
             SettlingBuckets(data_module),
             Checkpointing(folder, tokenizer, run_log, args),
             *([ProgressBar(run_log)] if args.tracking.progress else []),
@@ -158,7 +163,10 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             on_loss = partial(session.fail, folder, plan.total_steps)
             with launched(len(devices.indices), devices.num_nodes, on_loss):
                 trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
-                fit(trainer, module, data_module)
+                try:
+                    fit(trainer, module, data_module)
+                except NonFiniteError as error:
+                    raise anomalies.explain(error, module) from error
         state = "preempted" if stopping.stopped else "finished"
         run_log.finish(state)
         session.close(folder, state, module.steps_done, plan.total_steps)

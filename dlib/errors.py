@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+TRAINING_ERROR_STATUS = 1
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 BROKEN_PIPE_STATUS = 141
@@ -26,13 +27,22 @@ LONG_MESSAGE = re.compile(r"(.{1500}).{400,}(.{100})")
 class UserError(Exception):
     """A mistake of the user, told in one line that names the flag, file or key and says what to do."""
 
+    status = USER_ERROR_STATUS
+
+
+class TrainingError(UserError):
+    """What ended a training that had begun well, told in one line, too. Its run stays, with the state `failed`."""
+
+    status = TRAINING_ERROR_STATUS
+
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:
     """Runs a script's `main` and ends the process with its exit status.
 
-    A `UserError` becomes one `error: ...` line on stderr and status 2. An interrupt ends quietly with status 130, and
-    so does a reader of stdout that went away (`train.py --help | head`) with status 141, as a shell reports it. Any
-    other exception is a fault of ours and keeps its traceback. Whoever reads stderr may go away at any time.
+    A `UserError` becomes one `error: ...` line on stderr and status 2, a `TrainingError` status 1. An interrupt ends
+    quietly with status 130, and so does a reader of stdout that went away (`train.py --help | head`) with status 141,
+    as a shell reports it. Any other exception is a fault of ours and keeps its traceback. Whoever reads stderr may go
+    away at any time.
 
     Args:
         main: the script; what it returns is the exit status, None standing for 0.
@@ -56,7 +66,7 @@ def status_of(main: Callable[[], int | None]) -> int | str | None:
         return main()
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return USER_ERROR_STATUS
+        return error.status
     except OSError as error:
         if error.errno not in PATH_ERRORS or error.filename is None:
             raise
@@ -88,7 +98,7 @@ class LossyFile(io.FileIO):
 def outlast_reader(name: str) -> None:
     """Makes `stdout` or `stderr` a stream that nothing can break: a closed terminal, or `2>&1 | head -1`.
 
-    Whoever writes there then needs no care: libraries, progress bars, handlers of signals, the interpreter's last flush.
+    Whoever writes there then needs no care: libraries, progress bars, handlers of signals, the interpreter at its end.
     """
     stream = getattr(sys, name)
     with suppress(OSError):  # it is no file, but an object in memory

@@ -17,7 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch.nn.parallel import DistributedDataParallel
 
 from dlib.devices import Devices
-from dlib.errors import UserError
+from dlib.errors import TrainingError, UserError
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
@@ -115,20 +115,18 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """Train to the goal, or to a stop.
 
     Raises:
-        UserError: DDP waits for the gradients of weights that the model does not use, or a loader process died.
+        UserError: DDP waits for the gradients of weights that the model does not use.
+        TrainingError: a loader process died.
     """
     try:
         trainer.fit(module, data)
     except RuntimeError as error:
-        if advice := explain(str(error)):
-            raise UserError(advice) from error
+        if "find_unused_parameters" in str(error):
+            raise UserError(
+                "--distributed_strategy auto: the model has weights that a step does not use; give ddp_find_unused"
+            ) from error
+        if died := LOADER_PROCESS_DIED.match(str(error)):
+            raise TrainingError(
+                f"--num_workers: a loader process {died[1]}, mostly for want of memory; give fewer, or 0, or free some"
+            ) from error
         raise
-
-
-def explain(message: str) -> str | None:
-    """What to do about an error of torch's, where a user can do something."""
-    if "find_unused_parameters" in message:
-        return "--distributed_strategy auto: the model has weights that a step does not use; give ddp_find_unused"
-    if died := LOADER_PROCESS_DIED.match(message):
-        return f"--num_workers: a loader process {died[1]}, mostly for want of memory; give fewer, or 0, or free some"
-    return None

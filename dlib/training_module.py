@@ -6,6 +6,7 @@ optimizer step, and the loss is a sum over target tokens divided by their number
 all micro-batches and processes. That number is known beforehand.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -21,6 +22,7 @@ from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
 from dlib.errors import UserError
+from dlib.non_finite import RATE_ADVICE, NonFiniteError, name_cause, refuse_non_finite_weights
 from dlib.objectives.token_prediction import Batch, TokenPrediction
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
@@ -40,6 +42,7 @@ class TrainingModule(pl.LightningModule):
         step_tokens: tokens of the newest step, of all processes.
         gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
         learning_rate: learning rate of the newest step.
+        left_out: why `--on_nan skip` left out the newest step's update; None where it did not.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TrainingModule(pl.LightningModule):
         self.exact_reduce = exact_reduce
         self.steps_done = 0
         self.samples_done = 0
+        self.left_out: str | None = None
         self.resumed_state: dict[str, Any] | None = None
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -96,7 +100,13 @@ class TrainingModule(pl.LightningModule):
         return self.objective.loss_sum(self.model, batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Do one optimizer step of `TrainingSteps`."""
+        """Do one optimizer step of `TrainingSteps`.
+
+        Raises:
+            NonFiniteError: its gradient is not finite, in every process alike.
+        """
+        self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
+        self.left_out = None
         optimizer = cast(LightningOptimizer, self.optimizers())
         self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
         for group in optimizer.param_groups:
@@ -107,7 +117,6 @@ class TrainingModule(pl.LightningModule):
         optimizer.zero_grad()
         self.steps_done = batch["step"] + 1
         self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
-        self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
 
     def mean_loss(self) -> float:
         """Loss of the newest step, in nats a target token, over all processes; each of them has to ask."""
@@ -166,10 +175,35 @@ class TrainingModule(pl.LightningModule):
                 yield
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradient, once it is whole and without a loss scale."""
+        """Clip the gradient, once it is whole and without a loss scale; leave it out where it is not finite."""
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.gradient_norm = clip_grad_norm_(parameters, limit)
+        # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
+        if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
+            self._leave_out(optimizer)
+
+    def _leave_out(self, optimizer: Optimizer) -> None:
+        """Take the gradients away, so that neither weights nor the optimizer's means change; or stop.
+
+        Raises:
+            NonFiniteError: the run is to stop, or no later step can be better, as the weights are not finite.
+        """
+        loss, step = self.mean_loss(), self.steps_done + 1
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and math.isfinite(loss) and scaler.get_scale() >= 1:
+            return  # 16-mixed: the scaled gradient overflowed, as it does now and then; the scaler leaves the step out
+        refuse_non_finite_weights(self.model, step, at_start=self.steps_done == 0)
+        cause = name_cause(loss, float(self.gradient_norm))
+        if self.optim.on_nan == "stop":
+            raise NonFiniteError(step, cause, f"{RATE_ADVICE}, or leave such steps out with --on_nan skip")
+        optimizer.zero_grad()
+        self.left_out = cause
+
+    def steps_left_out(self) -> int:
+        """Optimizer steps since the run began that changed no weight, by the optimizer's own count."""
+        states = self.optimizers().optimizer.state.values()  # type: ignore[union-attr]
+        return self.steps_done - max((int(state["step"]) for state in states), default=0)
 
 
 def refuse_different_starts(step: int) -> None:

@@ -14,8 +14,8 @@ FLOORS = (
     "familiar_names spelling wandb_names durations seeding ranks launch versions script_parser standard_streams "
     "installation",
     "runs",
-    "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim metrics tracking "
-    "devices flops tree_sum messages plan run_log model_names model_sources preflight",
+    "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim non_finite metrics "
+    "tracking devices flops tree_sum messages plan run_log model_names model_sources preflight",
     "objectives",
     "training_module checkpoints",
     "callbacks evaluation inference filling continuing sampling line_batches trainer",

@@ -29,6 +29,8 @@ class OptimArgs:
     """AdamW's term against division by zero."""
     max_grad_norm: float = setting(1.0)
     """Gradients are scaled down to this 2-norm; 0: never."""
+    on_nan: str = setting("stop", choices=("stop", "skip", "ignore"))
+    """What to do in a step whose gradient is not finite: stop the run, leave the step's update out, or go on."""
 
 
 @dataclass

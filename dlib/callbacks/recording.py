@@ -25,7 +25,7 @@ class Recording(StepCallback):
             return
         loss = module.mean_loss()
         if not math.isfinite(loss) and not self._warned:
-            logger().warning("the loss is %s after step %d: lower --learning_rate, or lengthen --warmup", loss, step)
+            logger().warning("the loss is %s after step %d", loss, step)
             self._warned = True
         self.run_log.record(
             step,
@@ -35,5 +35,6 @@ class Recording(StepCallback):
                 "train/gradient_norm": float(module.gradient_norm),
                 "train/samples": module.samples_done,
                 "train/tokens": float(module.samples_done * module.plan.tokens_per_sample),
+                **({"train/steps_left_out": module.steps_left_out()} if module.optim.on_nan == "skip" else {}),
             },
         )

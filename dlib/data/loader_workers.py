@@ -1,11 +1,11 @@
 """The worker processes of the training loader: how a step comes from them, and how they take signals.
 
-torch hands over each tensor as a file descriptor of shared memory. A step of thousands of micro-batches needs more of them
-than a process may have open, and a worker that cannot send is waited for without end. So a step crosses as bytes.
+torch hands over each tensor as a file descriptor of shared memory. A step of thousands of micro-batches needs more of
+them than a process may have open, and a worker that cannot send is waited for without end. So a step crosses as bytes.
 
 Signals are for the training process, which saves and then ends. A terminal sends Ctrl-C to all its processes, and a
-scheduler SIGTERM to all those of a job. A worker that died of it would break the loader in the middle of the step that is
-to be finished and saved.
+scheduler SIGTERM to all those of a job. A worker that died of it would break the loader in the middle of the step that
+is to be finished and saved.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ from dlib.errors import UserError
 
 
 class PackedSteps(Dataset[bytes]):
-    """The items of another dataset as bytes, with arrays for tensors. What went wrong for a user's reasons is an item too."""
+    """The items of another dataset as bytes, with arrays for tensors; an error that is no fault of ours is one, too."""
 
     def __init__(self, steps: Dataset[dict[str, Any]]) -> None:
         """Pack the items of `steps`."""

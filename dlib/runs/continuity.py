@@ -36,10 +36,12 @@ def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> Ex
 def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:
     """Refuse to go on with other arguments than the run began with.
 
+    A run with `--on_nan stop` may go on with another value: up to where it stopped, all of them compute the same.
+
     Raises:
         UserError: some differ that enter the function that a run computes.
     """
-    differences = differing_fields(recorded, args)
+    differences = [d for d in differing_fields(recorded, args) if (d.key, d.old) != ("optim.on_nan", "stop")]
     if differences:
         shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
         more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""

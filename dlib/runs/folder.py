@@ -6,6 +6,7 @@ This is the only file that spells those paths. The folder:
       config.yml  record.json  status.json  train.log  code/
       metrics.jsonl      what the run computes; the same bytes whenever it is repeated
       performance.jsonl  what was measured of the machine meanwhile (tokens/s, memory)
+      anomalies.jsonl    steps whose numbers are not finite, or whose loss is far above those before, with their samples
       checkpoints/step-00001000/{model/, state.ckpt}  last  best
       evals/             what later evaluations found (dlib/runs/ledger.py)
 
@@ -90,6 +91,11 @@ class RunFolder:
     def performance(self) -> Path:
         """What was measured of the machine, which no two runs share, one record a logged step."""
         return self.root / "performance.jsonl"
+
+    @property
+    def anomalies(self) -> Path:
+        """Steps that a person should look at, with their samples."""
+        return self.root / "anomalies.jsonl"
 
     @property
     def evals(self) -> Path:

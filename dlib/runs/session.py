@@ -7,14 +7,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.config import dump_config, load_config
 from dlib.durable import refusals_told, write_text_atomically
-from dlib.errors import UserError, one_line
+from dlib.errors import TrainingError, UserError, one_line
 from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import CheckpointFolder, RunFolder
@@ -108,8 +108,10 @@ def opened(
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
         with refusals_told(folder.root):
             _finish_saving(folder, start, args)
-            if not folder.config.is_file():
-                write_text_atomically(folder.config, dump_config(args))
+            recorded = recorded_args(folder)
+            if recorded is None or recorded.optim.on_nan != args.optim.on_nan:
+                kept = args if recorded is None else replace(recorded, optim=args.optim)
+                write_text_atomically(folder.config, dump_config(kept))
             write_record(folder, session, hashes, repository)
             folder.write_status("running", start.step, total_steps)
         with _told_in_status(folder, total_steps, is_in_place):
@@ -136,8 +138,9 @@ def _nothing_left_of_a_mistake(folder: RunFolder, is_in_place: Callable[[], bool
     is_new = {path.name for path in folder.root.iterdir()} == {folder.lock.name, folder.status.name}  # its holder's
     try:
         yield
-    except UserError:
-        if is_new and is_in_place() and not folder.whole_checkpoints() and newest_record(folder.metrics) is None:
+    except UserError as error:
+        is_mistake = not isinstance(error, TrainingError) and newest_record(folder.metrics) is None
+        if is_new and is_mistake and is_in_place() and not folder.whole_checkpoints():
             shutil.rmtree(folder.root, ignore_errors=True)
         raise
 

@@ -21,7 +21,7 @@ from tests.toys import ListRows, build_toy, toy_roles, unequal_rows
 
 ROWS = unequal_rows(21)
 BATCH_SIZE = 8
-DTYPES = {"64-true": torch.float64, "32-true": torch.float32}
+DTYPES = {"64-true": torch.float64, "32-true": torch.float32, "16-mixed": torch.float32}
 Gradients = dict[str, torch.Tensor]
 
 

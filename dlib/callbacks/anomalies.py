@@ -1,0 +1,108 @@
+"""Write down the steps that somebody should look at: numbers that are not finite, and spikes of the loss."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+import lightning.pytorch as pl
+from transformers import PreTrainedTokenizerBase
+
+from dlib.callbacks.step_callback import StepCallback
+from dlib.data.packing import Rows
+from dlib.errors import TrainingError
+from dlib.non_finite import NonFiniteError, refuse_non_finite_weights
+from dlib.ranks import is_rank_zero, logger
+from dlib.run_log import RunLog
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import MetricsLog, read_metrics
+from dlib.training_module import TrainingModule
+
+SPIKE_WINDOW = 50
+"""Logged losses that a new one is compared with."""
+FEWEST_LOSSES = 20
+"""... and how many there have to be."""
+SPIKE_DEVIATIONS = 6
+"""How many standard deviations above their mean a loss is a spike,"""
+LEAST_DEVIATION = 0.01
+"""which are at least this share of the mean: a plateau is no reason to warn of a ripple."""
+SHOWN_CHARACTERS = 500
+"""Of each sample's text."""
+SHOWN_SAMPLES = 8
+"""Sample ids in a message; the file has all of them."""
+
+
+class Anomalies(StepCallback):
+    """Keeps anomalies.jsonl: a record a step with the step's samples and their text. Only the first process writes.
+
+    It stops a run whose weights are not finite before they are saved, in every process alike.
+    """
+
+    def __init__(self, folder: RunFolder, rows: Rows, tokenizer: PreTrainedTokenizerBase, run_log: RunLog) -> None:
+        """Write to `folder` about the training rows and the numbers of `run_log`."""
+        self.folder = folder
+        self.rows = rows
+        self.tokenizer = tokenizer
+        self.run_log = run_log
+        self.losses: deque[float] = deque(maxlen=SPIKE_WINDOW)
+
+    def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Take back what was written after the step that the session begins with, and know the losses up to it."""
+        if trainer.is_global_zero:
+            self._log = MetricsLog(self.folder.anomalies)
+            self._log.rewind(module.steps_done)
+            losses = (record.get("train/loss", math.nan) for record in read_metrics(self.folder.metrics))
+            self.losses.extend(filter(math.isfinite, losses))
+
+    def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Look at the weights where they may be saved, and at the loss where it is logged."""
+        step, plan = module.steps_done, module.plan
+        may_be_saved = plan.saves_after(step) or plan.evaluates_after(step) or trainer.should_stop
+        if may_be_saved and module.optim.on_nan != "ignore":
+            refuse_non_finite_weights(module.model, step, at_start=False)
+        if not trainer.is_global_zero:
+            return
+        if module.left_out is not None:
+            self._tell(step, module, f"the step's update is left out: {module.left_out}")
+        if plan.logs_after(step):
+            self._compare(step, module, self.run_log.newest["train/loss"])
+
+    def _compare(self, step: int, module: TrainingModule, loss: float) -> None:
+        if is_spike(loss, self.losses):
+            self._tell(step, module, f"the loss is {loss:.4g}, where it was {fmean(self.losses):.4g} before")
+        if math.isfinite(loss):
+            self.losses.append(loss)
+
+    def _tell(self, step: int, module: TrainingModule, cause: str) -> None:
+        """Warn of a step, and write it down with its samples."""
+        epochs, ids = (numbers.tolist() for numbers in module.plan.batches.step_samples(step - 1))
+        texts = [self.tokenizer.decode(self.rows.row(sample).tolist())[:SHOWN_CHARACTERS] for sample in ids]
+        samples = [
+            {"epoch": epoch, "sample": sample, "text": text}
+            for epoch, sample, text in zip(epochs, ids, texts, strict=True)
+        ]
+        self._log.add(step, {"cause": cause, "samples": samples})
+        self._log.flush()
+        shown = ", ".join(map(str, ids[:SHOWN_SAMPLES])) + (", ..." if len(ids) > SHOWN_SAMPLES else "")
+        logger().warning("step %d: %s; its samples %s stand in %s", step, cause, shown, self.folder.anomalies)
+
+    def explain(self, error: NonFiniteError, module: TrainingModule) -> TrainingError | SystemExit:
+        """Write down the step that ended the run.
+
+        Returns:
+            What to tell the user, with the checkpoint to go on from. The other processes end quietly.
+        """
+        if not is_rank_zero():
+            return SystemExit(0)
+        self._tell(error.step, module, error.cause)
+        checkpoints = self.folder.whole_checkpoints()
+        last = f"the last checkpoint, {checkpoints[-1][1]}, has finite weights" if checkpoints else "there is no checkpoint yet"
+        return TrainingError(f"{error}; {last}")
+
+
+def is_spike(loss: float, before: Sequence[float]) -> bool:
+    """Whether a loss is far above those before it, by their mean and standard deviation; few say nothing."""
+    if len(before) < FEWEST_LOSSES:
+        return False
+    mean = fmean(before)
+    return loss > mean + SPIKE_DEVIATIONS * max(stdev(before), LEAST_DEVIATION * mean)
