@@ -96,7 +96,11 @@ class Anomalies(StepCallback):
             return SystemExit(0)
         self._tell(error.step, module, error.cause)
         checkpoints = self.folder.whole_checkpoints()
-        last = f"the last checkpoint, {checkpoints[-1][1]}, has finite weights" if checkpoints else "there is no checkpoint yet"
+        last = (
+            f"the last checkpoint, {checkpoints[-1][1]}, has finite weights"
+            if checkpoints
+            else "there is no checkpoint yet"
+        )
         return TrainingError(f"{error}; {last}")
 
 
