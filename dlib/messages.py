@@ -57,7 +57,7 @@ class LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             logger().removeHandler(self)
-            logger().warning("%s is written no further: %s", self.baseFilename, error.strerror)
+            logger().warning("%s is written no further: %s", self.baseFilename, error.strerror or error)
         elif not isinstance(error, RuntimeError):
             super().handleError(record)
 

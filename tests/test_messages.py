@@ -1,5 +1,6 @@
 """The log file of a run: every message with its time, and nothing else on the screen."""
 
+import errno
 import io
 import warnings
 from pathlib import Path
@@ -23,7 +24,12 @@ class Interrupted(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("error", "is_told"), [(RuntimeError("reentrant call inside <_io.BufferedWriter>"), False), (OSError("full"), True)]
+    ("error", "is_told"),
+    [
+        (RuntimeError("reentrant call inside <_io.BufferedWriter>"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ValueError("a fault of ours"), True),
+    ],
 )
 def test_a_line_that_comes_while_another_is_written_is_left_out_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, is_told: bool
@@ -39,6 +45,7 @@ def test_a_line_that_comes_while_another_is_written_is_left_out_without_a_traceb
     printed = capsys.readouterr().err
     assert "stopping" in printed
     assert ("Traceback" in printed) == is_told
+    assert ("train.log is written no further: No space left" in printed) == isinstance(error, OSError)
 
 
 def test_an_srun_on_the_path_is_no_matter_for_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,14 +164,14 @@ def halve(name: str) -> Callable[[Trap], None]:
     def prepare(trap: Trap) -> None:
         original = RunFolder.publish_checkpoint
 
-        def publish(folder: RunFolder, step: int, write: Callable[[Path], None]) -> Path:
+        def publish(folder: RunFolder, step: int, write: Callable[[Path], None], needed_bytes: int) -> Path:
             def write_half(temporary: Path) -> None:
                 write(temporary)
                 if trap.counts(os.path.abspath(temporary)):
                     cut_in_half(next(temporary.rglob(name)), temporary)
                     trap.kill(f"the write of {temporary / name}")
 
-            return original(folder, step, write_half)
+            return original(folder, step, write_half, needed_bytes)
 
         RunFolder.publish_checkpoint = publish  # type: ignore[method-assign, assignment]
 
