@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import TrackingArgs
+from dlib.durable import refusals_told
 from dlib.ranks import say
 from dlib.runs.folder import RunFolder
 from dlib.tracking.packages import import_package
@@ -17,19 +18,27 @@ class TensorBoardTracker:
         import_package("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
+        self._folder = folder.tensorboard
         # What a killed session wrote beyond the checkpoint is hidden, so that every step is shown once.
-        self._writer = SummaryWriter(str(folder.tensorboard), purge_step=from_step + 1)
+        with refusals_told(self._folder):
+            self._writer = SummaryWriter(str(self._folder), purge_step=from_step + 1)
         say(f"TensorBoard: tensorboard --logdir {folder.tensorboard}")
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Passes on the numbers of an optimizer step."""
-        for key, value in values.items():
-            if not isinstance(value, str):
-                self._writer.add_scalar(key, value, step)
+        """Passes on the numbers of an optimizer step.
+
+        Raises:
+            UserError: the disk took no more of the earlier ones.
+        """
+        with refusals_told(self._folder):
+            for key, value in values.items():
+                if not isinstance(value, str):
+                    self._writer.add_scalar(key, value, step)
 
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
         """TensorBoard has no room for checkpoints."""
 
     def finish(self, state: str) -> None:
         """Writes what is still buffered."""
-        self._writer.close()
+        with refusals_told(self._folder):
+            self._writer.close()

@@ -114,6 +114,8 @@ def test_a_figure_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     write_run(tmp_path)
     assert "give a file that ends in one of" in refused("plot", "first", "--out_dir", tmp_path, "-o", "curves.doc")
+    (tmp_path / "x.png").mkdir()
+    assert "that is a folder" in refused("plot", "first", "--out_dir", tmp_path, "-o", tmp_path / "x.png")
     assert "there is no folder" in refused("plot", "first", "--out_dir", tmp_path, "-o", tmp_path / "none" / "x.png")
 
 

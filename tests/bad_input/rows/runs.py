@@ -118,4 +118,8 @@ ROWS = [
     Row("train.py TINY --accelerator mps", "--accelerator mps: no such device is found here"),
     Row("train.py TINY --precision 16-mixed", "--precision 16-mixed"),
     Row("train.py TINY --out_dir /dev/null/runs", "--out_dir"),
+    Row(
+        "evaluate.py x --output none/out.json", "error: --output none/out.json: there is no folder none; make it first"
+    ),
+    Row("evaluate.py x --output data", "error: --output data: that is a folder; name a file"),
 ]
