@@ -152,7 +152,7 @@ def test_a_run_of_nan_stops_as_failed_and_goes_on_from_what_is_good(place: Place
     assert status.state == "failed"
     assert status.reason is not None
     assert result.last_line == f"error: {status.reason}"
-    assert status.reason.endswith(f"the last checkpoint, {folder.checkpoint(status.step)}, has finite weights")
+    assert status.reason.endswith(f"checkpoints: the last one with finite weights is {folder.checkpoint(status.step)}")
     assert folder.pointed_step("last") == status.step < 8
     weights = load_file(CheckpointFolder(folder.last).model / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())
@@ -176,7 +176,7 @@ def test_starting_weights_that_are_not_finite_are_told_as_such(place: Place, tmp
     result = train_run([word for word in arguments if word not in ("--model_overrides", *SMALL_MODEL)], tmp_path)
     assert result.status == 1
     assert "error: step 1: weights that the run starts from are not finite, first " in result.stderr
-    assert result.stderr.endswith("give another --model or --checkpoint; there is no checkpoint yet\n")
+    assert result.stderr.endswith("give another --model or --checkpoint; checkpoints: there is none yet\n")
     status = place.folder("second").read_status()
     assert status is not None
     assert status.state == "failed"

@@ -96,12 +96,8 @@ class Anomalies(StepCallback):
             return SystemExit(0)
         self._tell(error.step, module, error.cause)
         checkpoints = self.folder.whole_checkpoints()
-        last = (
-            f"the last checkpoint, {checkpoints[-1][1]}, has finite weights"
-            if checkpoints
-            else "there is no checkpoint yet"
-        )
-        return TrainingError(f"{error}; {last}")
+        last = f"the last one with finite weights is {checkpoints[-1][1]}" if checkpoints else "there is none yet"
+        return TrainingError(f"{error}; checkpoints: {last}")
 
 
 def is_spike(loss: float, before: Sequence[float]) -> bool:
