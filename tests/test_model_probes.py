@@ -50,8 +50,11 @@ def test_attention_type_is_that_of_the_batch_when_activations_are_computed_again
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         logits(model, SHORT).sum().backward()
-        gradients.append(model.bert.encoder.layer[0].attention.self.query.weight.grad)
-    assert torch.equal(*gradients)
+        gradients.append(model.get_parameter("bert.encoder.layer.0.attention.self.query.weight").grad)
+    before, again = gradients
+    assert before is not None
+    assert again is not None
+    assert torch.equal(before, again)
 
 
 def test_model_that_remembers_is_refused() -> None:

@@ -219,7 +219,7 @@ def test_positions_that_padded_rows_can_use() -> None:
     assert max_positions(build_toy("gpt2")) == 32
     assert max_positions(build_toy("llama")) == 34
     check_positions(build_toy("roberta"), 32, "toy")
-    few = build_toy("bert")
+    few: Any = build_toy("bert")
     few.bert.embeddings.position_embeddings = torch.nn.Embedding(PADDING_MULTIPLE - 1, 16)
     with pytest.raises(UserError, match=r"^toy has 7 positions, and rows are padded to 8; choose another model$"):
         check_positions(few, 4, "toy")

@@ -4,6 +4,7 @@ Its own tasks come from the hub; task files of the user's own may stand on local
 """
 
 import importlib
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,9 @@ def import_lm_eval(module: str) -> Any:
     Raises:
         UserError: it is not installed.
     """
+    os.environ.setdefault(
+        "HF_DATASETS_TRUST_REMOTE_CODE", "0"
+    )  # else it asks on stdin whether to run a data set's code
     try:
         import_other_evaluate()
         return importlib.import_module(module)
