@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dlib.data.demo_corpus import write_demo_corpus
 from tests.environments.installed_versions import describe_versions
 from tests.launching import Place, write_corpus
 
@@ -19,6 +20,14 @@ def session_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The small text, and a folder for the runs that several tests look at."""
     root = tmp_path_factory.mktemp("place")
     return Place(data=write_corpus(root / "data"), cache=root / "cache", runs=root / "runs")
+
+
+@pytest.fixture(scope="session")
+def demo_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's text, which takes seconds to write."""
+    folder = tmp_path_factory.mktemp("demo text") / "made" / "on demand"
+    write_demo_corpus(folder)
+    return folder
 
 
 @pytest.fixture

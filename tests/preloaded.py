@@ -1,7 +1,7 @@
 """What the server of `launching.py` does once, so that no process which it forks has to.
 
-It imports the libraries and all of `dlib`, and saves a model, for which transformers compiles a thousand patterns. It runs
-no backward pass, whose threads would not outlive a fork.
+It imports the libraries and all of `dlib`, and saves a model, for which transformers compiles a thousand patterns.
+It runs no backward pass, whose threads would not outlive a fork.
 """
 
 import importlib

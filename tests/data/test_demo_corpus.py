@@ -14,46 +14,39 @@ from dlib.errors import UserError
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus") / "made" / "on demand"
-    write_demo_corpus(folder)
-    return folder
-
-
 def lines_of(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     assert text.endswith("\n")
     return text.split("\n")[:-1]
 
 
-def test_another_process_writes_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+def test_another_process_writes_the_same_bytes(demo_text: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dlib.data.demo_corpus", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True)
     for name in ("train.txt", "dev.txt"):
-        assert (tmp_path / name).read_bytes() == (corpus / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (demo_text / name).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.txt", "train.txt"]
 
 
-def test_no_document_stands_twice_or_in_both_files(corpus: Path) -> None:
-    documents = lines_of(corpus / "train.txt") + lines_of(corpus / "dev.txt")
+def test_no_document_stands_twice_or_in_both_files(demo_text: Path) -> None:
+    documents = lines_of(demo_text / "train.txt") + lines_of(demo_text / "dev.txt")
     assert len(set(documents)) == len(documents)
 
 
-def test_there_is_enough_text_and_about_a_twentieth_is_for_development(corpus: Path) -> None:
-    train, dev = (corpus / "train.txt").stat().st_size, (corpus / "dev.txt").stat().st_size
+def test_there_is_enough_text_and_about_a_twentieth_is_for_development(demo_text: Path) -> None:
+    train, dev = (demo_text / "train.txt").stat().st_size, (demo_text / "dev.txt").stat().st_size
     assert train > 800_000
     assert 0.02 < dev / (train + dev) < 0.1
 
 
-def test_every_line_is_one_document_without_other_line_breaks(corpus: Path) -> None:
-    for line in lines_of(corpus / "train.txt"):
+def test_every_line_is_one_document_without_other_line_breaks(demo_text: Path) -> None:
+    for line in lines_of(demo_text / "train.txt"):
         assert line == " ".join(line.split())
         assert len(line) >= demo_corpus.MIN_DOCUMENT_CHARACTERS
 
 
-def test_the_text_reads_as_english(corpus: Path) -> None:
-    lines = lines_of(corpus / "train.txt")
+def test_the_text_reads_as_english(demo_text: Path) -> None:
+    lines = lines_of(demo_text / "train.txt")
     words = " ".join(lines).split()
     alphabetic = sum(word.strip(".,;:!?()\"'").isalpha() for word in words)
     assert alphabetic / len(words) > 0.85
