@@ -1,4 +1,4 @@
-"""Answers command lines in one process in which torch cannot be imported, and tells what each was answered.
+"""Answers command lines in one process that may not import torch, and tells what each was answered.
 
 python -m tests.without_torch < command_lines.json
 
@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -18,18 +19,22 @@ HEAVY = {"torch", "lightning", "transformers"}
 
 
 class HeavyImportError(Exception):
-    """A heavy library was about to be imported."""
+    """A heavy library was imported."""
 
 
-class Refusal:
-    """Finds modules before all others, and raises where it is a heavy one."""
+class Refusal(Loader):
+    """Finds the heavy libraries before all other finders do, and raises where one is imported."""
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """None, which leaves the module to the next finder."""
-        if name in HEAVY:
-            raise HeavyImportError(name)
-        return None
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A heavy library, which is there to be found; None for anything else."""
+        return ModuleSpec(name, cls()) if name in HEAVY else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Say what was imported."""
+        raise HeavyImportError(module.__name__)
 
 
 def answer(words: Sequence[str]) -> str:
