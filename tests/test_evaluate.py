@@ -312,7 +312,7 @@ def test_ctrl_c_ends_it_quietly(fresh: Place, tmp_path: Path) -> None:
     assert (result.status, result.stdout, result.stderr) == (
         130,
         "",
-        f"{tmp_path / 'later'}: waiting for a run to begin\n",
+        f"{tmp_path / 'later'}: waiting for a run to begin: train.py --name later\n",
     )
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dlib.devices import Devices
 from dlib.errors import UserError
 from dlib.launch import describe_end, first_node_of_step, port_of_step, refuse_missing_launcher
+from dlib.measuring.processes import Processes
+from dlib.trainer import build_trainer
 from tests.launching import ROOT, Place, start_warm
 from tests.test_ranks import SRUN, TORCHRUN, VARIABLES, set_environment
 
@@ -88,6 +91,16 @@ def test_a_killed_process_leaves_a_run_that_says_so_and_goes_on(place: Place, tm
     assert status is not None
     assert (status.state, status.step) == ("failed", folder.whole_checkpoints()[-1][0])
     assert f"process {other}" in str(status.reason)
+
+
+def test_another_number_of_processes_than_the_devices_say_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
+    devices = Devices("cpu", (0, 0), 1, "32-true", ("CPU process",) * 2)
+    told = "1 processes were started, and --num_devices 2 --num_nodes 1 make 2"
+    with pytest.raises(UserError, match=told):
+        build_trainer(devices, "auto", [])
+    with pytest.raises(UserError, match=told):
+        Processes(devices)
 
 
 def test_several_machines_without_a_launcher_are_refused_at_once() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dlib.data.fingerprint import text_sha256
+from dlib.errors import UserError
 from dlib.measuring import watching
 from dlib.measuring.flags import parse_order
 from dlib.measuring.watching import Watcher, steps_to_do
@@ -285,3 +286,16 @@ def test_nothing_of_training_knows_the_watcher() -> None:
     modules = [ROOT / "train.py", *(ROOT / "dlib").rglob("*.py")]
     users = {path for path in modules if any(name.startswith("dlib.measuring") for name in imported(path))}
     assert all(path.parent.name == "measuring" for path in users)
+
+
+def test_a_run_that_is_not_there_is_waited_for_aloud_and_one_that_cannot_begin_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, later = saved_run(place, "running").root, place.runs / "later"
+    watcher = Watcher(parse_order([str(there), str(later), "--watch"]))
+    watcher.prepare()
+    watcher.stop()
+    assert capsys.readouterr().err == f"{later}: waiting for a run to begin: train.py --name later\n"
+    nowhere = str(place.runs / "frist" / "later")
+    with pytest.raises(UserError, match="later: there is neither a run nor a folder of runs"):
+        Watcher(parse_order([nowhere, "--watch"])).prepare()

@@ -72,11 +72,13 @@ class Watcher:
         for target in self._targets():
             if find_checkpoint(target) or (target / "config.json").is_file():
                 raise UserError(f"{target} is a checkpoint or a model: --watch takes runs and folders of runs")
-            if not target.is_dir() and (self.order.once or target.exists()):
+            if not target.is_dir() and (self.order.once or target.exists() or not target.parent.is_dir()):
                 raise UserError(f"{target}: there is neither a run nor a folder of runs")
-        if not self._runs():
-            waits = "no run is there yet" if self.order.once else "waiting for a run to begin"
-            say(f"{', '.join(self.order.targets)}: {waits}")
+            if not target.exists():
+                say(f"{target}: waiting for a run to begin: train.py --name {target.name}")
+            elif not has_begun(target) and not any(map(has_begun, target.iterdir())):
+                waits = "no run is there yet" if self.order.once else "waiting for a run to begin"
+                say(f"{target}: {waits}")
         for run in self._runs():
             self._evaluation_of(run)
         threading.Thread(target=self._keep_signing_in, daemon=True).start()
