@@ -261,9 +261,9 @@ def test_imported_run_reads_no_variable_and_no_file(
 ) -> None:
     monkeypatch.setenv("SECRET", "hush")
     run = write_run(tmp_path / "theirs")
-    config = dump_config(ExperimentArgs()).replace("wandb_project: dlib", f'wandb_project: "{reference}"')
+    config = dump_config(ExperimentArgs()).replace("wandb_group: null", f'wandb_group: "{reference}"')
     run.config.write_text(config)
     export_run(run, str(tmp_path / "run.tar"), None)
-    with pytest.raises(UserError, match=r"config\.yml refers to what is not in it: tracking\.wandb_project$"):
+    with pytest.raises(UserError, match=r"config\.yml refers to what is not in it: tracking\.wandb_group$"):
         import_run(str(tmp_path / "run.tar"), tmp_path / "ours", None)
     assert not (tmp_path / "ours" / "first").exists()

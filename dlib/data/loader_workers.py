@@ -1,7 +1,8 @@
 """The worker processes of the training loader: how a step comes from them, and how they take signals.
 
 torch hands over each tensor as a file descriptor of shared memory. A step of thousands of micro-batches needs more of
-them than a process may have open, and a worker that cannot send is waited for without end. So a step crosses as bytes.
+them than a process may have open, and a worker that cannot send is waited for without end. So a step crosses as arrays
+of NumPy's, which are sent as bytes.
 
 Signals are for the training process, which saves and then ends. A terminal sends Ctrl-C to all its processes, and a
 scheduler SIGTERM to all those of a job. A worker that died of it would break the loader in the middle of the step that
@@ -10,7 +11,6 @@ is to be finished and saved.
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -26,33 +26,35 @@ from torch.utils.data import DataLoader, Dataset
 from dlib.errors import UserError
 
 
-class PackedSteps(Dataset[bytes]):
-    """The items of another dataset as bytes, with arrays for tensors; an error that is no fault of ours is one, too."""
+class ArraySteps(Dataset[Any]):
+    """The items of another dataset, with arrays for tensors; an error that is no fault of ours is an item, too."""
 
     def __init__(self, steps: Dataset[dict[str, Any]]) -> None:
-        """Pack the items of `steps`."""
+        """Take the items of `steps`."""
         self.steps = steps
 
-    def __getitem__(self, step: int) -> bytes:
+    def __getitem__(self, step: int) -> Any:
         """One item."""
-        item: Any
         try:
-            item = apply_to_collection(self.steps[step], torch.Tensor, torch.Tensor.numpy)
+            return apply_to_collection(self.steps[step], torch.Tensor, torch.Tensor.numpy)
         except (UserError, OSError) as error:  # torch would put a traceback into its message
-            item = error
-        return pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)
+            return error
 
 
-def unpack(packed: bytes) -> dict[str, Any]:
-    """An item of `PackedSteps` as it was, its tensors in memory of their own.
+def with_tensors(item: Any) -> dict[str, Any]:
+    """An item of `ArraySteps` as it was, its tensors in memory of their own.
 
     Raises:
         UserError, OSError: what stopped the worker that prepared it.
     """
-    item = pickle.loads(packed)
     if isinstance(item, Exception):
         raise item
     return apply_to_collection(item, np.ndarray, torch.tensor)
+
+
+def as_it_is(item: Any) -> Any:
+    """The item, of which torch's loader would make tensors."""
+    return item
 
 
 class StepLoader(DataLoader[Any]):
@@ -60,11 +62,17 @@ class StepLoader(DataLoader[Any]):
 
     def __init__(self, steps: Dataset[dict[str, Any]], **options: Any) -> None:
         """Take the options of torch's loader; it forms no batches, as an item is one."""
-        super().__init__(PackedSteps(steps), batch_size=None, worker_init_fn=leave_signals_to_trainer, **options)
+        super().__init__(
+            ArraySteps(steps),
+            batch_size=None,
+            collate_fn=as_it_is,
+            worker_init_fn=leave_signals_to_trainer,
+            **options,
+        )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """The steps, in order."""
-        return map(unpack, super().__iter__())
+        return map(with_tensors, super().__iter__())
 
 
 def leave_signals_to_trainer(worker: int) -> None:
