@@ -17,7 +17,7 @@ from dlib.errors import UserError
 # Rust's libraries (safetensors, tokenizers) have an error's number in its text alone.
 _NUMBER_IN_TEXT = re.compile(r"\((?:os error|Os \{ code:) (\d+)")
 SHOWN_BYTES, SHOWN_INODES = 10_000, 1_000
-"""Less than the one is no reason, and more than the other none."""
+"""A file that needs fewer bytes does not say so, and a disk with more free inodes has not run out of them."""
 _ADVICE = {
     errno.EISDIR: "a folder stands there, move it away",
     errno.ENOTEMPTY: "a folder stands there, move it away",
@@ -50,6 +50,17 @@ def write_atomically(path: Path, content: bytes) -> None:
                 temporary.unlink()
             raise
         sync(path.parent)
+
+
+def overwrite_text(path: Path, text: str) -> None:
+    """Writes a short text over a file, which needs no room: the last resort on a full disk, for a crash can tear it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with refusals_told(path), path.open("r+b", buffering=0) as file:
+        file.write(text.encode("utf-8"))
+        file.truncate()
 
 
 def write_output(path: Path, content: bytes) -> None:

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dlib.durable import is_in_place, refusals_told, sync, sync_tree, write_text_atomically
+from dlib.durable import is_in_place, overwrite_text, refusals_told, sync, sync_tree, write_text_atomically
 from dlib.errors import UserError
 from dlib.runs.ledger import EvaluationLedger
 from dlib.runs.status import STATES, Status
@@ -225,7 +225,13 @@ class RunFolder:
             raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
         time = datetime.now(timezone.utc).isoformat(timespec="seconds")
         status = Status(state, step, total_steps, time, os.getpid(), socket.gethostname(), reason)
-        write_text_atomically(self.status, json.dumps(asdict(status), indent=2) + "\n")
+        text = json.dumps(asdict(status), indent=2) + "\n"
+        try:
+            write_text_atomically(self.status, text)
+        except UserError:
+            if state != "failed":
+                raise
+            overwrite_text(self.status, text)
 
     def read_status(self) -> Status | None:
         """What status.json says; None when it is missing or damaged."""

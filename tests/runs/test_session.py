@@ -1,7 +1,7 @@
 """One name, one run: what may begin, what goes on, and what a kill left between two writes is put right."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dlib.runs import session
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
 from dlib.runs.record import read_record
-from tests.full_disks import file_limit
+from tests.full_disks import file_limit, small_disk
 
 HASHES = {"training text": "a", "development text": "b", "tokenizer": "c"}
 
@@ -156,6 +156,19 @@ def test_a_checkpoint_beyond_the_goal_is_refused(folder: RunFolder) -> None:
     save(folder, 11)
     with pytest.raises(UserError, match="step-00000011 is beyond the run's goal of 10 steps: move it away"):
         open_session(folder)
+
+
+def test_a_disk_without_any_room_takes_the_status_of_a_failed_run(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        folder = RunFolder(disk / "wiki")
+        open_session(folder)
+        with failing(folder, "the disk is full"):
+            with suppress(OSError), (disk / "filler").open("wb") as filler:
+                filler.write(b"0" * 2**20)
+            raise UserError("the disk is full")
+        status = folder.read_status()
+        assert status is not None
+        assert (status.state, status.reason) == ("failed", "the disk is full")
 
 
 def test_what_ended_a_session_is_told_where_the_disk_takes_no_status(
