@@ -36,9 +36,11 @@ def override_config(config: PretrainedConfig, source: str, overrides: Sequence[s
     changes = dict(parse_override(override, config) for override in overrides)
     fields, _ = PretrainedConfig.get_config_dict(source)
     try:
-        return type(config)(**{**fields, **changes})
+        changed = type(config)(**{**fields, **changes})
     except Exception as error:  # transformers raises whatever a model's own code raises
         raise UserError(f"--model_overrides {' '.join(overrides)}: {reason_of(error)}") from error
+    changed.name_or_path = config.name_or_path  # where code of the model's own is looked for
+    return changed
 
 
 def parse_override(text: str, config: PretrainedConfig) -> tuple[str, Any]:

@@ -426,6 +426,13 @@ def test_causal_models_do_not_look_ahead(name: str) -> None:
     refuse_looking_ahead(build_toy(name), name)
 
 
+def test_weights_that_are_no_numbers_are_not_taken_for_looking_ahead() -> None:
+    model = build_toy("llama")
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    refuse_looking_ahead(model, "toy")
+
+
 def test_a_model_that_sees_what_it_is_to_predict_is_refused() -> None:
     model = AutoModelForCausalLM.from_config(RobertaConfig(**BERT_SIZES, is_decoder=False))
     with pytest.raises(UserError, match="--objective clm: roberta sees the tokens that it is to predict"):

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import pickle
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -156,7 +157,8 @@ def test_code_that_is_trusted_runs_and_goes_with_the_checkpoint(tmp_path: Path) 
     folder = write_evil_model(tmp_path / "trusted", marker)
     tokenizer = load_tokenizer(str(folder), "--model", trust_remote_code=True)
     for from_scratch in (True, False):
-        args = args_of(trust_remote_code=True, from_scratch=from_scratch)
+        overrides = ["num_hidden_layers=1"] * from_scratch
+        args = args_of(trust_remote_code=True, from_scratch=from_scratch, model_overrides=overrides)
         assert type(build_meta_model(args, str(folder), tokenizer, MASKED_LM)).__name__ == "EvilForMaskedLM"
         model = build_model(args, str(folder), tokenizer, MASKED_LM, "32-true")
         assert type(model).__name__ == "EvilForMaskedLM"
@@ -261,7 +263,9 @@ def test_imported_run_reads_no_variable_and_no_file(
 ) -> None:
     monkeypatch.setenv("SECRET", "hush")
     run = write_run(tmp_path / "theirs")
-    config = dump_config(ExperimentArgs()).replace("wandb_group: null", f'wandb_group: "{reference}"')
+    told = f'wandb_group: "{reference}"'
+    config, found = re.subn("wandb_group: .*", lambda _: told, dump_config(ExperimentArgs()))
+    assert found == 1
     run.config.write_text(config)
     export_run(run, str(tmp_path / "run.tar"), None)
     with pytest.raises(UserError, match=r"config\.yml refers to what is not in it: tracking\.wandb_group$"):

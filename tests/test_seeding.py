@@ -1,5 +1,6 @@
 """Keys are unambiguous and stable, and generators depend on nothing but their key."""
 
+import random
 import subprocess
 import sys
 import timeit
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlib.seeding import derive_key, keyed_generator, seed_torch
+from dlib.seeding import derive_key, keyed_generator, seed_other_generators, seed_torch
 
 PARTS = st.lists(st.one_of(st.integers(), st.text()), max_size=4).map(tuple)
 
@@ -83,3 +84,12 @@ def test_torch_repeats_its_numbers_for_the_same_key() -> None:
     seed_torch("dropout", 1, 2)
     assert torch.equal(torch.rand(4), first)
     assert not torch.equal(first, other)
+
+
+def test_generators_of_python_and_numpy_repeat_their_numbers_for_the_same_key() -> None:
+    drawn = []
+    for micro_batch in (2, 3, 2):
+        seed_other_generators("dropout", 1, micro_batch)
+        drawn.append((random.random(), float(np.random.random())))
+    assert drawn[0] == drawn[2]
+    assert not {*drawn[0]} & {*drawn[1]}

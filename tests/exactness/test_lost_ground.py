@@ -118,9 +118,14 @@ def flip_bit(folder: RunFolder) -> None:
     weights.write_bytes(content)
 
 
+def tear_configuration(folder: RunFolder) -> None:
+    (folder.checkpoint(20) / "model" / "config.json").write_text('{"model_type":')
+
+
 @pytest.mark.parametrize(
     ("contradict", "told"),
     [
+        (tear_configuration, "step-00000020/model/config.json is damaged; remove "),
         (take_weights_of_another_step, "step-00000020/model is not what was saved with state.ckpt; remove "),
         (flip_bit, "step-00000020/model is not what was saved with state.ckpt; remove "),
         (take_state_of_another_step, "step-00000020/state.ckpt is of step 10; remove "),

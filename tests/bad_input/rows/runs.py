@@ -99,6 +99,10 @@ ROWS = [
     told("generate.py done --top_k 0", "--top_k 0: give at least 1"),
     told("generate.py done --max_new_tokens -1", "--max_new_tokens -1: give at least 1"),
     told("generate.py done --batch_size 0", "--batch_size 0: give at least 1"),
+    *(
+        told(f"generate.py done --{name} {10**19}", f"--{name} {10**19}: give at least 1 and at most ")
+        for name in ("num_beams", "top_k", "max_new_tokens", "batch_size")
+    ),
     told("generate.py done --top_p 0", "--top_p 0.0: give more than 0 and at most 1"),
     told("generate.py done --top_p 1.5", "--top_p 1.5: give more than 0 and at most 1"),
     told("generate.py done --top_p nan", "--top_p nan: give more than 0 and at most 1"),
