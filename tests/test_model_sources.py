@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def run(tmp_path: Path) -> RunFolder:
     """A run with two checkpoints."""
     run = RunFolder(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
     for step in (1, 2):
         run.publish_checkpoint(step, lambda place: write_model(place / "model"))
         run.point("last", step)
