@@ -14,7 +14,7 @@ from dlib.args import ExperimentArgs
 from dlib.data.batching import BatchPlan
 from dlib.devices import Devices
 from dlib.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
-from dlib.errors import UserError
+from dlib.errors import UserError, printable
 
 if TYPE_CHECKING:
     from dlib.data.packing import RowSource
@@ -96,7 +96,7 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
         rows: the training data.
 
     Raises:
-        UserError: a duration cannot be read, or an extra step lies outside the run.
+        UserError: a duration cannot be read, an extra step lies outside the run, or warm-up and decay overlap.
     """
     assert args.batch.micro_batch_size is not None
     batch_size, micro_batch_size = args.batch.batch_size, args.batch.micro_batch_size
@@ -121,6 +121,7 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
         max_seconds=None if clock is None else parse_clock(clock, "--max_time"),
     )
     refuse_steps_outside(args.checkpoint.extra_steps, plan.total_steps)
+    refuse_overlap(args.optim.schedule, plan)
     return plan
 
 
@@ -148,6 +149,19 @@ def refuse_steps_outside(extra_steps: Collection[int], total_steps: int) -> None
         raise UserError(f"--extra_steps {outside[0]}: the run has steps 1 to {total_steps}")
 
 
+def refuse_overlap(schedule: str, plan: TrainingPlan) -> None:
+    """Refuse a warm-up and a decay that do not fit into the run; a step over is rounding.
+
+    Raises:
+        UserError: they do not.
+    """
+    if schedule == "wsd" and plan.warmup_steps + plan.decay_steps > plan.total_steps + 1:
+        raise UserError(
+            f"--warmup of {plan.warmup_steps:,} steps and --decay of {plan.decay_steps:,} do not fit into the run's "
+            f"{plan.total_steps:,} steps: shorten one"
+        )
+
+
 def summarize(
     args: ExperimentArgs, plan: TrainingPlan, devices: Devices, source: str, parameters: tuple[int, int]
 ) -> str:
@@ -170,17 +184,19 @@ def summarize(
         "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
         "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
         "devices": str(devices),
-        "batch": f"{batches.batch_size} sequences = {batches.micro_batch_size} micro_batch_size "
+        "batch": f"{batches.batch_size} sequences a step = {batches.micro_batch_size} micro_batch_size "
         f"x {devices.world_size} devices x {accumulation} accumulation",
         "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
         f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
-        "schedule": f"{args.optim.schedule} from {args.optim.learning_rate:g}, {plan.warmup_steps:,} warm-up steps",
-        "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all",
+        "schedule": f"{args.optim.schedule} from {args.optim.learning_rate:g}, {plan.warmup_steps:,} warm-up steps"
+        + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps),
+        "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
+        + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
         "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {checkpoint_bytes / 1e6:,.0f} MB "
         f"each, up to {kept} at a time: {kept * checkpoint_bytes / 1e6:,.0f} MB",
     }
     width = max(map(len, lines)) + 2
-    return "\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items())
+    return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
 
 
 def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:

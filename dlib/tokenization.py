@@ -37,7 +37,7 @@ START_MARKS = ("Ġ", "▁", "Ċ")
 """What a token that starts a word starts with: a space or a line end in byte-level BPE, a space in SentencePiece."""
 
 
-TRAINING_FORMAT = 1
+TRAINING_FORMAT = 2
 """Raised whenever the same text and options train another tokenizer."""
 
 

@@ -140,9 +140,14 @@ def check_path(text: str | None, place: str) -> None:
 
 def check_durations(args: ExperimentArgs, places: Mapping[str, str]) -> None:
     """Refuses durations that cannot be read; nothing keeps what is read, for only the run knows its scale."""
+    intervals = {}
     for key in ("optim.warmup", "optim.decay", "durations.eval_interval", "checkpoint.save_interval"):
         place = places.get(key, flag_of(key))
-        parse_duration(value_of(args, key), place, interval=True, allow_zero=key == "optim.warmup")
+        intervals[key] = parse_duration(value_of(args, key), place, interval=True, allow_zero=key == "optim.warmup")
+    warmup, decay = intervals["optim.warmup"], intervals["optim.decay"]
+    if args.optim.schedule == "wsd" and warmup.unit == decay.unit == "percent" and warmup.value + decay.value > 100:
+        place = places.get("optim.decay", "--decay")
+        raise UserError(f"{place}: a warm-up of {args.optim.warmup} and a decay of {args.optim.decay} are over 100%")
     parse_duration(args.durations.training_goal, places.get("durations.training_goal", "--training_goal"))
     if args.durations.max_time is not None:
         parse_clock(args.durations.max_time, places.get("durations.max_time", "--max_time"))

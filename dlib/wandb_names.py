@@ -38,6 +38,13 @@ def wandb_place(args: TrackingArgs) -> WandbPlace:
     return WandbPlace(name, entity)
 
 
+def split_project_variable() -> None:
+    """Write an `entity/project` in WANDB_PROJECT as the two variables that W&B reads: it refuses the slash."""
+    owner, name = split_project(os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT")
+    if owner is not None:
+        os.environ.update(WANDB_PROJECT=name, WANDB_ENTITY=owner)
+
+
 def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
     """Refuse names that W&B does not take.
 

@@ -18,7 +18,7 @@ set -euo pipefail
 
 repository="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 # Settings that a program in the container reads as it would here.
-passed_on=(WANDB_API_KEY WANDB_BASE_URL WANDB_ENTITY WANDB_MODE HF_TOKEN HF_ENDPOINT HF_HUB_OFFLINE)
+passed_on=(WANDB_API_KEY WANDB_BASE_URL WANDB_ENTITY WANDB_MODE WANDB_PROJECT WANDB_RUN_GROUP WANDB_TAGS HF_TOKEN HF_ENDPOINT HF_HUB_OFFLINE)
 
 fail() {
   printf 'error: %s\n' "$1" >&2

@@ -73,6 +73,23 @@ def test_extra_steps_outside_the_run_are_refused() -> None:
     assert make_plan(arguments(extra_steps=[200, 1]), ROWS).extra_steps == {1, 200}
 
 
+def test_a_warm_up_and_a_decay_that_overlap_are_refused() -> None:
+    told = "--warmup of 150 steps and --decay of 100 do not fit into the run's 200 steps: shorten one"
+    with pytest.raises(UserError, match=told):
+        make_plan(arguments(schedule="wsd", warmup="150", decay="50%"), ROWS)
+    assert make_plan(arguments(schedule="wsd", warmup="100", decay="50%"), ROWS).decay_steps == 100
+    assert make_plan(arguments("1", schedule="wsd"), ROWS).total_steps == 1, "each is a step at least"
+    assert make_plan(arguments(warmup="150", decay="50%"), ROWS).warmup_steps == 150, "no decay in this schedule"
+
+
+def test_the_summary_tells_of_intervals_that_are_longer_than_the_run() -> None:
+    args = arguments(warmup="201", eval_interval="300")
+    text = summarize(args, make_plan(args, ROWS), DEVICES, "x\x1b[31m", (1, 1))
+    assert "201 warm-up steps, more than the run has: the peak is never reached" in text
+    assert "every 300 steps, 1 in all: at the run's end, which comes first" in text
+    assert r"x\x1b[31m" in text
+
+
 def test_clock_is_read() -> None:
     args = arguments()
     assert make_plan(args, ROWS).max_seconds is None
@@ -129,7 +146,7 @@ def test_summary_says_the_numbers() -> None:
     text = summarize(args, make_plan(args, ROWS), DEVICES, "configs/models/toy", (1_000_000, 900_000))
     for words in (
         "configs/models/toy, 1,000,000 parameters, 900,000 of them learn",
-        "8 sequences = 2 micro_batch_size x 2 devices x 2 accumulation",
+        "8 sequences a step = 2 micro_batch_size x 2 devices x 2 accumulation",
         "1,000 optimizer steps, 8,000 samples, 160,000 tokens, 80.00 epochs of 100 rows",
         "linear from 0.0001, 60 warm-up steps",
         "every 100 steps, 11 in all",

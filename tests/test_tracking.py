@@ -34,7 +34,7 @@ from dlib.runs.folder import RunFolder
 quiet_libraries()
 dlib.tracking.weights_and_biases.INIT_TIMEOUT_SECONDS = 2
 folder, offline, first, last = RunFolder(Path(sys.argv[1])), sys.argv[2] == "offline", *map(int, sys.argv[3:])
-args = TrackingArgs(offline=offline)
+args = TrackingArgs(offline=offline, wandb_tags=["from-a-flag"])
 (tracker,) = dlib.tracking.build_trackers(args, folder, config={"seed": 1}, from_step=first)
 for step in range(first + 1, last + 1):
     tracker.log(step, {"train/loss": 1 / step, f"marker-{step}": 1.0})
@@ -86,8 +86,11 @@ def sessions(folder: RunFolder) -> list[bytes]:
 def test_offline_wandb_writes_the_numbers_into_the_run_folder_and_one_line(
     folder: RunFolder, nobody: dict[str, str]
 ) -> None:
-    done = train(folder, nobody)
+    done = train(folder, {**nobody, "WANDB_PROJECT": "a-team/a-project", "WANDB_RUN_GROUP": "a-group"})
     (session,) = sessions(folder)
+    for name in (b"a-team", b"a-project", b"a-group", b"from-a-flag"):
+        assert name in session
+    assert b"a-team/a-project" not in session
     assert b"train/loss" in session
     assert b"marker-3" in session
     lines = done.stderr.splitlines()

@@ -216,7 +216,7 @@ def test_a_plan_tells_what_a_run_would_do_and_makes_no_folder(place: Place, plan
     printed = planned.stdout + planned.stderr
     for told in (
         r"40 optimizer steps, 318 samples, 10,176 tokens, 0\.\d\d epochs of \d+ rows",
-        r"8 sequences = 2 micro_batch_size x 1 devices x 4 accumulation",
+        r"8 sequences a step = 2 micro_batch_size x 1 devices x 4 accumulation",
         r"[\d,]+ parameters, [\d,]+ of them learn",
         r"every 5 steps and at each best, \d+ MB each, up to \d+ at a time: \d+ MB",
     ):

@@ -60,7 +60,7 @@ def text_sha256(text_file: Path, cache_dir: Path) -> str:
         memory = cache_dir / ".text_sha256" / hashlib.sha256(repr(state).encode()).hexdigest()
         return (settled and _recall(memory)) or _hash_text(text_file, memory if settled else None)
     except OSError as error:
-        raise UserError(f"cannot read {text_file}: {error.strerror}; see --data_dir and --train_file") from error
+        raise UserError(f"cannot read {text_file}: {error.strerror}") from error
 
 
 def tokenizer_sha256(tokenizer: "PreTrainedTokenizerBase") -> str:

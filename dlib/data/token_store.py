@@ -184,7 +184,7 @@ def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", r
         "dtype": dtype.str,
     }
     if not counts["num_tokens"]:
-        raise UserError(f"{text_file} holds no text that the tokenizer has tokens for; see --data_dir and --train_file")
+        raise UserError(f"{text_file} holds no text that the tokenizer has tokens for: write a document a line")
     manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": asdict(recipe)}
     sync(beside / TOKENS)
     sync(beside / OFFSETS)

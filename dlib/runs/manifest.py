@@ -147,6 +147,8 @@ def parse_manifest(text: bytes, source: str) -> Manifest:
     """
     try:
         content = json.loads(text, object_pairs_hook=_without_duplicates)
+        if not isinstance(content, dict) or not all(isinstance(content[name], dict) for name in ("files", "pointers")):
+            raise ValueError("it is no JSON object of files and pointers")
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         if content["version"] != VERSION:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib.data import text
-from dlib.data.text import ByteRange, UndecodableError, document_ranges, iterate_documents, iterate_pieces
+from dlib.data.text import LONGEST_WORD, ByteRange, UndecodableError, document_ranges, iterate_documents, iterate_pieces
 from dlib.errors import UserError
 
 ENDINGS = {
@@ -116,3 +116,20 @@ def test_the_offset_of_a_bad_byte_is_exact_within_a_long_line(tmp_path: Path, mo
 def test_a_missing_file_names_the_flags(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.txt.*--data_dir.*--train_file"):
         list(iterate_documents(tmp_path / "nothing.txt"))
+
+
+@pytest.mark.parametrize(
+    ("line", "pieces"),
+    [
+        ("a" * LONGEST_WORD, 1),
+        ("a" * (LONGEST_WORD + 1), 2),
+        (" " * 5 * LONGEST_WORD, 5),
+        ("b" + "a" * 3 * LONGEST_WORD + " word", 4),
+        ("word " * LONGEST_WORD, 1),
+    ],
+)
+def test_a_tokenizer_is_trained_on_no_endless_word(line: str, pieces: int, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\nnext\n")
+    *cut, last = iterate_documents(tmp_path / "a.txt")
+    assert ("".join(cut), last, len(cut)) == (line, "next", pieces)
+    assert max(len(word) for piece in cut for word in piece.split() or [piece]) <= LONGEST_WORD

@@ -6,7 +6,17 @@ ROWS = [
     Row("train.py TINY -d /nowhere", "--data_dir /nowhere: there is no such folder"),
     Row("train.py TINY", "it has no dev.txt or val.txt; name the dev text with --dev_file", {"data/dev.txt": None}),
     Row("train.py TINY", "--encoding_errors", {"data/train.txt": b"One line.\nCaf\xe9.\n"}),
-    Row("train.py TINY", "train.txt", {"data/train.txt": ""}),
-    Row("train.py TINY", "dev.txt", {"data/dev.txt": "\n\n"}),
+    Row("train.py TINY", "error: data/train.txt holds no text", {"data/train.txt": ""}),
+    Row("train.py TINY", "error: data/train.txt holds no text", {"data/train.txt": "\n\n"}),
+    Row("train.py TINY", "error: data/dev.txt holds no text that the tokenizer has tokens for", {"data/dev.txt": ""}),
+    Row(
+        "train.py TINY", "error: data/dev.txt holds no text that the tokenizer has tokens for", {"data/dev.txt": "\n\n"}
+    ),
+    Row("train.py TINY", "error: data/dev.txt line 2: bytes that are not UTF-8", {"data/dev.txt": b"a\n\xff\n"}),
+    Row("train.py TINY", "it has no train.txt", {"data/train.txt": None}),
+    Row("train.py TINY --dev_file test.txt", "it has no test.txt; name the dev text with --dev_file"),
+    Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt: there is no such folder"),
+    Row("train.py TINY --train_file ../data", "it has no ../data"),
+    Row("train.py TINY -d '\x1b[2J'", r"--data_dir \x1b[2J: there is no such folder"),
     Row("train.py TINY --cache_dir /dev/null/cache", "--cache_dir"),
 ]

@@ -127,3 +127,23 @@ ROWS = [
     ),
     Row("evaluate.py x --output data", "error: --output data: that is a folder; name a file"),
 ]
+
+
+def exported(manifest: str) -> Row:
+    """A row for an exported folder with another manifest."""
+    told = "error: out: run-manifest.json is damaged or not one of export --full: "
+    return Row("runs.py import out", told, {"out/run-manifest.json": manifest})
+
+
+ROWS += [
+    exported("[]"),
+    exported("{}"),
+    exported("null"),
+    exported("7"),
+    exported("[" * 100_000),
+    exported('{"format": 1, "files": {}, "pointers": {}}'),
+    exported('{"format": "x", "files": [], "pointers": {}}'),
+    exported('{"format": "x", "files": {}, "pointers": []}'),
+    exported("not json"),
+    exported(""),
+]

@@ -90,6 +90,10 @@ ROWS = [
     Row("train.py -n x --warmup 5k%", "'5k%' is not a percentage: write for example 5%"),
     Row("train.py -n x --warmup 0.06x", "'0.06x' is not a duration"),
     Row("train.py -n x --decay '120%'", "'120%' is more than the whole training goal: write at most 100%"),
+    Row(
+        "train.py -n x --schedule wsd --warmup 60% --decay 60%",
+        "error: --decay: a warm-up of 60% and a decay of 60% are over 100%",
+    ),
     Row("train.py -n x --eval_interval '0%'", "'0%' must be more than zero"),
     Row("train.py -n x --save_interval never", "'never' is not a duration"),
     Row("train.py -n x --max_time 45", "'45' is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00"),
