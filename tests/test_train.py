@@ -257,7 +257,7 @@ def test_trackers_write_files_and_a_resumed_run_keeps_its_id(place: Place, scrat
     folder = place.folder("tracked")
     ids = []
     for further, status in ((["--max_time", "00:00:01"], 75), ([], 0)):
-        result = train([*arguments, *further], scratch, warm=False)
+        result = train([*arguments, *further], scratch)
         assert result.status == status, result.stderr
         assert "Traceback" not in result.stderr
         ids.append(folder.wandb_run_id.read_text())
