@@ -53,6 +53,12 @@ class ToyProject:
             write_wheel(self.wheels, name, version)
         self.lock.write_text(TOY_LOCK)
 
+    def copy(self, folder: Path) -> "ToyProject":
+        """Another project that is set up as this one."""
+        other = ToyProject(folder)
+        shutil.copytree(self.root / ".venv", other.root / ".venv", symlinks=True)
+        return other
+
     def environment(self, **changes: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "DLIB_"))}
         pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.as_uri(), "PIP_CONFIG_FILE": os.devnull}
@@ -94,12 +100,9 @@ def first_calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ToyProject, l
 
 
 @pytest.fixture
-def project(first_calls: tuple[ToyProject, Any]) -> ToyProject:
-    """The project of `first_calls`, brought back to the toy lock file with the CPU build."""
-    first_calls[0].lock.write_text(TOY_LOCK)
-    result = first_calls[0].run("setup.sh")
-    assert result.returncode == 0, result.stderr
-    return first_calls[0]
+def project(first_calls: tuple[ToyProject, Any], tmp_path: Path) -> ToyProject:
+    """A copy of the project of `first_calls`: pip would take seconds to bring that one back after each test."""
+    return first_calls[0].copy(tmp_path)
 
 
 @needs_supported_python
