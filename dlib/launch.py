@@ -127,7 +127,8 @@ class Others:
         if is_missed and cause is None and global_rank() > 0:
             raise SystemExit(1) from None
         if is_missed:
-            raise UserError(cause or f"another process of the run has ended, or is out of reach: {error}") from error
+            met = one_line(str(error)).partition(". ")[0]  # what gloo adds is advice to programmers
+            raise UserError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
 
     def _wait_for_cause(self) -> str | None:
         deadline = time.monotonic() + GRACE_SECONDS * bool(self._processes)
