@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.calling import Row, check_refusal
-from tests.bad_input.rows import data, flags, models, runs, spellings, values, wandb, yaml
+from tests.bad_input.rows import data, flags, launchers, models, runs, spellings, values, wandb, yaml
 
-ROWS = [*flags.ROWS, *spellings.ROWS, *values.ROWS, *wandb.ROWS, *yaml.ROWS, *data.ROWS, *models.ROWS, *runs.ROWS]
+ROWS = [
+    *flags.ROWS,
+    *spellings.ROWS,
+    *values.ROWS,
+    *wandb.ROWS,
+    *yaml.ROWS,
+    *data.ROWS,
+    *models.ROWS,
+    *runs.ROWS,
+    *launchers.ROWS,
+]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
