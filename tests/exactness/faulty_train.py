@@ -1,7 +1,7 @@
 """Run `train.py` with a fault: python -m tests.exactness.faulty_train FAULT (arguments of train.py)
 
 It stands apart from `faults` because it is what a new interpreter starts with. FAULT is a `Fault` as JSON. Further
-processes that Lightning launches run `train.py` without it.
+processes that it starts run `train.py` without it.
 """
 
 import json
