@@ -155,11 +155,11 @@ def few_open_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("few_open_files")
 def test_a_step_of_thousands_of_micro_batches_needs_few_open_files() -> None:
-    steps = TrainingSteps(ROWS, BatchPlan(len(ROWS), 4096, 1, 3 * 4096, seed=1), MLM, 0, 1)
-    loaded = list(StepLoader(steps, sampler=range(3), num_workers=1))
-    assert [len(step["micro_batches"]) for step in loaded] == [4096] * 3
-    expected = steps[2]["micro_batches"][-1]["batch"]
-    found = loaded[2]["micro_batches"][-1]["batch"]
+    steps = TrainingSteps(ROWS, BatchPlan(len(ROWS), 4096, 1, 4096, seed=1), MLM, 0, 1)
+    loaded = list(StepLoader(steps, sampler=range(1), num_workers=1))
+    assert [len(step["micro_batches"]) for step in loaded] == [4096]
+    expected = steps[0]["micro_batches"][-1]["batch"]
+    found = loaded[0]["micro_batches"][-1]["batch"]
     assert found.keys() == expected.keys()
     assert all(found[name].equal(expected[name]) and found[name].dtype == expected[name].dtype for name in found)
 

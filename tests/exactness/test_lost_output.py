@@ -13,7 +13,7 @@ import pytest
 
 from dlib.runs.folder import RunFolder
 from tests.exactness.ranks import start_ranks
-from tests.launching import TIMEOUT_SECONDS, Place, Training, recorded_steps, start_warm
+from tests.launching import TIMEOUT_SECONDS, Place, Training, recorded_steps, start_warm, train
 
 LONG = ("--training_goal", "100000", "--save_interval", "100000", "--eval_interval", "100000")
 SHORT = ("--training_goal", "40")
@@ -106,3 +106,19 @@ def test_a_run_whose_pipe_ends_goes_on_to_its_goal(place: Place, tmp_path: Path)
         assert head.wait(TIMEOUT_SECONDS) == 0
     assert recorded_steps(folder) == folder.pointed_step("last") == 40
     assert "is finished" in folder.log.read_text(encoding="utf-8")
+
+
+def test_a_watch_whose_pipe_ends_evaluates_what_is_left(place: Place, tmp_path: Path) -> None:
+    folder, pipe = place.folder("run"), tmp_path / "pipe"
+    saves = ("--training_goal", "3", "--save_interval", "1", "--eval_interval", "3", "--max_checkpoints", "-1")
+    assert train(place.arguments("run", *saves), tmp_path).status == 0
+    arguments = [str(folder.root), "--watch", "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache)]
+    with (
+        read_by(pipe, "head", "-1"),
+        start_warm(arguments, tmp_path, program="evaluate.py", output=pipe) as watcher,
+    ):
+        assert watcher.ends_within(TIMEOUT_SECONDS)
+        assert watcher.status == 0
+    assert [path.stem for path in sorted(folder.evals.glob("*.json"))] == [
+        path.name for _, path in folder.whole_checkpoints()
+    ]
