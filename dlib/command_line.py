@@ -90,6 +90,8 @@ def explain_argument_error(error: argparse.ArgumentError) -> str:
     """The message for a flag that argparse refused."""
     # argparse joins the names of a flag with a slash, the long one last.
     flag = (error.argument_name or "command line").rpartition("/")[2]
+    if "ignored explicit argument" in error.message:
+        return f"{flag} takes no value"
     if "argument" in error.message:
         return f"{flag}: a value is missing (write {flag}=VALUE for one that begins with a dash)"
     return f"{flag}: {error.message}"

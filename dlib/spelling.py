@@ -22,11 +22,12 @@ def explain_unknown_flag(flag: str, known: Collection[str]) -> str:
         flag: as it was typed, with `_`, without a value.
         known: the script's flags.
     """
-    ours = familiar(flag.lstrip("-"), known)
+    word = flag.lstrip("-").lower()
+    ours = familiar(word, known)
     if ours is not None:
         return f"unknown flag {flag}: {as_typed(ours)}"
     names = [name.removeprefix("--") for name in known if name.startswith("--")]
-    return f"unknown flag {flag}{did_you_mean(flag.lstrip('-'), names, '--') or ': see --help'}"
+    return f"unknown flag {flag}{did_you_mean(word, names, '--') or ': see --help'}"
 
 
 def familiar(name: str, known: Collection[str]) -> Ours | None:

@@ -280,7 +280,6 @@ MISTAKES = {
     "harness and stride": (["{clm}", "--harness", "x", "--stride", "4"], "leave out --stride"),
     "documents": (["{clm}", "--max_documents", "4"], "--max_documents: it is for --pseudo_perplexity"),
     "other objective": (["{mlm}", "--objective", "clm"], "run 'mlm' has learned mlm"),
-    "unknown flag": (["{mlm}", "--foo"], "unrecognized arguments: --foo"),
     "not a number": (["{mlm}", "--max_length", "x"], "--max_length: 'x' is not a whole number"),
     "watch and all": (["{mlm}", "--watch", "--all"], "--all: --watch takes every checkpoint"),
 }

@@ -15,7 +15,6 @@ import pytest
 from tests import asking
 from tests.asking import start_generate
 from tests.launching import ROOT, Result, environment
-from tests.test_help import call
 
 pytestmark = pytest.mark.oldest
 roberta, llama = asking.roberta, asking.llama
@@ -188,27 +187,6 @@ def test_the_prompt_does_not_get_among_the_results(roberta: Path, tmp_path: Path
     terminal.type("no mask\n\x04")
     process.join(TIMEOUT_SECONDS)
     assert (process.exitcode, stdout.read_text(), stderr.read_text()) == (0, "no mask\n", "> > \n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], "RUN_OR_CHECKPOINT"),
-        (["tests/nowhere"], "no folder 'tests/nowhere'"),
-        (["tests"], "nothing to load in 'tests'"),
-        (["tests", "--temprature", "1"], "unrecognized arguments: --temprature 1; see generate.py --help"),
-        (["tests", "--top_p", "2"], "--top_p 2.0: give more than 0 and at most 1"),
-        (["tests", "--num-beams", "many"], "argument --num_beams: invalid int value: 'many'"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_a_slip_is_one_line_and_status_2_before_anything_is_imported(arguments: list[str], told: str) -> None:
-    started = time.monotonic()
-    result = call(*arguments, script="generate.py")
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert result.stderr.startswith("error: ")
-    assert told in result.stderr
-    assert time.monotonic() - started < 10
 
 
 def test_more_new_tokens_than_the_model_reads_are_refused(llama: Path, tmp_path: Path) -> None:

@@ -1,10 +1,53 @@
-"""Flags of every script, as they are mistyped."""
+"""Flags of every script without their values, with too many, with empty ones."""
 
 from tests.bad_input.calling import Row
 
-ROWS = [
-    Row("train.py", "error: --name is missing: give the run a name, for example -n my-run"),
-    Row("train.py -n x --lerning-rate 1", "error: unknown flag --lerning_rate: did you mean --learning_rate?"),
-    Row("train.py -n x --objective mln", "error: --objective: 'mln' is none of mlm, clm: did you mean mlm?"),
-    Row("train.py -n x --name", "--name"),
-]
+EMPTY = "this is empty: write a value, or leave it out"
+MISTAKES = {
+    "train.py": "--name is missing: give the run a name, for example -n my-run",
+    "train.py -n": "--name: a value is missing (write --name=VALUE for one that begins with a dash)",
+    "train.py -n x --name": "--name: a value is missing (write --name=VALUE for one that begins with a dash)",
+    "train.py -nx -d": "--data_dir: a value is missing",
+    "train.py -n x --seed --plan": "--seed: a value is missing",
+    "train.py -n x --config_path": "--config_path: a value is missing",
+    "train.py -n x y": '-n takes one value: put it in quotes, -n "x y"',
+    "train.py x": "'x' belongs to no flag: see --help",
+    "train.py -n x --seed 20 30": '--seed takes one value: put it in quotes, --seed "20 30"',
+    "train.py -n x --from_scratch false true": "--from_scratch takes one value",
+    "train.py --plan x": "--plan takes no value: 'x' belongs to no flag",
+    "train.py --plan=1": "--plan takes no value",
+    "train.py --help=1": "--help takes no value",
+    "train.py -n x --seed=": "--seed: '' is not a whole number",
+    "train.py -n x --": "unknown flag --: see --help",
+    "train.py -n x -": "unknown flag -: see --help",
+    "train.py -n x ---seed 1": "unknown flag ---seed: did you mean --seed?",
+    "train.py -n x --LR 1": "unknown flag --LR: write --learning_rate 1e-4",
+    "train.py -n x --Learning_Rate 1": "unknown flag --Learning_Rate: did you mean --learning_rate?",
+    "evaluate.py ''": f"an argument: {EMPTY}",
+    "evaluate.py ' '": f"an argument: {EMPTY}",
+    "evaluate.py x ''": f"an argument: {EMPTY}",
+    "evaluate.py --watch ''": f"--watch: {EMPTY}",
+    "evaluate.py x --output ''": f"--output: {EMPTY}",
+    "evaluate.py x --output=": f"--output: {EMPTY}",
+    "evaluate.py x --data-dir ''": f"--data_dir: {EMPTY}",
+    "evaluate.py x --harness_tasks ''": f"--harness_tasks: {EMPTY}",
+    "evaluate.py -x": "unknown flag -x: see evaluate.py --help",
+    "generate.py ''": f"an argument: {EMPTY}",
+    "generate.py x y": "unrecognized arguments: y; see generate.py --help",
+    "generate.py x -k 5": "unknown flag -k: write --top_k 50",
+    "generate.py --model x": "unknown flag --model: see generate.py --help",
+    "runs.py ''": f"an argument: {EMPTY}",
+    "runs.py --out_dir x list": "--out_dir stands before the sub-command: write runs.py COMMAND --out_dir ...",
+    "runs.py list --out_dir ''": f"--out_dir: {EMPTY}",
+    "runs.py list --filter ''": f"--filter: {EMPTY}",
+    "runs.py list x": "unrecognized arguments: x; see runs.py --help",
+    "runs.py export x ''": f"an argument: {EMPTY}",
+    "runs.py import ''": f"an argument: {EMPTY}",
+    "runs.py import x --name ''": f"--name: {EMPTY}",
+    "runs.py drop ''": f"an argument: {EMPTY}",
+    "runs.py drop": "drop: name runs, or choose them with --filter, or empty the trash with --purge",
+    "runs.py reproduce x -d ''": f"-d: {EMPTY}",
+    "runs.py reproduce x --keep ''": f"--keep: {EMPTY}",
+}
+
+ROWS = [Row(command, f"error: {told}") for command, told in MISTAKES.items()]
