@@ -194,7 +194,9 @@ def test_changed_data_are_refused(place: Place, stopped: RunFolder, scratch: Pat
     assert tree(stopped.checkpoints) == before
 
 
-def test_a_run_that_a_live_process_holds_is_refused_until_it_ends(place: Place, scratch: Path) -> None:
+def test_a_run_that_a_live_process_holds_is_refused_until_it_ends_and_its_path_goes_on(
+    place: Place, scratch: Path
+) -> None:
     arguments = place.arguments("held", "--training_goal", "5000")
     with start_warm(arguments, scratch) as holder:
         holder.wait_for_steps(place.folder("held"), 1)
@@ -202,7 +204,8 @@ def test_a_run_that_a_live_process_holds_is_refused_until_it_ends(place: Place, 
         assert refused.status == 2
         assert f"run 'held' is in use by process {holder.pid} on host" in refused.last_line
         holder.wait_for_steps(place.folder("held"), 2)
-    assert train([*arguments, "--max_time", "00:00:01"], scratch).status == 75
+    result = train(["--resume", str(place.folder("held").root), "--max_time", "00:00:01"], scratch)
+    assert (result.status, "of 5000; the same command goes on" in result.last_line) == (75, True), result.stderr
 
 
 @pytest.fixture(scope="module")
