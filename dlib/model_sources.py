@@ -69,6 +69,8 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
         UserError: there is none.
     """
     if not checkpoint.startswith("wandb:"):
+        if not Path(checkpoint).is_dir():
+            raise UserError(f"--checkpoint {checkpoint}: there is no such folder")
         return str(resolve_model_folder(Path(checkpoint)))
     from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere
 

@@ -50,7 +50,7 @@ def test_checkpoint_comes_before_the_model(folder: Path, run: RunFolder, tmp_pat
         assert source(checkpoint=str(place)) == str(expected)
     run.point("best", 1)
     assert Path(source(checkpoint=str(run.root))).resolve() == run.checkpoint(1).resolve() / "model"
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match=r"^--checkpoint .*nowhere: there is no such folder$"):
         source(checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
         source(checkpoint=str(folder), from_scratch=True)
