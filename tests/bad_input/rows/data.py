@@ -24,5 +24,5 @@ ROWS = [
     Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt: there is no such folder"),
     Row("train.py TINY --train_file ../data", "it has no ../data"),
     Row("train.py TINY -d '\x1b[2J'", r"--data_dir \x1b[2J: there is no such folder"),
-    Row("train.py TINY --cache_dir /dev/null/cache", "--cache_dir"),
+    Row("train.py TINY --cache_dir /dev/null/cache", "error: cannot write to --cache_dir /dev/null/cache"),
 ]

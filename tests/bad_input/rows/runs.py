@@ -133,13 +133,16 @@ ROWS = [
     told("generate.py ./nowhere", "no folder 'nowhere': give a run, a checkpoint or a Hugging Face folder"),
     told("generate.py runs/thesis", "nothing to load in 'runs/thesis'"),
     told(f"generate.py {'x' * 5000}", "xxx"),
-    Row("train.py TINY -b 7", "--batch_size"),
+    Row("train.py TINY -b 7", "error: --batch_size 7 is not a multiple of --micro_batch_size 2 x 1 device"),
     Row("train.py TINY --trackers wandbb", "did you mean wandb?"),
     Row("train.py TINY --extra_steps 99", "--extra_steps 99: the run has steps 1 to 5"),
-    Row("train.py TINY --checkpoint /nowhere", "--checkpoint"),
+    Row(
+        "train.py TINY --checkpoint /nowhere",
+        "error: --checkpoint and --from_scratch exclude each other: leave one out",
+    ),
     Row("train.py TINY --accelerator mps", "--accelerator mps: no such device is found here"),
-    Row("train.py TINY --precision 16-mixed", "--precision 16-mixed"),
-    Row("train.py TINY --out_dir /dev/null/runs", "--out_dir"),
+    Row("train.py TINY --precision 16-mixed", "error: --precision 16-mixed: a CPU does not have it"),
+    Row("train.py TINY --out_dir /dev/null/runs", "error: --out_dir /dev/null/runs: no run can be written there"),
     Row(
         "evaluate.py x --output none/out.json", "error: --output none/out.json: there is no folder none; make it first"
     ),
