@@ -23,7 +23,8 @@ from dlib.messages import keep_messages, quiet_libraries
 from dlib.ranks import end_with_launcher, is_rank_zero, say
 from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.resuming import with_recorded_run
 from dlib.threads import let_threads_sleep, take_one_thread
 from dlib.versions import refuse_attention_on

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from dlib.args import ExperimentArgs
 from dlib.config import dump_config
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from tests.launching import ROOT
 
 CHECKPOINT_STEPS = (800, 900, 1000)

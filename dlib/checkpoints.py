@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from dlib.errors import UserError
 from dlib.model_sources import has_tokenizer
 from dlib.pretrained import refuse_unsafe_pickle
-from dlib.runs.folder import CheckpointFolder, checkpoint_step
+from dlib.runs.paths import CheckpointFolder, checkpoint_step
 from dlib.training_module import TrainingModule
 
 BLOCK_BYTES = 2**20

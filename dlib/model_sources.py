@@ -10,7 +10,7 @@ from dlib.args import ExperimentArgs
 from dlib.errors import UserError
 from dlib.hub import looks_like_path
 from dlib.runs.finding import resolve_model_folder
-from dlib.runs.folder import CheckpointFolder
+from dlib.runs.paths import CheckpointFolder
 from dlib.wandb_names import wandb_place
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")

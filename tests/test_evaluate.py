@@ -21,8 +21,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from dlib.errors import UserError
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
+from dlib.runs.paths import CheckpointFolder
 from tests.launching import Place, evaluate, start_warm, train
 from tests.toys import wrap
 

@@ -14,7 +14,7 @@ from dlib.continuing import TextContinuer
 from dlib.errors import UserError
 from dlib.inference import Continuation, FilledLine, Predictor, is_causal
 from dlib.model_names import find_model, find_path, trained_length
-from dlib.runs.folder import CheckpointFolder
+from dlib.runs.paths import CheckpointFolder
 from tests import asking
 from tests.asking import save_model, train_byte_level
 from tests.launching import Place, train

@@ -18,8 +18,9 @@ from dlib.devices import Devices
 from dlib.non_finite import NonFiniteError
 from dlib.objectives import build_objective
 from dlib.run_log import RunLog
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog, read_metrics
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.session import recorded_args
 from dlib.trainer import build_trainer
 from dlib.training_module import TrainingModule

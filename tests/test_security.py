@@ -31,8 +31,9 @@ from dlib.modeling import as_saved, build_meta_model, build_model
 from dlib.pretrained import refuse_unsafe_pickle
 from dlib.runs import session
 from dlib.runs.exporting import export_run
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.importing import import_run
+from dlib.runs.paths import CheckpointFolder
 from dlib.tokenization import load_tokenizer
 from tests.launching import ROOT, write_corpus
 from tests.runs.folders import write_run

@@ -21,7 +21,8 @@ from dlib.model_names import find_path
 from dlib.model_sources import refuse_missing_weights
 from dlib.preflight import refuse_unwritable_cache
 from dlib.runs.finding import find_checkpoint, resolve_model_folder
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")

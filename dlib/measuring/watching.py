@@ -17,8 +17,9 @@ from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
 from dlib.model_names import find_path
 from dlib.ranks import logger, say
 from dlib.runs.finding import find_checkpoint
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN, actual_state
+from dlib.runs.paths import CheckpointFolder
 
 SECONDS_BETWEEN_LOOKS = 1.0
 PATIENCE_SECONDS = 60.0

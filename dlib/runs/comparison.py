@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 
 COMPUTED_BY = ("cpu", "accelerator", "gpus", "processes", "threads", "precision")
 """What of the hardware decides how sums are added up."""

@@ -15,10 +15,11 @@ from typing import IO
 
 from dlib.errors import UserError
 from dlib.runs.addresses import Address, failures_told, find_address, refuse_taken, write_file, write_folder
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import kept_still, refuse_live
 from dlib.runs.manifest import MANIFEST_NAME, CountedReads, FileEntry, copy_counted, describe_run
 from dlib.runs.model_card import model_card
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.registry import DAMAGED, HALF_WRITTEN, summarize
 from dlib.runs.tables import shown_size
 

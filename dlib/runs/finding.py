@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from dlib.errors import UserError
-from dlib.runs.folder import CheckpointFolder, RunFolder, checkpoint_step
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder, checkpoint_step
 
 
 def resolve_model_folder(path: Path) -> Path:

@@ -22,8 +22,9 @@ from dlib.config_files import Setting, flatten, read_yaml
 from dlib.durable import sync, sync_tree
 from dlib.errors import UserError
 from dlib.runs.addresses import Address, failures_told, find_address, new_file
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, copy_counted, parse_manifest
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 from dlib.runs.registry import DAMAGED, FOREIGN, HALF_WRITTEN, find_trash, summarize
 from dlib.runs.tables import shown_size

@@ -17,8 +17,9 @@ from dlib.durable import refusals_told, write_text_atomically
 from dlib.errors import TrainingError, UserError, one_line
 from dlib.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, newest_record, read_metrics
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import describe_session, write_record
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from dlib.checkpoints import read_training_state
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 
 
 def contents(checkpoint: Path) -> dict[str, bytes]:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from dlib.checkpoints import refuse_damage
 from dlib.errors import UserError
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.status import Status
 from tests.exactness.comparing import assert_same_end
 from tests.full_disks import give_room, small_disk

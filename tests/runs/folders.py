@@ -18,8 +18,9 @@ import runs
 from dlib.args import ExperimentArgs
 from dlib.config import dump_config
 from dlib.errors import run_script
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
 from dlib.runs.manifest import MANIFEST_NAME
+from dlib.runs.paths import CheckpointFolder
 from tests.launching import ROOT
 
 HOLD_FOR_EVER = """

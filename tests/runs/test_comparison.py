@@ -14,7 +14,8 @@ from dlib.runs.comparison import (
     later_changes,
     records_up_to,
 )
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 
 HARDWARE = {"host": "one", "cpu": "Old", "accelerator": "cuda", "gpus": ["H200"], "processes": 1, "threads": 4}
 RECORD: dict[str, Any] = {

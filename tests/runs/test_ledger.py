@@ -10,7 +10,8 @@ import pytest
 
 from dlib.errors import UserError
 from dlib.runs.finding import find_checkpoint
-from dlib.runs.folder import CheckpointFolder, RunFolder
+from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from tests.launching import ROOT
 
 CLAIM = """
