@@ -8,7 +8,8 @@
     python evaluate.py runs/llama --harness my_task --harness_tasks tasks
 
 A word that is no path is a run's name in `runs`, else a model's on the Hugging Face hub.
-Exit status: 0 done, 2 a mistake of the user, 130 interrupted; a watch: 143 after SIGTERM, 129 when its terminal closed.
+Exit status: 0 done, 1 failed in the middle (a process that died), 2 a mistake of the user, 130 interrupted; a watch:
+143 after SIGTERM, 129 when its terminal closed.
 """
 
 import signal

@@ -5,8 +5,8 @@
     python train.py --config_path configs/demo.yml -n demo --plan
     python train.py --resume first                     go on with a run, as the same command again does
 
-Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a loader process that died), 2 a mistake
-of the user, 75 stopped by a signal or the clock with everything saved.
+Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a process that died), 2 a mistake of the
+user, 75 stopped by a signal or the clock with everything saved.
 """
 
 import time

@@ -31,7 +31,10 @@ class UserError(Exception):
 
 
 class TrainingError(UserError):
-    """What ended a training that had begun well, told in one line, too. Its run stays, with the state `failed`."""
+    """What ended a training or an evaluation that had begun well, told in one line, too.
+
+    Its run stays, with the state `failed`.
+    """
 
     status = TRAINING_ERROR_STATUS
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
-from dlib.errors import USER_ERROR_STATUS, UserError, one_line
+from dlib.errors import TrainingError, UserError, one_line
 from dlib.ranks import from_environment, global_rank, in_slurm_step, local_rank, was_launched, world_size
 
 BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -61,8 +61,8 @@ def launched(
 ) -> AbstractContextManager[object]:
     """Have the other processes of this machine run beside this one, unless a launcher has started them.
 
-    If one of them dies, this process ends within some seconds, with a `UserError` that says why. If this one fails, so
-    do they.
+    If one of them dies, this process ends within some seconds, with a `TrainingError` that says why. If this one fails,
+    so do they.
 
     Args:
         num_processes: those of a machine, this one included.
@@ -116,7 +116,7 @@ class Others:
         """Say why another process was missed; one that others have started leaves that to the first.
 
         Raises:
-            UserError: in one line.
+            TrainingError: in one line.
             SystemExit: somebody else says it.
         """
         is_missed = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
@@ -128,7 +128,7 @@ class Others:
             raise SystemExit(1) from None
         if is_missed:
             met = one_line(str(error)).partition(". ")[0]  # what gloo adds is advice to programmers
-            raise UserError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
+            raise TrainingError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
 
     def _wait_for_cause(self) -> str | None:
         deadline = time.monotonic() + GRACE_SECONDS * bool(self._processes)
@@ -159,7 +159,7 @@ class Others:
         print(f"error: {one_line(cause)}", file=sys.stderr, flush=True)
         self._on_loss(cause)
         self._kill()
-        os._exit(USER_ERROR_STATUS)
+        os._exit(TrainingError.status)
 
 
 def describe_end(status: int) -> str:

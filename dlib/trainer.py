@@ -5,6 +5,7 @@ do not know optimizer steps of several micro-batches, and come in another order.
 what is left of the whole run, so that no epoch boundary ever interrupts it.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import timedelta
@@ -65,6 +66,8 @@ def build_trainer(
         plugins=[choose_environment(devices)],
         callbacks=list(callbacks),
         max_epochs=1,
+        # It would load an `hpc_ckpt_N.ckpt` from here in a SLURM job; the working directory is anybody's.
+        default_root_dir=os.devnull,
         use_distributed_sampler=False,
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -83,7 +86,7 @@ def build_trainer(
 def choose_environment(devices: Devices) -> ClusterEnvironment:
     """Where Lightning reads which process this is: what `launched` has said, and nothing that it finds itself.
 
-    It would believe a SLURM job's number of tasks, save before a requeue, and prefer that checkpoint (its issue 13773).
+    It would believe a SLURM job's number of tasks, and save before a requeue what it prefers then (its issue 13773).
     """
     return TorchElasticEnvironment() if devices.world_size > 1 else LightningEnvironment()
 

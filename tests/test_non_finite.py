@@ -123,7 +123,10 @@ def test_a_spike_is_far_above_the_losses_before() -> None:
     assert not is_spike(3.1, [3.0] * FEWEST_LOSSES), "a ripple on a plateau"
 
 
-def test_a_spike_is_written_down_with_its_samples_as_in_a_run_that_was_not_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_a_spike_is_written_down_with_its_samples_as_in_a_run_that_was_not_resumed(
+    tmp_path: Path, is_left_out: bool
+) -> None:
     folder = RunFolder(tmp_path)
     earlier = MetricsLog(folder.metrics)
     for step in range(1, FEWEST_LOSSES + 1):
@@ -131,7 +134,9 @@ def test_a_spike_is_written_down_with_its_samples_as_in_a_run_that_was_not_resum
     earlier.flush()
     plan, run_log = make_plan(4, total_samples=8 * (FEWEST_LOSSES + 1)), RunLog(folder)
     anomalies = Anomalies(folder, ROWS, train_wordpiece(), run_log)
-    module = TrainingModule(build_toy("bert"), MLM, OptimArgs(), plan, "32-true")
+    module = TrainingModule(build_toy("bert"), MLM, OptimArgs(on_nan="skip"), plan, "32-true")
+    if is_left_out:
+        next(module.model.parameters()).register_hook(lambda gradient: gradient * math.inf)
     steps = TrainingSteps(ROWS, plan.batches, MLM, rank=0, world_size=1)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=[FEWEST_LOSSES])
     devices = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
@@ -139,6 +144,7 @@ def test_a_spike_is_written_down_with_its_samples_as_in_a_run_that_was_not_resum
     (record,) = read_metrics(folder.anomalies)
     assert record["step"] == FEWEST_LOSSES + 1
     assert record["cause"].endswith("where it was 0.1 before")
+    assert record["cause"].startswith("the step's update is left out: ") == is_left_out
     assert [sample["sample"] for sample in record["samples"]] == plan.batches.step_samples(FEWEST_LOSSES)[1].tolist()
     assert all(sample["text"] for sample in record["samples"])
 

@@ -2,6 +2,7 @@
 
 import copy
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
@@ -130,6 +131,17 @@ def test_resuming_goes_on_bitwise_from_the_saved_state() -> None:
     build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
     assert rest.sums == whole.sums[1:]
     assert all(a.equal(b) for a, b in zip(model.parameters(), trained.model.parameters(), strict=True))
+
+
+def test_a_checkpoint_of_lightning_that_lies_about_is_not_loaded_in_a_slurm_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"whatever")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    trained = train(make_plan(8), Watching())
+    assert trained.steps_done == trained.plan.total_steps
 
 
 def test_the_trainer_leaves_signals_to_whoever_took_them() -> None:

@@ -62,16 +62,18 @@ class Anomalies(StepCallback):
             refuse_non_finite_weights(module.model, step, at_start=False)
         if not trainer.is_global_zero:
             return
-        if module.left_out is not None:
-            self._tell(step, module, f"the step's update is left out: {module.left_out}")
+        causes = [] if module.left_out is None else [f"the step's update is left out: {module.left_out}"]
         if plan.logs_after(step):
-            self._compare(step, module, self.run_log.newest["train/loss"])
+            causes += self._compare(self.run_log.newest["train/loss"])
+        if causes:  # a step has one record
+            self._tell(step, module, "; ".join(causes))
 
-    def _compare(self, step: int, module: TrainingModule, loss: float) -> None:
-        if is_spike(loss, self.losses):
-            self._tell(step, module, f"the loss is {loss:.4g}, where it was {fmean(self.losses):.4g} before")
+    def _compare(self, loss: float) -> list[str]:
+        """What is wrong with a logged loss, if anything; later ones are compared with it, too."""
+        before = [*self.losses]
         if math.isfinite(loss):
             self.losses.append(loss)
+        return [f"the loss is {loss:.4g}, where it was {fmean(before):.4g} before"] if is_spike(loss, before) else []
 
     def _tell(self, step: int, module: TrainingModule, cause: str) -> None:
         """Warn of a step, and write it down with its samples."""
