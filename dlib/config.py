@@ -70,17 +70,31 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
     if flags.help:
         print_help(description, load_config(flags.config_paths))
         raise SystemExit(0)
-    args = load_config(flags.config_paths, flags.overrides)
-    if args.model.trust_remote_code and "model.trust_remote_code" not in flags.overrides:
+    args = load_training_config(flags.config_paths, flags.overrides)
+    if not args.run.name and not flags.plan and args.run.resume in RESUME_WORDS:
+        raise UserError("--name is missing: give the run a name, for example -n my-run")
+    return ParsedArgs(args, flags.plan, flags)
+
+
+def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) -> ExperimentArgs:
+    """`load_config` for a run that is to train, which takes more than what a record may say.
+
+    Args:
+        paths: YAML files, a run's own among them.
+        overrides: what was typed, by full key.
+
+    Raises:
+        UserError: as `load_config`; or a file allows code to run; or a variable of W&B's is wrong, which no file says.
+    """
+    args = load_config(paths, overrides)
+    if args.model.trust_remote_code and "model.trust_remote_code" not in overrides:
         raise UserError(
             "model.trust_remote_code: a configuration file cannot allow code to run; read what the model's folder "
             "brings, then give --trust_remote_code too"
         )
-    if not args.run.name and not flags.plan and args.run.resume in RESUME_WORDS:
-        raise UserError("--name is missing: give the run a name, for example -n my-run")
     if "wandb" in args.tracking.trackers:
-        wandb_place(args.tracking)  # W&B's variables, which no file says
-    return ParsedArgs(args, flags.plan, flags)
+        wandb_place(args.tracking)
+    return args
 
 
 def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> ExperimentArgs:

@@ -30,10 +30,12 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
     config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    kernel = getattr(config, "_attn_implementation", None)
-    if not trust_remote_code and "/" in str(kernel or ""):  # owner/name, which transformers 5 fetches and loads
+    parts = [config, *(part for part in vars(config).values() if isinstance(part, PretrainedConfig))]
+    kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts]
+    hub_kernel = next((kernel for kernel in kernels if "/" in kernel), None)  # owner/name: transformers 5 loads it
+    if hub_kernel is not None and not trust_remote_code:
         raise UserError(
-            f"{name}: its config.json asks for the attention kernel {kernel}, which is code from the hub; read "
+            f"{name}: its config.json asks for the attention kernel {hub_kernel}, which is code from the hub; read "
             "it, then give --trust_remote_code"
         )
     return config

@@ -32,6 +32,9 @@ CHECKED_TEXTS = {
     "durations.eval_interval",
     "durations.max_time",
     "checkpoint.save_interval",
+    "tracking.wandb_project",
+    "tracking.wandb_entity",
+    "tracking.wandb_tags",
 }
 
 

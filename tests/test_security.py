@@ -28,11 +28,12 @@ from dlib.inference import Predictor
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
 from dlib.modeling import as_saved, build_meta_model, build_model
-from dlib.pretrained import refuse_unsafe_pickle
+from dlib.pretrained import read_config, refuse_unsafe_pickle
 from dlib.runs import session
 from dlib.runs.exporting import export_run
 from dlib.runs.folder import RunFolder
 from dlib.runs.importing import import_run
+from dlib.runs.resuming import with_recorded_run
 from dlib.runs.paths import CheckpointFolder
 from dlib.tokenization import load_tokenizer
 from tests.launching import ROOT, write_corpus
@@ -151,6 +152,12 @@ def test_kernel_from_the_hub_is_code_too(tmp_path: Path, marker: Path) -> None:
     change_json(folder / "config.json", model_type="roberta", auto_map={}, attn_implementation="somebody/kernel")
     with pytest.raises(UserError, match="the attention kernel somebody/kernel, which is code from the hub"):
         build_meta_model(args_of(), str(folder), train_wordpiece(), MASKED_LM)
+    kernel = {"text_config": "somebody/kernel"}  # of a part, in models that also see
+    (folder / "config.json").write_text(json.dumps({"model_type": "llava", "attn_implementation": kernel}))
+    with suppress(TypeError, AttributeError):  # old versions of transformers have no kernels for parts
+        if read_config(str(folder), trust_remote_code=True).text_config._attn_implementation == "somebody/kernel":
+            with pytest.raises(UserError, match="the attention kernel somebody/kernel, which is code from the hub"):
+                read_config(str(folder), trust_remote_code=False)
 
 
 def test_code_that_is_trusted_runs_and_goes_with_the_checkpoint(tmp_path: Path) -> None:
@@ -252,10 +259,11 @@ def test_imported_run_that_trusts_its_own_code_is_not_believed(tmp_path: Path, m
         session.check(run, args_of())
     with pytest.raises(UserError, match=r"a configuration file cannot allow code to run.*--trust_remote_code"):
         parse_args(["--config_path", str(run.config), "-n", "first"], description="")
-    flag = ["--trust_remote_code"]
-    assert parse_args(
-        ["--config_path", str(run.config), "-n", "first", *flag], description=""
-    ).args.model.trust_remote_code
+    with pytest.raises(UserError, match=r"a configuration file cannot allow code to run.*--trust_remote_code"):
+        with_recorded_run(parse_args(["--resume", str(run.root)], description=""))
+    for words in (["--config_path", str(run.config), "-n", "first"], ["--resume", str(run.root)]):
+        parsed = with_recorded_run(parse_args([*words, "--trust_remote_code"], description=""))
+        assert parsed.args.model.trust_remote_code
 
 
 @pytest.mark.parametrize("reference", ["${oc.env:SECRET}", "$\\u007boc.env:SECRET}", "${from_file:secret.yml}"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlib.args.run import RESUME_WORDS
-from dlib.config import ParsedArgs, load_config
+from dlib.config import ParsedArgs, load_training_config
 from dlib.errors import UserError
 from dlib.runs.registry import find_run
 
@@ -16,7 +16,7 @@ def with_recorded_run(parsed: ParsedArgs) -> ParsedArgs:
     """What the command line asks for, with the arguments of the run that `--resume` names below all that was typed.
 
     Raises:
-        UserError: there is no such run, it never began, or `--name` names another.
+        UserError: there is no such run, it never began, `--name` names another, or its code is to run unasked.
     """
     word = parsed.args.run.resume
     if word in RESUME_WORDS:
@@ -31,4 +31,4 @@ def with_recorded_run(parsed: ParsedArgs) -> ParsedArgs:
         raise UserError(f"--resume {word} goes on with run '{folder.name}', and --name says {parsed.args.run.name}")
     place = {"run.name": folder.name, "run.out_dir": str(folder.root.parent), "run.resume": "auto"}
     paths, overrides = [folder.config, *parsed.flags.config_paths], {**parsed.flags.overrides, **place}
-    return replace(parsed, args=load_config(paths, overrides))
+    return replace(parsed, args=load_training_config(paths, overrides))
