@@ -53,7 +53,7 @@ def measure(count: int, root: Path) -> Iterator[Row]:
 
 def records(folder: RunFolder) -> list[Path]:
     """The files of a run that grow by design."""
-    return [folder.metrics, folder.performance, folder.log]
+    return [folder.metrics, folder.performance, folder.anomalies, folder.log]
 
 
 def look(training: Training, place: Place, seconds: float) -> Sample:
