@@ -14,7 +14,7 @@ from tests.exactness.comparing import differences
 from tests.launching import Place, Result, Training, recorded_steps, start_warm, write_corpus
 
 TEXT_LINES = 24_000
-STEPS_OF_LIVE_RUN = 3000
+STEPS_A_DROP = 150
 
 
 def build_together(count: int, root: Path) -> Iterator[Row]:
@@ -47,13 +47,14 @@ def drop_live(count: int, root: Path) -> Iterator[Row]:
         root: folder for the runs.
     """
     place = Place(write_corpus(root / "data"), root / "cache", root / "runs")
-    goal = f"--training_goal {STEPS_OF_LIVE_RUN} --save_interval 500 --eval_interval 500 --max_checkpoints -1".split()
+    steps = count * STEPS_A_DROP
+    goal = f"--training_goal {steps} --save_interval 20% --eval_interval 20% --max_checkpoints -1".split()
     with start_warm(place.arguments("untouched", *goal), root / "output") as training:
         untouched = ended(training)
     folder, drops = place.folder("live"), list[Observed]()
     with start_warm(place.arguments(folder.name, *goal), root / "output") as training:
         training.wait_for_steps(folder, 1)
-        while len(drops) < count and recorded_steps(folder) < STEPS_OF_LIVE_RUN / 2:
+        while len(drops) < count and recorded_steps(folder) < steps / 2:
             drops.append(runs(place.runs, "drop", folder.name, "--yes"))
         live = ended(training)
     refused = sum(drop.status == 2 and "is live" in drop.stderr for drop in drops)
