@@ -16,7 +16,7 @@ from benchmarks.soak_parts.workspace import failed
 
 HIDDEN_SIZE, BYTES_A_NUMBER = 64, 4
 MOST_TIMES = 2.0
-"""The vocabulary itself, which Python holds as a dictionary while it is hashed, is as large as weights of this width."""
+"""The vocabulary, of which Python makes dictionaries while it is hashed, takes as much as weights of this width."""
 BARE = """
 import sys, torch
 from torch.nn.functional import cross_entropy
