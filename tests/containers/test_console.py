@@ -126,6 +126,15 @@ def command_lines() -> str:
     return "\n".join(lines)
 
 
+def wait_for_container(image: str) -> str:
+    """The id of the container that runs an image; the engine may list it a moment after its command has begun."""
+    deadline = time.monotonic() + 60
+    while not (container := docker("ps", "--quiet", "--filter", f"ancestor={image}")):
+        assert time.monotonic() < deadline, "no container is listed"
+        time.sleep(0.1)
+    return container
+
+
 def key_in_container(console: Console, changes: Mapping[str, str]) -> str:
     """The hash of the key that a container sees, while nobody else sees it."""
     wait = "echo started; read -r _; printf %s \"$WANDB_API_KEY\" | sha256sum | cut -d ' ' -f 1"
@@ -141,7 +150,7 @@ def key_in_container(console: Console, changes: Mapping[str, str]) -> str:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
-        container = docker("ps", "--quiet", "--filter", f"ancestor={console.image}")
+        container = wait_for_container(console.image)
         asked = docker("inspect", "--format", "{{json .Args}} {{json .Config.Cmd}} {{json .HostConfig}}", container)
         assert KEY not in asked + command_lines()
         said, _ = process.communicate("\n", timeout=60)
