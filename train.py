@@ -5,8 +5,8 @@
     python train.py --config_path configs/demo.yml -n demo --plan
     python train.py --resume first                     go on with a run, as the same command again does
 
-Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a process that died), 2 a mistake of the
-user, 75 stopped by a signal or the clock with everything saved.
+Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a process that died, a run folder that was
+moved), 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
 """
 
 import time
@@ -80,7 +80,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
     from dlib.data.data_module import DataModule, build_text_data
     from dlib.hub import choose_hub_mode
-    from dlib.model_limits import count_parameters, refuse_too_large
+    from dlib.model_limits import count_parameters, refuse_broken_weights, refuse_too_large
     from dlib.model_sources import flag_of_source
     from dlib.modeling import as_saved, build_meta_model, build_model
     from dlib.non_finite import NonFiniteError
@@ -135,6 +135,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             flag,
             is_checkpoint=start.checkpoint is not None,
         )
+        if start.step == 0 and args.optim.on_nan != "ignore":
+            refuse_broken_weights(model, f"{flag} {source}")
         if start.step == 0 and is_rank_zero():
             refuse_other_weights(folder, hash_weights(model))
         exact = args.hardware.exact_reduce

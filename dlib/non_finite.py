@@ -31,22 +31,18 @@ class NonFiniteError(TrainingError):
         self.advice = advice
 
 
-def refuse_non_finite_weights(model: nn.Module, step: int, *, at_start: bool) -> None:
+def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
     """Refuse weights and buffers that are not finite.
 
     Args:
         model: it has them.
         step: the optimizer step that is done or being done, counted from 1.
-        at_start: whether no step has changed them yet.
 
     Raises:
         NonFiniteError: there are some.
     """
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            if at_start:
-                cause = f"weights that the run starts from are not finite, first {name}"
-                raise NonFiniteError(step, cause, "give another --model or --checkpoint")
             raise NonFiniteError(step, f"weights are no longer finite, first {name}", RATE_ADVICE)
 
 

@@ -193,7 +193,7 @@ class TrainingModule(pl.LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None and math.isfinite(loss) and scaler.get_scale() >= 1:
             return  # 16-mixed: the scaled gradient overflowed, as it does now and then; the scaler leaves the step out
-        refuse_non_finite_weights(self.model, step, at_start=self.steps_done == 0)
+        refuse_non_finite_weights(self.model, step)
         cause = name_cause(loss, float(self.gradient_norm))
         if self.optim.on_nan == "stop":
             raise NonFiniteError(step, cause, f"{RATE_ADVICE}, or leave such steps out with --on_nan skip")

@@ -59,7 +59,7 @@ class Anomalies(StepCallback):
         step, plan = module.steps_done, module.plan
         may_be_saved = plan.saves_after(step) or plan.evaluates_after(step) or trainer.should_stop
         if may_be_saved and module.optim.on_nan != "ignore":
-            refuse_non_finite_weights(module.model, step, at_start=False)
+            refuse_non_finite_weights(module.model, step)
         if not trainer.is_global_zero:
             return
         causes = [] if module.left_out is None else [f"the step's update is left out: {module.left_out}"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dlib.durable import is_in_place, refusals_told, write_text_atomically
-from dlib.errors import UserError
+from dlib.errors import TrainingError, UserError
 
 BEST_BY = "dev/loss"
 """The metric whose lowest value makes a checkpoint the best."""
@@ -62,7 +62,8 @@ class MetricsLog:
         """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out.
 
         Raises:
-            UserError: the disk did not take it, and has nothing of it; or somebody removed the file.
+            UserError: the disk did not take it, and has nothing of it.
+            TrainingError: somebody removed the file.
         """
         if self._file is not None:
             self._refuse_loss(self._file)
@@ -78,7 +79,7 @@ class MetricsLog:
     def _refuse_loss(self, file: FileIO) -> None:
         """Refuse to write on where the records written before are no longer at their place."""
         if not is_in_place(self.path, os.fstat(file.fileno())):
-            raise UserError(
+            raise TrainingError(
                 f"{self.path} was removed or replaced while the run wrote to it: its records are gone; "
                 "the same command goes on from the last checkpoint"
             )

@@ -151,7 +151,7 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
     """Write into status.json that an exception ended the session; an interrupt is no failure.
 
     Raises:
-        UserError: the folder is no longer in its place. Nothing is written there: it may be another run's by now.
+        TrainingError: the folder is no longer in its place. Nothing is written there: it may be another run's by now.
     """
     try:
         yield
@@ -161,7 +161,7 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
         raise
     except BaseException as error:
         if not is_in_place():
-            raise UserError(
+            raise TrainingError(
                 f"{folder.root} was moved or removed while the run trained, and nothing more was written there; put it "
                 "back, or name its new --out_dir, and the same command goes on from the last checkpoint"
             ) from error

@@ -80,7 +80,7 @@ def test_a_run_whose_folder_or_records_go_stops_and_makes_nothing_anew(place: Pl
             training.wait_for_steps(folder, 15, resumed=lose is move_away)
             lose(folder)
             result = training.result()
-        assert result.status == 2
+        assert result.status == 1
         assert result.last_line.startswith(f"error: {told}")
         assert "Traceback" not in result.stderr
         if lose is remove_records:
