@@ -4,7 +4,7 @@ A run is a function of its configuration, data and seed, and goes on from its we
 else from one batch to the next, or draws from a generator that it sets by the clock, breaks both promises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,8 @@ def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
     try:
         before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
     except RuntimeError as error:  # OPT in float64, with transformers 4.38
+        if model.dtype == torch.float32:
+            raise UserError(f"{source} cannot be trained with these options: {reason_of(error)}") from error
         raise UserError(f"--precision: {source} cannot compute in {model.dtype}: {reason_of(error)}") from error
     model.train(was_training)
     if not torch.allclose(before, after, atol=PROBE_TOLERANCE, equal_nan=True):
@@ -75,22 +77,23 @@ def keep_attention_type(model: PreTrainedModel) -> None:
     trunk.register_forward_pre_hook(restore)
 
 
-def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str) -> None:
+def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str, **options: Any) -> None:
     """Refuse a model that does not give the same for the same batch and seed, whatever it saw between.
 
     Args:
         model: on the CPU.
         max_length: tokens of the longest rows, for a model that takes none that are short.
         source: its name, for the error.
+        options: of its forward pass, as in training.
 
     Raises:
         UserError: it does not, or it cannot compute at all as it does in training.
     """
     try:
-        is_pure = gives_the_same(model, (LONGER, PROBE_LENGTH))
+        is_pure = gives_the_same(model, (LONGER, PROBE_LENGTH), options)
     except Exception:  # Reformer, whose rows have one length
         try:
-            is_pure = gives_the_same(model, (max_length,))
+            is_pure = gives_the_same(model, (max_length,), options)
         except Exception as error:  # transformers raises whatever a model's own code raises
             raise UserError(f"{source} cannot be trained with these options: {reason_of(error)}") from error
     if not is_pure:
@@ -101,13 +104,13 @@ def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str) ->
 
 
 @torch.no_grad()
-def gives_the_same(model: PreTrainedModel, lengths: Sequence[int]) -> bool:
+def gives_the_same(model: PreTrainedModel, lengths: Sequence[int], options: Mapping[str, Any]) -> bool:
     """Whether rows of these lengths, and then the first of them again, end as they began; the model stays as it is."""
     was_training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
     model.train()
     try:
         with torch.random.fork_rng(devices=[]):
-            outcomes = [outcome(model, length) for length in (*lengths, lengths[0])]
+            outcomes = [outcome(model, length, options) for length in (*lengths, lengths[0])]
     finally:
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)
@@ -117,9 +120,9 @@ def gives_the_same(model: PreTrainedModel, lengths: Sequence[int]) -> bool:
     return torch.equal(state, state_again) and torch.allclose(logits, logits_again, rtol=0, atol=tolerance)
 
 
-def outcome(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
+def outcome(model: PreTrainedModel, length: int, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """The logits for some tokens after setting all generators, and where that leaves torch's."""
     torch.manual_seed(0)
     seed_other_generators("probe")
-    logits = model(input_ids=probe_ids(model, length)).logits
+    logits = model(input_ids=probe_ids(model, length), **options).logits
     return logits.nan_to_num(), torch.get_rng_state()

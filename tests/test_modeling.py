@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
+    RobertaForCausalLM,
     T5Config,
 )
 
@@ -424,6 +425,21 @@ def test_a_model_of_both_directions_reads_from_left_to_right_for_clm(
 @pytest.mark.parametrize("name", sorted(CAUSAL_CONFIGS))
 def test_causal_models_do_not_look_ahead(name: str) -> None:
     refuse_looking_ahead(build_toy(name), name)
+
+
+def test_a_causal_model_is_tried_out_without_the_cache_as_it_is_trained(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, told = RobertaForCausalLM.forward, []
+
+    def record(self: RobertaForCausalLM, *args: Any, **options: Any) -> Any:
+        told.append(options["use_cache"])  # of which models with linear attention have another kind
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(RobertaForCausalLM, "forward", record)
+    build_model(arguments(from_scratch=True), str(folder), tokenizer, "AutoModelForCausalLM", "32-true")
+    assert len(told) > 2
+    assert not any(told)
 
 
 def test_weights_that_are_no_numbers_are_not_taken_for_looking_ahead() -> None:
