@@ -5,6 +5,7 @@ it, unless it is told; for generate.py stdin is data. So nothing but this file c
 which tests/test_security.py checks, and each function here has to be told.
 """
 
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,18 @@ def read_model(
     Raises:
         UserError: its weights are a pickle of a kind that could run code.
     """
-    for file in sorted(Path(name).glob("*.bin")) if Path(name).is_dir() else []:
+    for file in sorted(pickles_in(Path(name))):
         refuse_unsafe_pickle(file)
     return getattr(transformers, auto_model).from_pretrained(
         name, trust_remote_code=trust_remote_code, output_loading_info=True, **options
     )
+
+
+def pickles_in(folder: Path) -> set[Path]:
+    """The pickled weights in a local folder: by their usual names, and by those that an index gives them."""
+    indices = [json.loads(index.read_text(encoding="utf-8")) for index in folder.glob("*.index.json")]
+    named = {folder / file for index in indices for file in index.get("weight_map", {}).values()}
+    return {*folder.glob("*.bin"), *(file for file in named if file.suffix != ".safetensors" and file.is_file())}
 
 
 def refuse_unsafe_pickle(file: Path) -> None:
