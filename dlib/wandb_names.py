@@ -26,21 +26,31 @@ class WandbPlace(NamedTuple):
 def wandb_place(args: TrackingArgs) -> WandbPlace:
     """The project and its owner, from the flags, else from WANDB_PROJECT and WANDB_ENTITY.
 
+    An owner that WANDB_PROJECT names counts before WANDB_ENTITY.
+
     Raises:
         UserError: a name that W&B does not take, or two owners.
     """
     check_wandb(args, {})
-    project, source = args.wandb_project, "--wandb_project"
-    if project is None:
-        project, source = os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT"
-    owner, name = split_project(project, source)
-    entity = args.wandb_entity or owner or os.environ.get("WANDB_ENTITY") or None
-    return WandbPlace(name, entity)
+    variable_owner, project = split_project_variable()
+    owner = None
+    if args.wandb_project is not None:
+        owner, project = split_project(args.wandb_project, "--wandb_project")
+    return WandbPlace(project, args.wandb_entity or owner or variable_owner or os.environ.get("WANDB_ENTITY") or None)
 
 
-def split_project_variable() -> None:
+def split_project_variable() -> tuple[str | None, str]:
+    """The owner and the project in WANDB_PROJECT.
+
+    Raises:
+        UserError: W&B takes no such name; it refuses it whatever the flags say.
+    """
+    return split_project(os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT")
+
+
+def rewrite_project_variable() -> None:
     """Write an `entity/project` in WANDB_PROJECT as the two variables that W&B reads: it refuses the slash."""
-    owner, name = split_project(os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT")
+    owner, name = split_project_variable()
     if owner is not None:
         os.environ.update(WANDB_PROJECT=name, WANDB_ENTITY=owner)
 

@@ -1,10 +1,12 @@
 """Where a run goes on W&B: flags win over W&B's variables, and a project may name its owner."""
 
+import os
+
 import pytest
 
 from dlib.args import TrackingArgs
 from dlib.errors import UserError
-from dlib.wandb_names import wandb_place
+from dlib.wandb_names import rewrite_project_variable, wandb_place
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ from dlib.wandb_names import wandb_place
         ({"wandb_project": "we/ours"}, {"WANDB_PROJECT": "theirs", "WANDB_ENTITY": "team"}, ("ours", "we")),
         ({"wandb_project": "we/ours", "wandb_entity": "we"}, {}, ("ours", "we")),
         ({"wandb_entity": "we"}, {"WANDB_PROJECT": "team/theirs", "WANDB_ENTITY": "team"}, ("theirs", "we")),
+        ({"wandb_project": "ours"}, {"WANDB_PROJECT": "team/theirs", "WANDB_ENTITY": "me"}, ("ours", "team")),
     ],
 )
 def test_flags_win_over_variables(
@@ -27,11 +30,15 @@ def test_flags_win_over_variables(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert wandb_place(TrackingArgs(**flags)) == place  # type: ignore[arg-type]
+    args = TrackingArgs(**flags)  # type: ignore[arg-type]
+    assert wandb_place(args) == place
+    rewrite_project_variable()  # as the import of W&B does: a run that asks before and after goes to one place
+    assert "/" not in os.environ.get("WANDB_PROJECT", "")
+    assert wandb_place(args) == place
 
 
 def test_a_variable_that_names_no_project_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "a:b")
-    with pytest.raises(UserError, match=r"^the variable WANDB_PROJECT: 'a:b' is no project of W&B"):
-        wandb_place(TrackingArgs())
-    assert wandb_place(TrackingArgs(wandb_project="ours")).project == "ours"
+    for args in (TrackingArgs(), TrackingArgs(wandb_project="ours")):  # W&B refuses it beside a flag as well
+        with pytest.raises(UserError, match=r"^the variable WANDB_PROJECT: 'a:b' is no project of W&B"):
+            wandb_place(args)

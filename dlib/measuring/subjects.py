@@ -24,6 +24,7 @@ from dlib.runs.finding import find_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
+from dlib.wandb_names import wandb_place
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")
@@ -115,13 +116,16 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     """How the checkpoints of a run are to be evaluated.
 
     Raises:
-        UserError: the text is missing, or an argument does not fit the run.
+        UserError: the text is missing, or an argument or a variable of W&B's does not fit the run.
     """
     recorded = load_config([run.config])
     objective = order.overrides.get("objective.objective", recorded.objective.objective)
     if objective != recorded.objective.objective:
         raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
-    evaluation = make_evaluation(load_config([run.config], {**NOT_FROM_RECORD, **order.overrides}), order)
+    args = load_config([run.config], {**NOT_FROM_RECORD, **order.overrides})
+    if "wandb" in args.tracking.trackers:
+        wandb_place(args.tracking)  # now, and not when the first numbers are there
+    evaluation = make_evaluation(args, order)
     hashes = (read_record(run) or {}).get("hashes", {})
     own = settings_of_training(recorded, hashes.get("development text"))
     return replace(evaluation, kind="") if evaluation.settings == own else evaluation

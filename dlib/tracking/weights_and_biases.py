@@ -17,7 +17,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.tracking.packages import import_package
 from dlib.versions import forget_wandb_service, has_wandb_login
-from dlib.wandb_names import split_project_variable, wandb_place
+from dlib.wandb_names import rewrite_project_variable, wandb_place
 
 INIT_TIMEOUT_SECONDS = 20
 FINISH_TIMEOUT_SECONDS = 60
@@ -192,7 +192,7 @@ def import_wandb() -> Any:
     """The package, told to be silent, and not to report its own errors: at exit it waits for the network to do so."""
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    split_project_variable()
+    rewrite_project_variable()
     return import_package("wandb", "wandb")
 
 

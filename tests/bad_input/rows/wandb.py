@@ -1,6 +1,7 @@
 """Names on W&B, by flag, key and variable."""
 
 from tests.bad_input.calling import Row
+from tests.bad_input.rows.runs import some_runs
 
 NO_PROJECT = "is no project of W&B: write project or entity/project"
 
@@ -17,6 +18,21 @@ ROWS = [
         "train.py -n x",
         f"error: the variable WANDB_PROJECT: 'a/b/c' {NO_PROJECT}",
         variables={"WANDB_PROJECT": "a/b/c"},
+    ),
+    Row(
+        "train.py -n x --wandb_project ours",
+        "error: the variable WANDB_PROJECT: 'a:b' is no project of W&B",
+        variables={"WANDB_PROJECT": "a:b"},
+    ),
+    *(
+        Row(
+            f"{command} --trackers wandb",
+            "error: the variable WANDB_PROJECT: 'a:b'",
+            {},
+            {"WANDB_PROJECT": "a:b"},
+            prepare=some_runs,
+        )
+        for command in ("evaluate.py done", "train.py --resume done")
     ),
     Row(
         "train.py --plan --config_path a.yml",
