@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from dlib.args import ExperimentArgs
+from dlib.args.training import OptimArgs
 from dlib.data.batching import BatchPlan
 from dlib.devices import Devices
 from dlib.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
@@ -189,7 +190,8 @@ def summarize(
         "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
         f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
         "schedule": f"{args.optim.schedule} from {args.optim.learning_rate:g}, {plan.warmup_steps:,} warm-up steps"
-        + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps),
+        + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps)
+        + f"; --decay {args.optim.decay} is for --schedule wsd alone" * is_decay_unused(args.optim),
         "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
         + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
         "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {checkpoint_bytes / 1e6:,.0f} MB "
@@ -197,6 +199,11 @@ def summarize(
     }
     width = max(map(len, lines)) + 2
     return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
+
+
+def is_decay_unused(optim: OptimArgs) -> bool:
+    """Whether a decay was asked for that the schedule does not have."""
+    return optim.schedule != "wsd" and optim.decay != OptimArgs().decay
 
 
 def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:

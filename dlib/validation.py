@@ -19,6 +19,8 @@ from dlib.wandb_names import check_wandb
 LARGEST_NUMBER = 2**63 - 1
 # As many as the largest machines have; each is named in a run's record.
 MOST_NODES = 100_000
+# Each is a process with the libraries in its memory; a typing error would fill the machine with them.
+MOST_WORKERS = 1024
 # Folder names end at 255 bytes; what is written beside a run adds to its name.
 LONGEST_NAME_BYTES = 200
 LONGEST_PATH_PART_BYTES = 255
@@ -55,7 +57,7 @@ DECAY_RATE = Range(lambda number: 0 <= number < 1, "at least 0 and less than 1")
 RANGES: dict[str, Range] = {
     "data.max_length": at_least(2),
     "data.tokenizer_processes": ALL_OR_SOME,
-    "data.num_workers": at_least(0),
+    "data.num_workers": Range(lambda number: 0 <= number <= MOST_WORKERS, f"at least 0 and at most {MOST_WORKERS}"),
     # 256 bytes, the special tokens, and some merges.
     "model.vocab_size": Range(lambda number: 300 <= number <= MOST_IDS, f"at least 300 and at most {MOST_IDS}"),
     "objective.mask_fraction": Range(lambda number: 0 < number <= 1, "more than 0 and at most 1"),

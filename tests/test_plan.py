@@ -88,6 +88,14 @@ def test_the_summary_tells_of_intervals_that_are_longer_than_the_run() -> None:
     assert "201 warm-up steps, more than the run has: the peak is never reached" in text
     assert "every 300 steps, 1 in all: at the run's end, which comes first" in text
     assert r"x\x1b[31m" in text
+    assert "--decay" not in text
+
+
+def test_the_summary_tells_of_a_decay_that_the_schedule_has_not() -> None:
+    for schedule, is_told in (("linear", True), ("wsd", False)):
+        args = arguments(schedule=schedule, decay="60%")
+        text = summarize(args, make_plan(args, ROWS), DEVICES, "x", (1, 1))
+        assert ("; --decay 60% is for --schedule wsd alone" in text) is is_told
 
 
 def test_clock_is_read() -> None:

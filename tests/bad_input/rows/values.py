@@ -63,6 +63,7 @@ ROWS = [
     out_of_range("max_length", "0", "at least 2"),
     out_of_range("vocab_size", "299", "at least 300"),
     out_of_range("num_workers", "-1", "at least 0"),
+    out_of_range("num_workers", "100000", "at least 0 and at most 1024"),
     out_of_range("tokenizer_processes", "0", "at least 1, or -1 for all"),
     out_of_range("num_devices", "0", "at least 1, or -1 for all"),
     out_of_range("num_devices", "-2", "at least 1, or -1 for all"),
