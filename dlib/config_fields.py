@@ -14,7 +14,7 @@ from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.familiar_names import Ours
-from dlib.spelling import did_you_mean, familiar
+from dlib.spelling import VERY_NEAR, familiar
 
 SECTIONS: dict[str, type] = {section.name: section.type for section in fields(ExperimentArgs)}  # type: ignore[misc]
 FIELDS: dict[str, Field[Any]] = {
@@ -77,7 +77,7 @@ def choices_of(field: Field[Any]) -> tuple[str, ...]:
 
 
 def nearest_key(key: str, siblings: Iterable[str]) -> str:
-    """`did_you_mean` for an unknown key.
+    """The end of the message for an unknown key.
 
     Its word in another section, else what another program's name for it is here, a near one here, or one elsewhere.
     """
@@ -88,8 +88,12 @@ def nearest_key(key: str, siblings: Iterable[str]) -> str:
     ours = familiar(word, FLAGS)
     if ours is not None:
         return f": {as_key(ours)}"
-    near = difflib.get_close_matches(word, by_last_word, n=1)
-    return did_you_mean(key, siblings) or (f": did you mean {by_last_word[near[0]]}?" if near else "")
+    here = [known.rpartition(".")[2] for known in siblings]
+    near = [
+        *difflib.get_close_matches(word, here, 1, VERY_NEAR),
+        *difflib.get_close_matches(word, by_last_word, 1, VERY_NEAR),
+    ]
+    return f": did you mean {by_last_word[near[0]]}?" if near else ""
 
 
 def as_key(ours: Ours) -> str:

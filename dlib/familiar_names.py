@@ -73,14 +73,25 @@ FAMILIAR: dict[str, Ours] = {
     ),
     **dict.fromkeys(("optim", "optimizer", "optimizer_name"), NO_OTHER_OPTIMIZER),
     **dict.fromkeys(("warmup_steps", "num_warmup_steps", "lr_warmup", "lr_warmup_steps", "warmup_iters"), WARMUP),
-    **dict.fromkeys(("warmup_ratio", "warmup_fraction", "warmup_percent"), Ours("--warmup", "6%")),
+    **dict.fromkeys(("warmup_ratio", "warmup_fraction", "warmup_percent", "warmup_proportion"), Ours("--warmup", "6%")),
     **dict.fromkeys(("lr_decay", "decay_steps", "lr_decay_iters"), Ours("--decay", "20%", "with --schedule wsd")),
     **dict.fromkeys(
-        ("gradient_clipping", "gradient_clip_val", "grad_clip", "clip_grad", "clip_grad_norm", "grad_norm", "max_norm"),
+        (
+            "gradient_clipping",
+            "gradient_clip_val",
+            "grad_clip",
+            "clip_grad",
+            "clip_grad_norm",
+            "grad_norm",
+            "max_norm",
+            "clip",
+        ),
         CLIPPING,
     ),
     **dict.fromkeys(("max_steps", "num_steps", "total_steps", "train_steps", "steps", "max_iters"), STEPS),
-    **dict.fromkeys(("num_train_steps", "max_train_steps", "num_training_steps", "iterations", "train_iters"), STEPS),
+    **dict.fromkeys(
+        ("num_train_steps", "max_train_steps", "num_training_steps", "training_steps", "train_iters"), STEPS
+    ),
     **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "num_train_epochs", "n_epochs"), EPOCHS),
     **dict.fromkeys(("max_tokens", "total_tokens", "num_tokens", "train_tokens"), TOKENS),
     "base_unit": Ours("--training_goal", '"2B tokens"', "each duration names its own unit"),
@@ -102,29 +113,34 @@ FAMILIAR: dict[str, Ours] = {
     ),
     **dict.fromkeys(("per_device_eval_batch_size", "val_batch_size", "per_gpu_eval_batch_size"), EVAL_SEQUENCES),
     **dict.fromkeys(
-        ("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum", "grad_accum_steps", "accumulation"),
+        ("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum", "grad_accum_steps", "accum_steps"),
         ACCUMULATION,
     ),
     **dict.fromkeys(
         ("seq_len", "seq_length", "max_seq_length", "max_seq_len", "max_sequence_length", "sequence_length"), LENGTH
     ),
-    **dict.fromkeys(("block_size", "context_length", "context_size", "max_position_embeddings", "n_ctx"), LENGTH),
+    **dict.fromkeys(("block_size", "context_length", "context_size", "max_position_embeddings", "max_seq"), LENGTH),
     **dict.fromkeys(("mlm_probability", "mlm_prob", "mask_prob", "masking_ratio"), Ours("--mask_fraction", "0.15")),
     **dict.fromkeys(("mlm", "clm"), Ours("--objective", "mlm", "or clm")),
     **dict.fromkeys(("task", "training_objective"), Ours("--objective", "mlm")),
     "whole_word_mask": Ours("--whole_word_masking"),
-    **dict.fromkeys(("model_name_or_path", "model_name", "hf_model_name", "pretrained_model", "model_path"), MODEL),
+    **dict.fromkeys(("model_name_or_path", "model_name", "model_type", "pretrained", "model_path"), MODEL),
     **dict.fromkeys(("config_name", "model_config", "config_overrides"), OVERRIDES),
-    **dict.fromkeys(("hidden_size", "num_hidden_layers", "n_layer", "n_embd", "num_attention_heads"), OVERRIDES),
+    **dict.fromkeys(
+        ("hidden_size", "num_hidden_layers", "num_layers", "n_layer", "n_embd", "num_attention_heads", "num_heads"),
+        OVERRIDES,
+    ),
     **dict.fromkeys(
         ("tokenizer_name", "tokenizer_path", "tokenizer_name_or_path"), Ours("--tokenizer", "roberta-base")
     ),
     **dict.fromkeys(
-        ("saved_checkpoint_path", "init_from", "load_checkpoint", "pretrained_checkpoint"),
+        ("saved_checkpoint_path", "init_from", "load_checkpoint", "pretrained_checkpoint", "ckpt"),
         Ours("--checkpoint", "runs/first"),
     ),
     **dict.fromkeys(("train_from_scratch", "scratch", "random_init"), Ours("--from_scratch")),
     **dict.fromkeys(("attention", "attn", "attention_implementation"), Ours("--attn_implementation", "sdpa")),
+    "dropout": Ours("--model_overrides", "hidden_dropout_prob=0.1", "the name of the field in the model's config.json"),
+    "vocab": Ours("--vocab_size", "8192", "tokens of a tokenizer that is trained here"),
     "use_flash_attention_2": Ours("--attn_implementation", "flash_attention_2"),
     **dict.fromkeys(("grad_checkpointing", "activation_checkpointing"), Ours("--gradient_checkpointing")),
     **dict.fromkeys(("torch_compile", "use_compile"), Ours("--compile")),
@@ -137,19 +153,19 @@ FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(("preprocessing_num_workers", "preprocessing_workers", "num_proc"), TOKENIZING),
     **dict.fromkeys(("cache", "data_cache_dir", "tokenized_data_dir"), Ours("--cache_dir", "cache")),
     **dict.fromkeys(("gpu_ids", "gpu_id", "cuda_ids", "device_ids", "cuda_visible_devices"), CUDA_DEVICES),
-    **dict.fromkeys(("gpus", "devices", "n_gpu", "n_gpus", "num_gpus", "nproc_per_node", "ngpus"), DEVICES),
+    **dict.fromkeys(("gpus", "devices", "n_gpu", "n_gpus", "num_gpus", "nproc_per_node", "world_size"), DEVICES),
     **dict.fromkeys(("nnodes", "nodes", "n_nodes"), Ours("--num_nodes", "2")),
     **dict.fromkeys(("device", "device_type"), DEVICE),
     **dict.fromkeys(("no_cuda", "use_cpu", "cpu"), Ours("--accelerator", "cpu")),
     **dict.fromkeys(("cuda", "gpu"), DEVICE),
-    **dict.fromkeys(("strategy", "parallelism"), Ours("--distributed_strategy", "ddp")),
+    **dict.fromkeys(("strategy", "parallelism", "deepspeed", "fsdp"), Ours("--distributed_strategy", "ddp")),
     **dict.fromkeys(("fp16", "half", "amp", "mixed_precision", "dtype"), HALF),
     **dict.fromkeys(("bf16", "bfloat16"), BRAIN_HALF),
     **dict.fromkeys(("fp32", "float32"), Ours("--precision", "32-true")),
     **dict.fromkeys(("eval_steps", "val_frequency", "val_interval", "eval_every", "eval_frequency"), EVALUATION),
-    **dict.fromkeys(("val_check_interval", "validation_steps", "evaluation_steps", "eval_freq"), EVALUATION),
+    **dict.fromkeys(("val_check_interval", "eval_strategy", "evaluation_strategy", "eval_freq"), EVALUATION),
     **dict.fromkeys(("save_steps", "save_every", "checkpoint_interval", "model_log_frequency", "save_freq"), SAVING),
-    **dict.fromkeys(("ckpt_interval", "every_n_train_steps", "checkpoint_every"), SAVING),
+    **dict.fromkeys(("save_strategy", "every_n_train_steps", "enable_checkpointing"), SAVING),
     **dict.fromkeys(("save_total_limit", "save_top_k", "keep_checkpoints", "max_keep"), KEPT),
     **dict.fromkeys(("logging_steps", "log_every_n_steps", "log_every", "log_freq", "log_frequency"), LOGGING),
     **dict.fromkeys(("output_dir", "default_root_dir", "save_dir", "log_dir", "logging_dir", "run_dir"), FOLDER),
@@ -170,7 +186,16 @@ FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(("deterministic", "full_determinism"), Ours("--exact_reduce", note="a run repeats without it too")),
     **dict.fromkeys(("time_limit", "max_hours", "max_wall_time"), Ours("--max_time", "11:30:00")),
     **dict.fromkeys(("config", "config_file", "cfg", "yaml"), CONFIG),
-    **dict.fromkeys(("do_train", "do_eval"), Ours(note="train.py trains and evaluates, evaluate.py evaluates")),
+    **dict.fromkeys(
+        ("do_train", "do_eval", "do_predict"), Ours(note="train.py trains and evaluates, evaluate.py evaluates")
+    ),
+    "load_best_model_at_end": Ours(note="the best checkpoint is always kept, and taken wherever a run is named"),
+    **dict.fromkeys(
+        ("early_stopping_patience", "patience"), Ours(note="there is no early stopping; the best checkpoint is kept")
+    ),
+    **dict.fromkeys(("max_train_samples", "limit_train_batches"), Ours("--training_goal", '"50k samples"')),
+    "push_to_hub": Ours(note="runs.py export writes a model that can be uploaded"),
+    "local_rank": Ours(note="torchrun and srun say it in variables"),
 }
 """Names in other programs, with `_`, and ours."""
 

@@ -8,10 +8,13 @@ from collections.abc import Collection, Iterable
 
 from dlib.familiar_names import FAMILIAR, FAMILIAR_ELSEWHERE, Ours
 
+NEAR, VERY_NEAR = 0.6, 0.75
+"""Shares of like letters. Less makes `--eval_strategy` of `--distributed_strategy`, and `--deepspeed` of `--seed`."""
 
-def did_you_mean(word: str, names: Iterable[str], prefix: str = "") -> str:
+
+def did_you_mean(word: str, names: Iterable[str], prefix: str = "", likeness: float = NEAR) -> str:
     """The end of an error message, `: did you mean X?`, or nothing where no name is near."""
-    nearest = difflib.get_close_matches(word, list(names), n=1)
+    nearest = difflib.get_close_matches(word, list(names), n=1, cutoff=likeness)
     return f": did you mean {prefix}{nearest[0]}?" if nearest else ""
 
 
@@ -27,7 +30,7 @@ def explain_unknown_flag(flag: str, known: Collection[str]) -> str:
     if ours is not None:
         return f"unknown flag {flag}: {as_typed(ours)}"
     names = [name.removeprefix("--") for name in known if name.startswith("--")]
-    return f"unknown flag {flag}{did_you_mean(word, names, '--') or ': see --help'}"
+    return f"unknown flag {flag}{did_you_mean(word, names, '--', VERY_NEAR) or ': see --help'}"
 
 
 def familiar(name: str, known: Collection[str]) -> Ours | None:

@@ -48,6 +48,23 @@ FAMILIAR = {
     "strategy": "write --distributed_strategy ddp",
     "resume_from_checkpoint": "write --resume my-run (though the same command goes on by itself)",
     "overwrite_output_dir": "write --name another (no run is written over)",
+    "eval_strategy": 'write --eval_interval "500 steps"',
+    "save_strategy": 'write --save_interval "500 steps"',
+    "deepspeed": "write --distributed_strategy ddp",
+    "accum_steps": "write --batch_size 32 (over all devices; accumulation follows from it",
+    "training_steps": 'write --training_goal "1000 steps"',
+    "num_heads": "write --model_overrides hidden_size=256 num_hidden_layers=4",
+    "dropout": "write --model_overrides hidden_dropout_prob=0.1 (the name of the field in the model's config.json)",
+    "max_train_samples": 'write --training_goal "50k samples"',
+    "world_size": "write --num_devices 2",
+    "do_predict": "train.py trains and evaluates, evaluate.py evaluates",
+    "load_best_model_at_end": "the best checkpoint is always kept",
+    "patience": "there is no early stopping; the best checkpoint is kept",
+    "tf32": "see --help",
+    "limit_val_batches": "see --help",
+    "wandb_id": "see --help",
+    "token": "see --help",
+    "cosine": "see --help",
     "base_unit": 'write --training_goal "2B tokens" (each duration names its own unit)',
 }
 KEYS = {
@@ -57,6 +74,9 @@ KEYS = {
     "batch: {per_device_train_batch_size: 8}": "write batch.micro_batch_size: 8 (sequences in a forward pass",
     "hardware: {fp16: true}": "unknown key hardware.fp16: write hardware.precision: 16-mixed",
     "model: {torch_compile: true}": "unknown key model.torch_compile: write model.compile: true",
+    "optim: {deepspeed: x}": "unknown key optim.deepspeed: write hardware.distributed_strategy: ddp",
+    "run: {sedd: 1}": "unknown key run.sedd: did you mean run.seed?",
+    "optimm: {}": "unknown key optimm: did you mean optim?",
     "optim: {optimizer: sgd}": "unknown key optim.optimizer: AdamW is the only optimizer here",
 }
 SLIPS = {
