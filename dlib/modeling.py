@@ -101,8 +101,8 @@ def build_model(
     if computes_on_cpu(model):
         if auto_model == CAUSAL:
             refuse_looking_ahead(model, source)
-        options = {"use_cache": False} if auto_model == CAUSAL else {}
-        refuse_hidden_state(model, args.data.max_length, source, **options)
+        as_trained = {"use_cache": False} if auto_model == CAUSAL else {}
+        refuse_hidden_state(model, args.data.max_length, source, **as_trained)
     freeze(model, args.model.freeze)
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model

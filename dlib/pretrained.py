@@ -84,8 +84,9 @@ def read_model(
 
 def pickles_in(folder: Path) -> set[Path]:
     """The pickled weights in a local folder: by their usual names, and by those that an index gives them."""
-    indices = [json.loads(index.read_text(encoding="utf-8")) for index in folder.glob("*.index.json")]
-    named = {folder / file for index in indices for file in index.get("weight_map", {}).values()}
+    indices = [*folder.glob("*.bin.index.json"), *folder.glob("*.safetensors.index.json")]
+    maps = [json.loads(index.read_text(encoding="utf-8"))["weight_map"] for index in indices]
+    named = {folder / file for files in maps for file in files.values()}
     return {*folder.glob("*.bin"), *(file for file in named if file.suffix != ".safetensors" and file.is_file())}
 
 
@@ -96,8 +97,10 @@ def refuse_unsafe_pickle(file: Path) -> None:
         UserError: the file is a TorchScript archive, or a tar file.
     """
     with file.open("rb") as opened:
-        is_zip = opened.read(len(ZIP_START)) == ZIP_START
-    if is_torchscript(file) if is_zip else tarfile.is_tarfile(file):
+        start = opened.read(tarfile.BLOCKSIZE)
+    # A block of zeros, with which other weights may begin, is an archive of no file.
+    is_tar = start.strip(b"\0") != b"" and tarfile.is_tarfile(file)
+    if is_torchscript(file) if start.startswith(ZIP_START) else is_tar:
         raise UserError(f"{file} is no file of weights alone: it could run code; save the weights as safetensors")
 
 

@@ -205,7 +205,8 @@ def test_containers_from_which_old_versions_of_torch_run_code_are_refused(tmp_pa
     for name in ("script", "tar"):
         with pytest.raises(UserError, match=f"{name}.bin is no file of weights alone"):
             refuse_unsafe_pickle(tmp_path / f"{name}.bin")
-    for name in ("good", "old"):
+    (tmp_path / "openvino_model.bin").write_bytes(bytes(2048) + b"numbers")
+    for name in ("good", "old", "openvino_model"):
         refuse_unsafe_pickle(tmp_path / f"{name}.bin")
 
 
