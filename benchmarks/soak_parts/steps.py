@@ -21,7 +21,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 LOG_INTERVAL, SAVES = 10, 200
 MODEL = ("hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=32")
 OPENED_ONCE = {"open files": 2.0}
-"""By how much a figure may rise whatever its share: the first loss spike maps the text for good, for one."""
+"""By how much a figure may rise whatever its share: `anomalies.jsonl` stays open from the first loss spike on."""
 Sample = dict[str, float]
 
 
