@@ -5,7 +5,7 @@ W&B would refuse a wrong name only once the run has begun, and then the whole ru
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dlib.args import TrackingArgs
@@ -32,6 +32,8 @@ def wandb_place(args: TrackingArgs) -> WandbPlace:
         UserError: a name that W&B does not take, or two owners.
     """
     check_wandb(args, {})
+    if variable_tags := os.environ.get("WANDB_TAGS"):  # which W&B reads, and refuses, whatever the flags say
+        refuse_wrong_tags(variable_tags.split(","), "the variable WANDB_TAGS")
     variable_owner, project = split_project_variable()
     owner = None
     if args.wandb_project is not None:
@@ -76,9 +78,18 @@ def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
             f"{project_place}: {quoted(args.wandb_project)} belongs to {owner}, and --wandb_entity says "
             f"{args.wandb_entity}: leave one out"
         )
-    for tag in args.wandb_tags:
+    refuse_wrong_tags(args.wandb_tags, tags_place)
+
+
+def refuse_wrong_tags(tags: Iterable[str], place: str) -> None:
+    """Refuse tags that W&B does not take.
+
+    Raises:
+        UserError: there is one.
+    """
+    for tag in tags:
         if not 0 < len(tag) <= LONGEST_TAG:
-            raise UserError(f"{tags_place}: {quoted(tag)} is no tag: W&B takes 1 to {LONGEST_TAG} characters")
+            raise UserError(f"{place}: {quoted(tag)} is no tag: W&B takes 1 to {LONGEST_TAG} characters")
 
 
 def split_project(text: str, place: str) -> tuple[str | None, str]:

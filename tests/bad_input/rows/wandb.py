@@ -19,6 +19,10 @@ ROWS = [
         f"error: the variable WANDB_PROJECT: 'a/b/c' {NO_PROJECT}",
         variables={"WANDB_PROJECT": "a/b/c"},
     ),
+    *(
+        Row("train.py -n x --wandb_tags good", "error: the variable WANDB_TAGS: ", variables={"WANDB_TAGS": tags})
+        for tags in ("good,", ",good", "x" * 65)
+    ),
     Row(
         "train.py -n x --wandb_project ours",
         "error: the variable WANDB_PROJECT: 'a:b' is no project of W&B",
