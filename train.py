@@ -76,7 +76,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.progress import ProgressBar
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
-    from dlib.callbacks.stopping import Stopping
+    from dlib.callbacks.stopping import SIGNALS, Stopping
     from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
     from dlib.data.data_module import DataModule, build_text_data
     from dlib.hub import choose_hub_mode
@@ -164,7 +164,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         ]
         if start.step < plan.total_steps:
             on_loss = partial(session.fail, folder, plan.total_steps)
-            with launched(len(devices.indices), devices.num_nodes, on_loss):
+            with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS):
                 trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
                 try:
                     fit(trainer, module, data_module)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
@@ -57,7 +57,10 @@ def refuse_missing_launcher(num_nodes: int) -> None:
 
 
 def launched(
-    num_processes: int, num_nodes: int, on_loss: Callable[[str], None] = lambda cause: None
+    num_processes: int,
+    num_nodes: int,
+    on_loss: Callable[[str], None] = lambda cause: None,
+    held_back: Collection[signal.Signals] = (),
 ) -> AbstractContextManager[object]:
     """Have the other processes of this machine run beside this one, unless a launcher has started them.
 
@@ -68,10 +71,16 @@ def launched(
         num_processes: those of a machine, this one included.
         num_nodes: number of machines.
         on_loss: told why, right before this process ends without unwinding.
+        held_back: signals that wait until a process which is started here takes them (`Stopping.listen`): one that is
+            sent to all would end it while it still starts.
     """
     if num_processes * num_nodes == 1:
         return nullcontext()
-    return Others(_start_others(num_processes, num_nodes), on_loss)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held_back)  # further processes inherit it
+    try:
+        return Others(_start_others(num_processes, num_nodes), on_loss)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[bytes]]":

@@ -77,11 +77,18 @@ def test_an_end_is_told_in_words(status: int, told: str) -> None:
     assert told in describe_end(status)
 
 
-def test_a_killed_process_leaves_a_run_that_says_so_and_goes_on(place: Place, tmp_path: Path) -> None:
+def test_a_signal_while_processes_start_saves_and_one_that_is_killed_later_leaves_a_run_that_says_so(
+    place: Place, tmp_path: Path
+) -> None:
     folder = place.folder("run")
     arguments = place.arguments("run", "--training_goal", "400", "--save_interval", "2", "--num_devices", "2")
     with start_warm(arguments, tmp_path) as training:
-        training.wait_for(lambda: len(folder.whole_checkpoints()) > 0)
+        training.wait_for(lambda: "schedule" in training.stderr and len(training.living_processes()) == 2)
+        training.signal_group(signal.SIGTERM)
+        assert training.result().status == 75, training.stderr
+    assert folder.pointed_step("last") == 1
+    with start_warm(arguments, tmp_path) as training:
+        training.wait_for(lambda: folder.pointed_step("last") != 1)
         (other,) = {*training.living_processes()} - {training.pid}
         os.kill(other, signal.SIGKILL)
         result = training.result()

@@ -43,10 +43,14 @@ class Stopping(StepCallback):
             self._group = dist.new_group(backend="gloo")
 
     def listen(self) -> None:
-        """Take signals as wishes from now on, those apart that are ignored (as `nohup` has it)."""
+        """Take signals as wishes from now on, those apart that are ignored (as `nohup` has it).
+
+        That is also those that came before, where whoever started this process has held them back (`launched`).
+        """
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
