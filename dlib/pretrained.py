@@ -7,6 +7,7 @@ which tests/test_security.py checks, and each function here has to be told.
 
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
     config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    parts = [config, *(part for part in vars(config).values() if isinstance(part, PretrainedConfig))]
-    kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts]
+    kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts_of(config)]
     hub_kernel = next((kernel for kernel in kernels if "/" in kernel), None)  # owner/name: transformers 5 loads it
     if hub_kernel is not None and not trust_remote_code:
         raise UserError(
@@ -40,6 +40,14 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
             "it, then give --trust_remote_code"
         )
     return config
+
+
+def parts_of(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
+    """A configuration, and those of the model's parts in it, such as the text's in a model that also sees."""
+    yield config
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            yield from parts_of(part)
 
 
 def read_tokenizer(name: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
