@@ -5,8 +5,8 @@
     python train.py --config_path configs/demo.yml -n demo --plan
     python train.py --resume first                     go on with a run, as the same command again does
 
-Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a process that died, a run folder that was
-moved), 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
+Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a full disk, a process that died, a folder
+that was moved), 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
 """
 
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import dlib.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
 from dlib.config import parse_args
+from dlib.durable import tell_little_room
 from dlib.errors import outlast_reader, run_script
 from dlib.launch import launched, refuse_missing_launcher
 from dlib.messages import keep_messages, quiet_libraries
@@ -85,7 +86,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.modeling import as_saved, build_meta_model, build_model
     from dlib.non_finite import NonFiniteError
     from dlib.objectives import build_objective
-    from dlib.plan import make_plan, summarize
+    from dlib.plan import estimate_checkpoint_bytes, kept_checkpoints, make_plan, summarize
     from dlib.run_log import open_run_log
     from dlib.tokenization import build_tokenizer, token_roles
     from dlib.trainer import build_trainer, fit
@@ -122,6 +123,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         stopping.listen()
         keep_messages(folder.log)
         say(summary)
+        if start.checkpoint is None:
+            tell_little_room(folder.root, kept_checkpoints(args, plan) * estimate_checkpoint_bytes(parameters))
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")

@@ -100,4 +100,6 @@ def as_key(ours: Ours) -> str:
     """What to write in a file."""
     if not ours.flag:
         return ours.note
-    return f"write {FLAGS[ours.flag]}: {ours.example or 'true'}" + (f" ({ours.note})" if ours.note else "")
+    key = FLAGS[ours.flag]
+    value = ours.example or ("true" if bare_type(FIELDS[key]) is bool else "")
+    return f"write {key}" + (f": {value}" if value else "") + (f" ({ours.note})" if ours.note else "")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlib.errors import UserError
+from dlib.ranks import logger
 
 # Rust's libraries (safetensors, tokenizers) have an error's number in its text alone.
 _NUMBER_IN_TEXT = re.compile(r"\((?:os error|Os \{ code:) (\d+)")
@@ -125,6 +126,16 @@ def error_number(error: BaseException | None) -> int | None:
             return int(match[1])
         error = error.__cause__ or error.__context__
     return None
+
+
+def tell_little_room(folder: Path, needed_bytes: int) -> None:
+    """Warn where the disk of a folder has less room than a run is going to need: it would be noticed hours later."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < needed_bytes:
+        logger().warning(
+            "%s: the checkpoints need %s, and %s are free there", folder, _shown(needed_bytes), _shown(free_bytes)
+        )
 
 
 def _explain(number: int, path: Path, needed_bytes: int | None) -> str:

@@ -11,7 +11,7 @@ class Ours(NamedTuple):
 
     Attributes:
         flag: the flag; empty where there is none to name.
-        example: a value, in the unit that is meant here; empty where theirs can stay.
+        example: how a value looks in the unit that is meant here, N for a number; empty where theirs can stay.
         note: what is to be known besides, or why there is none.
     """
 
@@ -20,52 +20,52 @@ class Ours(NamedTuple):
     note: str = ""
 
 
-LEARNING_RATE = Ours("--learning_rate", "1e-4")
-ALL_SEQUENCES = Ours("--batch_size", "32", "sequences in an optimizer step, over all devices")
-DEVICE_SEQUENCES = Ours("--micro_batch_size", "8", "sequences in a forward pass of one device")
-EVAL_SEQUENCES = Ours("--eval_batch_size", "8", "sequences in a forward pass of one device")
+LEARNING_RATE = Ours("--learning_rate")
+ALL_SEQUENCES = Ours("--batch_size", "", "sequences in an optimizer step, over all devices")
+DEVICE_SEQUENCES = Ours("--micro_batch_size", "", "sequences in a forward pass of one device")
+EVAL_SEQUENCES = Ours("--eval_batch_size", "", "sequences in a forward pass of one device")
 ACCUMULATION = Ours(
-    "--batch_size", "32", "over all devices; accumulation follows from it and --micro_batch_size, and is not set"
+    "--batch_size", "N", "over all devices; accumulation follows from it and --micro_batch_size, and is not set"
 )
-LENGTH = Ours("--max_length", "512", "tokens in a row")
-STEPS = Ours("--training_goal", '"1000 steps"')
-EPOCHS = Ours("--training_goal", '"3 epochs"')
-TOKENS = Ours("--training_goal", '"2B tokens"')
-WARMUP = Ours("--warmup", '"500 steps"')
-CLIPPING = Ours("--max_grad_norm", "1.0")
-MODEL = Ours("--model", "roberta-base")
+LENGTH = Ours("--max_length", "", "tokens in a row")
+STEPS = Ours("--training_goal", '"N steps"')
+EPOCHS = Ours("--training_goal", '"N epochs"')
+TOKENS = Ours("--training_goal", '"N tokens"')
+WARMUP = Ours("--warmup", '"N steps"')
+CLIPPING = Ours("--max_grad_norm")
+MODEL = Ours("--model")
 OVERRIDES = Ours("--model_overrides", "hidden_size=256 num_hidden_layers=4")
-FOLDER = Ours("--out_dir", "runs")
-NAME = Ours("--name", "my-run")
+FOLDER = Ours("--out_dir", "", "the folder of all runs; --name is that of the run's own")
+NAME = Ours("--name")
 DATA = Ours("--data_dir", "data", "the folder of train.txt and dev.txt")
 TRAIN_FILE = Ours("--train_file", "train.txt", "its name in --data_dir")
 DEV_FILE = Ours("--dev_file", "dev.txt", "its name in --data_dir")
-CUDA_DEVICES = Ours("--cuda_device_ids", "0 1")
-DEVICES = Ours("--num_devices", "2")
+CUDA_DEVICES = Ours("--cuda_device_ids", "", "numbers with blanks between them")
+DEVICES = Ours("--num_devices")
 DEVICE = Ours("--accelerator", "cuda")
 HALF = Ours("--precision", "16-mixed")
 BRAIN_HALF = Ours("--precision", "bf16-mixed")
-EVALUATION = Ours("--eval_interval", '"500 steps"')
-SAVING = Ours("--save_interval", '"500 steps"')
-KEPT = Ours("--max_checkpoints", "2")
-LOGGING = Ours("--log_interval", "10", "optimizer steps")
-WORKERS = Ours("--num_workers", "1")
-TOKENIZING = Ours("--tokenizer_processes", "8")
-PROJECT = Ours("--wandb_project", "dlib")
-GROUP = Ours("--wandb_group", "my-group")
+EVALUATION = Ours("--eval_interval", '"N steps"')
+SAVING = Ours("--save_interval", '"N steps"')
+KEPT = Ours("--max_checkpoints")
+LOGGING = Ours("--log_interval", "", "optimizer steps")
+WORKERS = Ours("--num_workers")
+TOKENIZING = Ours("--tokenizer_processes")
+PROJECT = Ours("--wandb_project")
+GROUP = Ours("--wandb_group")
 TRACKERS = Ours("--trackers", "wandb", "or tensorboard, or none")
 SHORT_RUN = Ours("--training_goal", "2", "optimizer steps; --plan shows what would happen")
 RESUMING = Ours("--resume", "my-run", "though the same command goes on by itself")
 CONFIG = Ours("--config_path", "config.yml")
-NO_OTHER_OPTIMIZER = Ours(note="AdamW is the only optimizer here")
+NO_OTHER_OPTIMIZER = Ours(note="AdamW is the only optimizer here, and its arguments stand under optim")
 
 FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(("lr", "peak_lr", "max_lr", "base_lr", "learningrate"), LEARNING_RATE),
-    **dict.fromkeys(("wd", "weightdecay", "l2"), Ours("--weight_decay", "0.01")),
-    **dict.fromkeys(("beta1", "adam_beta_1"), Ours("--adam_beta1", "0.9")),
-    **dict.fromkeys(("beta2", "adam_beta_2"), Ours("--adam_beta2", "0.98")),
+    **dict.fromkeys(("wd", "weightdecay", "l2"), Ours("--weight_decay")),
+    **dict.fromkeys(("beta1", "adam_beta_1"), Ours("--adam_beta1")),
+    **dict.fromkeys(("beta2", "adam_beta_2"), Ours("--adam_beta2")),
     "betas": Ours("--adam_beta1", "0.9", "and --adam_beta2 0.98"),
-    **dict.fromkeys(("adam_eps", "eps", "epsilon"), Ours("--adam_epsilon", "1e-6")),
+    **dict.fromkeys(("adam_eps", "eps", "epsilon"), Ours("--adam_epsilon")),
     **dict.fromkeys(("min_lr", "lr_min", "eta_min"), Ours("--min_learning_rate_ratio", "0.1", "of the peak")),
     **dict.fromkeys(
         ("lr_scheduler_type", "lr_scheduler", "lr_schedule", "scheduler", "lr_decay_style"),
@@ -94,7 +94,7 @@ FAMILIAR: dict[str, Ours] = {
     ),
     **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "num_train_epochs", "n_epochs"), EPOCHS),
     **dict.fromkeys(("max_tokens", "total_tokens", "num_tokens", "train_tokens"), TOKENS),
-    "base_unit": Ours("--training_goal", '"2B tokens"', "each duration names its own unit"),
+    "base_unit": Ours("--training_goal", '"N tokens"', "each duration names its own unit"),
     **dict.fromkeys(
         ("effective_batch_size", "global_batch_size", "total_batch_size", "train_batch_size", "bs"), ALL_SEQUENCES
     ),
@@ -120,7 +120,7 @@ FAMILIAR: dict[str, Ours] = {
         ("seq_len", "seq_length", "max_seq_length", "max_seq_len", "max_sequence_length", "sequence_length"), LENGTH
     ),
     **dict.fromkeys(("block_size", "context_length", "context_size", "max_position_embeddings", "max_seq"), LENGTH),
-    **dict.fromkeys(("mlm_probability", "mlm_prob", "mask_prob", "masking_ratio"), Ours("--mask_fraction", "0.15")),
+    **dict.fromkeys(("mlm_probability", "mlm_prob", "mask_prob", "masking_ratio"), Ours("--mask_fraction")),
     **dict.fromkeys(("mlm", "clm"), Ours("--objective", "mlm", "or clm")),
     **dict.fromkeys(("task", "training_objective"), Ours("--objective", "mlm")),
     "whole_word_mask": Ours("--whole_word_masking"),
@@ -130,17 +130,15 @@ FAMILIAR: dict[str, Ours] = {
         ("hidden_size", "num_hidden_layers", "num_layers", "n_layer", "n_embd", "num_attention_heads", "num_heads"),
         OVERRIDES,
     ),
-    **dict.fromkeys(
-        ("tokenizer_name", "tokenizer_path", "tokenizer_name_or_path"), Ours("--tokenizer", "roberta-base")
-    ),
+    **dict.fromkeys(("tokenizer_name", "tokenizer_path", "tokenizer_name_or_path"), Ours("--tokenizer")),
     **dict.fromkeys(
         ("saved_checkpoint_path", "init_from", "load_checkpoint", "pretrained_checkpoint", "ckpt"),
-        Ours("--checkpoint", "runs/first"),
+        Ours("--checkpoint"),
     ),
     **dict.fromkeys(("train_from_scratch", "scratch", "random_init"), Ours("--from_scratch")),
     **dict.fromkeys(("attention", "attn", "attention_implementation"), Ours("--attn_implementation", "sdpa")),
     "dropout": Ours("--model_overrides", "hidden_dropout_prob=0.1", "the name of the field in the model's config.json"),
-    "vocab": Ours("--vocab_size", "8192", "tokens of a tokenizer that is trained here"),
+    "vocab": Ours("--vocab_size", "", "tokens of a tokenizer that is trained here"),
     "use_flash_attention_2": Ours("--attn_implementation", "flash_attention_2"),
     **dict.fromkeys(("grad_checkpointing", "activation_checkpointing"), Ours("--gradient_checkpointing")),
     **dict.fromkeys(("torch_compile", "use_compile"), Ours("--compile")),
@@ -151,10 +149,10 @@ FAMILIAR: dict[str, Ours] = {
         ("dataloader_num_workers", "workers", "data_loader_workers", "num_dataloader_workers", "n_workers"), WORKERS
     ),
     **dict.fromkeys(("preprocessing_num_workers", "preprocessing_workers", "num_proc"), TOKENIZING),
-    **dict.fromkeys(("cache", "data_cache_dir", "tokenized_data_dir"), Ours("--cache_dir", "cache")),
+    **dict.fromkeys(("cache", "data_cache_dir", "tokenized_data_dir"), Ours("--cache_dir")),
     **dict.fromkeys(("gpu_ids", "gpu_id", "cuda_ids", "device_ids", "cuda_visible_devices"), CUDA_DEVICES),
     **dict.fromkeys(("gpus", "devices", "n_gpu", "n_gpus", "num_gpus", "nproc_per_node", "world_size"), DEVICES),
-    **dict.fromkeys(("nnodes", "nodes", "n_nodes"), Ours("--num_nodes", "2")),
+    **dict.fromkeys(("nnodes", "nodes", "n_nodes"), Ours("--num_nodes")),
     **dict.fromkeys(("device", "device_type"), DEVICE),
     **dict.fromkeys(("no_cuda", "use_cpu", "cpu"), Ours("--accelerator", "cpu")),
     **dict.fromkeys(("cuda", "gpu"), DEVICE),
@@ -171,9 +169,9 @@ FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(("output_dir", "default_root_dir", "save_dir", "log_dir", "logging_dir", "run_dir"), FOLDER),
     **dict.fromkeys(("run_name", "wandb_run_name", "exp_name", "experiment_name", "wandb_name", "job_name"), NAME),
     **dict.fromkeys(("project", "wandb_project_name", "project_name"), PROJECT),
-    **dict.fromkeys(("entity", "wandb_team", "wandb_user"), Ours("--wandb_entity", "my-team")),
+    **dict.fromkeys(("entity", "wandb_team", "wandb_user"), Ours("--wandb_entity")),
     **dict.fromkeys(("group", "wandb_run_group"), GROUP),
-    **dict.fromkeys(("tags", "wandb_tag"), Ours("--wandb_tags", "baseline")),
+    **dict.fromkeys(("tags", "wandb_tag"), Ours("--wandb_tags")),
     **dict.fromkeys(("report_to", "logger", "loggers", "use_wandb", "wandb"), TRACKERS),
     **dict.fromkeys(("wandb_mode", "wandb_offline"), Ours("--offline")),
     **dict.fromkeys(("no_wandb", "disable_wandb"), Ours("--trackers", "none")),
@@ -182,7 +180,7 @@ FAMILIAR: dict[str, Ours] = {
     "dry_run": Ours("--plan"),
     **dict.fromkeys(("resume_from_checkpoint", "resume_training", "ckpt_path", "resume_from"), RESUMING),
     "overwrite_output_dir": Ours("--name", "another", "no run is written over"),
-    **dict.fromkeys(("random_seed", "manual_seed", "data_seed"), Ours("--seed", "1")),
+    **dict.fromkeys(("random_seed", "manual_seed", "data_seed"), Ours("--seed")),
     **dict.fromkeys(("deterministic", "full_determinism"), Ours("--exact_reduce", note="a run repeats without it too")),
     **dict.fromkeys(("time_limit", "max_hours", "max_wall_time"), Ours("--max_time", "11:30:00")),
     **dict.fromkeys(("config", "config_file", "cfg", "yaml"), CONFIG),
@@ -193,26 +191,26 @@ FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(
         ("early_stopping_patience", "patience"), Ours(note="there is no early stopping; the best checkpoint is kept")
     ),
-    **dict.fromkeys(("max_train_samples", "limit_train_batches"), Ours("--training_goal", '"50k samples"')),
+    **dict.fromkeys(("max_train_samples", "limit_train_batches"), Ours("--training_goal", '"N samples"')),
     "push_to_hub": Ours(note="runs.py export writes a model that can be uploaded"),
     "local_rank": Ours(note="torchrun and srun say it in variables"),
 }
 """Names in other programs, with `_`, and ours."""
 
 FAMILIAR_ELSEWHERE: dict[str, Ours] = {
-    **dict.fromkeys(("max_length", "length", "max_tokens", "num_tokens"), Ours("--max_new_tokens", "64")),
-    **dict.fromkeys(("k", "topk"), Ours("--top_k", "50")),
-    **dict.fromkeys(("p", "topp", "nucleus"), Ours("--top_p", "0.9")),
-    **dict.fromkeys(("beams", "beam_size", "n_beams"), Ours("--num_beams", "4")),
-    **dict.fromkeys(("temp", "t"), Ours("--temperature", "0.7")),
+    **dict.fromkeys(("max_length", "length", "max_tokens", "num_tokens"), Ours("--max_new_tokens")),
+    **dict.fromkeys(("k", "topk"), Ours("--top_k")),
+    **dict.fromkeys(("p", "topp", "nucleus"), Ours("--top_p")),
+    **dict.fromkeys(("beams", "beam_size", "n_beams"), Ours("--num_beams")),
+    **dict.fromkeys(("temp", "t"), Ours("--temperature")),
     **dict.fromkeys(("greedy", "no_sample"), Ours("--temperature", "0")),
-    **dict.fromkeys(("batch_size", "per_device_eval_batch_size"), Ours("--eval_batch_size", "8")),
-    **dict.fromkeys(("tasks",), Ours("--harness", "my_task")),
-    **dict.fromkeys(("limit", "max_samples", "max_eval_samples"), Ours("--max_documents", "100")),
-    **dict.fromkeys(("output_path", "output_file", "out"), Ours("--output", "results.json")),
-    **dict.fromkeys(("runs_dir", "output_dir", "workspace"), Ours("--out_dir", "runs")),
+    **dict.fromkeys(("batch_size", "per_device_eval_batch_size"), Ours("--eval_batch_size")),
+    **dict.fromkeys(("tasks",), Ours("--harness")),
+    **dict.fromkeys(("limit", "max_samples", "max_eval_samples"), Ours("--max_documents")),
+    **dict.fromkeys(("output_path", "output_file", "out"), Ours("--output")),
+    **dict.fromkeys(("runs_dir", "output_dir", "workspace"), FOLDER),
     **dict.fromkeys(("format",), Ours("--json")),
     **dict.fromkeys(("force", "y"), Ours("--yes")),
-    **dict.fromkeys(("num_steps", "max_steps"), Ours("--steps", "100")),
+    **dict.fromkeys(("num_steps", "max_steps"), Ours("--steps")),
 }
 """... in evaluate.py, generate.py and runs.py, whose flags are others."""

@@ -98,7 +98,8 @@ def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iter
             train = ", or train a new model: --model configs/models/roberta-mini --from_scratch"
             advice = f"a local folder{train}" if flag.startswith("--") else "a run, a checkpoint or a local folder"
             raise UserError(
-                f"{flag} {name} is not in the local cache and the hub cannot be reached; give {advice}"
+                f"{flag} {name} is not in the local cache, and the hub is not asked or does not answer: "
+                f"check the name, or give {advice}"
             ) from error
         raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
 

@@ -17,7 +17,9 @@ def refuse_missing_packages() -> None:
     if not missing:
         return
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    setup = "" if os.path.exists(os.path.join(root, OWN_PYTHON)) else "run scripts/setup.sh, then "
+    own = os.path.join(root, OWN_PYTHON)
+    is_set_up = os.path.exists(own) and not os.path.samefile(sys.prefix, os.path.dirname(os.path.dirname(own)))
+    setup = "" if is_set_up else "run scripts/setup.sh (again, or to its end), then "
     script = os.path.basename(sys.argv[0])
     print(
         f"error: {sys.executable} has no {', '.join(missing)}: {setup}start {OWN_PYTHON} {script}, "

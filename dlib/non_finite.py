@@ -11,6 +11,8 @@ from torch import nn
 
 from dlib.errors import TrainingError
 
+MOST_STEPS_LEFT_OUT = 20
+"""In a row, with `--on_nan skip`: data may spoil a step now and then, and so many only a model that has diverged."""
 RATE_ADVICE = "lower --learning_rate or lengthen --warmup"
 
 

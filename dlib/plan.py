@@ -178,8 +178,7 @@ def summarize(
     batches = plan.batches
     accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
     total, learning = parameters
-    checkpoint_bytes = (total + 2 * learning) * BYTES_PER_PARAMETER
-    kept = kept_checkpoints(args, plan)
+    each, kept = estimate_checkpoint_bytes(parameters), kept_checkpoints(args, plan)
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
         "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
@@ -194,8 +193,8 @@ def summarize(
         + f"; --decay {args.optim.decay} is for --schedule wsd alone" * is_decay_unused(args.optim),
         "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
         + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
-        "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {checkpoint_bytes / 1e6:,.0f} MB "
-        f"each, up to {kept} at a time: {kept * checkpoint_bytes / 1e6:,.0f} MB",
+        "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {each / 1e6:,.0f} MB "
+        f"each, up to {kept} at a time: {kept * each / 1e6:,.0f} MB",
     }
     width = max(map(len, lines)) + 2
     return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
@@ -204,6 +203,12 @@ def summarize(
 def is_decay_unused(optim: OptimArgs) -> bool:
     """Whether a decay was asked for that the schedule does not have."""
     return optim.schedule != "wsd" and optim.decay != OptimArgs().decay
+
+
+def estimate_checkpoint_bytes(parameters: tuple[int, int]) -> int:
+    """Size of a checkpoint, from the number of all weights and of those that learn."""
+    total, learning = parameters
+    return (total + 2 * learning) * BYTES_PER_PARAMETER
 
 
 def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:

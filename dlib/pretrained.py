@@ -32,6 +32,8 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
     config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    if not trust_remote_code:  # transformers has a class of its own: no checkpoint is to name code that it lacks
+        vars(config).pop("auto_map", None)
     kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts_of(config)]
     hub_kernel = next((kernel for kernel in kernels if "/" in kernel), None)  # owner/name: transformers 5 loads it
     if hub_kernel is not None and not trust_remote_code:

@@ -119,10 +119,14 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
 
     Raises:
         UserError: DDP waits for the gradients of weights that the model does not use.
-        TrainingError: a loader process died.
+        TrainingError: a loader process died; or what would be a mistake at the start went wrong: a disk is full.
     """
     try:
         trainer.fit(module, data)
+    except TrainingError:
+        raise
+    except UserError as error:
+        raise TrainingError(str(error)) from error
     except RuntimeError as error:
         if "find_unused_parameters" in str(error):
             raise UserError(

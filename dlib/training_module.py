@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
 from dlib.errors import UserError
-from dlib.non_finite import RATE_ADVICE, NonFiniteError, name_cause, refuse_non_finite_weights
+from dlib.non_finite import MOST_STEPS_LEFT_OUT, RATE_ADVICE, NonFiniteError, name_cause, refuse_non_finite_weights
 from dlib.objectives.token_prediction import Batch, TokenPrediction
 from dlib.optim import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.plan import TrainingPlan
@@ -68,6 +68,7 @@ class TrainingModule(pl.LightningModule):
         self.steps_done = 0
         self.samples_done = 0
         self.left_out: str | None = None
+        self._left_out_in_a_row = 0  # in this session: it decides when to stop, and changes no number
         self.resumed_state: dict[str, Any] | None = None
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -115,6 +116,7 @@ class TrainingModule(pl.LightningModule):
         self.step_loss_sum = accumulate(batch)
         optimizer.step()
         optimizer.zero_grad()
+        self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
         self.steps_done = batch["step"] + 1
         self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
 
@@ -197,6 +199,8 @@ class TrainingModule(pl.LightningModule):
         cause = name_cause(loss, float(self.gradient_norm))
         if self.optim.on_nan == "stop":
             raise NonFiniteError(step, cause, f"{RATE_ADVICE}, or leave such steps out with --on_nan skip")
+        if self._left_out_in_a_row == MOST_STEPS_LEFT_OUT:
+            raise NonFiniteError(step, f"{cause}, after {MOST_STEPS_LEFT_OUT} left out in a row", RATE_ADVICE)
         optimizer.zero_grad()
         self.left_out = cause
 

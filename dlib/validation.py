@@ -118,7 +118,7 @@ def check_range(value: Any, span: Range, place: str) -> None:
             raise UserError(f"{place}: {number} is not a finite number: it must be {span.words}")
         if not span.accepts(number):
             raise UserError(f"{place}: {number} is out of range: it must be {span.words}")
-        if number > LARGEST_NUMBER:
+        if isinstance(number, int) and number > LARGEST_NUMBER:
             raise UserError(f"{place}: {number} is out of range: it must be at most {LARGEST_NUMBER}")
 
 

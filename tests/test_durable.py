@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
-from dlib.durable import refusals_told, refuse_output, write_output, write_text_atomically
+from dlib.durable import refusals_told, refuse_output, tell_little_room, write_output, write_text_atomically
 from dlib.errors import UserError
 from tests.full_disks import file_limit, small_disk
 
@@ -109,3 +109,12 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"--output .*/out\.json: there is no folder .*/none; make it first"):
         refuse_output(tmp_path / "none" / "out.json", "--output")
     assert not list(tmp_path.iterdir())
+
+
+def test_little_room_is_told_before_it_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_little_room(tmp_path, 1)
+    assert capsys.readouterr().err == ""
+    tell_little_room(tmp_path, 10**18)
+    assert capsys.readouterr().err.startswith(
+        f"warning: {tmp_path}: the checkpoints need 1,000,000,000,000.00 MB, and "
+    )

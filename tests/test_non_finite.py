@@ -15,7 +15,7 @@ from dlib.callbacks.anomalies import FEWEST_LOSSES, Anomalies, is_spike
 from dlib.callbacks.recording import Recording
 from dlib.data.data_module import TrainingSteps
 from dlib.devices import Devices
-from dlib.non_finite import NonFiniteError
+from dlib.non_finite import MOST_STEPS_LEFT_OUT, NonFiniteError
 from dlib.objectives import build_objective
 from dlib.run_log import RunLog
 from dlib.runs.folder import RunFolder
@@ -38,16 +38,17 @@ State = tuple[dict[str, torch.Tensor], list[dict[str, Any]]]
 class Poisoning(Watching):
     """Makes the gradient of the second step NaN before it is looked at; keeps weights and optimizer after each step."""
 
-    def __init__(self, value: float = math.nan) -> None:
-        """Put `value` into the gradient."""
+    def __init__(self, value: float = math.nan, *, for_good: bool = False) -> None:
+        """Put `value` into the gradient; with `for_good`, into those of all further steps."""
         super().__init__()
         self.value = value
+        self.for_good = for_good
         self.states: list[State] = []
         self.counts: list[int] = []
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Poison one weight's gradient, before a loss scale is taken from it."""
-        if len(self.states) == 1:
+        if len(self.states) == 1 or (self.states and self.for_good):
             next(p for p in pl_module.parameters() if p.grad is not None).grad.view(-1)[0] = self.value  # type: ignore[union-attr]
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
@@ -80,6 +81,13 @@ def test_skip_leaves_the_update_out_and_counts_the_step() -> None:
     assert equal(first, second)
     assert not equal(second, third)
     assert poisoning.counts == [0, 1, 1]
+
+
+def test_skip_ends_where_no_step_can_be_better() -> None:
+    poisoning = Poisoning(for_good=True)
+    with pytest.raises(NonFiniteError, match=rf"step {MOST_STEPS_LEFT_OUT + 2}: .* left out in a row; lower"):
+        train(make_plan(4, total_samples=8 * 2 * MOST_STEPS_LEFT_OUT), poisoning, optim=OptimArgs(on_nan="skip"))
+    assert poisoning.counts[-1] == MOST_STEPS_LEFT_OUT
 
 
 def test_ignore_goes_on() -> None:

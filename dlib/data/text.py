@@ -82,8 +82,10 @@ def find_split(args: DataArgs, split: str) -> Path:
         UserError: it is missing, cannot be read, or holds nothing but line ends.
     """
     folder = Path(args.data_dir)
+    if folder.is_file():
+        raise UserError(f"--data_dir {folder} is a file: give its folder, and its name with --train_file or --dev_file")
     if not folder.is_dir():
-        raise UserError(f"--data_dir {folder}: there is no such folder")
+        raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
     own = {"train": ((args.train_file,), "training"), "dev": (DEV_FILES, "dev")}
     names, text = own.get(split, ((f"{split}.txt",), split))
     if split == "dev" and args.dev_file is not None:

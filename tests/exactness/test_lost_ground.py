@@ -48,7 +48,7 @@ def test_a_full_disk_fails_a_run_in_one_line_and_with_room_it_ends_undisturbed(
         place = replace(place, runs=disk / "runs")
         folder = place.folder("run")
         failed = train(place.arguments("run", *GOAL), tmp_path)
-        assert failed.status == 2
+        assert failed.status == 1
         assert "Traceback" not in failed.stderr
         reached, lacking = status_of(folder).step, status_of(folder).step + 10
         assert reached in (10, 20)

@@ -21,7 +21,7 @@ ROWS = [
     Row("train.py TINY", "error: data/dev.txt line 2: bytes that are not UTF-8", {"data/dev.txt": b"a\n\xff\n"}),
     Row("train.py TINY", "it has no train.txt", {"data/train.txt": None}),
     Row("train.py TINY --dev_file test.txt", "it has no test.txt; name the dev text with --dev_file"),
-    Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt: there is no such folder"),
+    Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt is a file: give its folder"),
     Row("train.py TINY --train_file ../data", "it has no ../data"),
     Row("train.py TINY -d '\x1b[2J'", r"--data_dir \x1b[2J: there is no such folder"),
     Row("train.py TINY --cache_dir /dev/null/cache", "error: cannot write to --cache_dir /dev/null/cache"),
