@@ -123,7 +123,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         stopping.listen()
         keep_messages(folder.log)
         say(summary)
-        if start.checkpoint is None:
+        if start.checkpoint is None and is_rank_zero():
             tell_little_room(folder.root, kept_checkpoints(args, plan) * estimate_checkpoint_bytes(parameters))
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:

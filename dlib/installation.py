@@ -18,8 +18,10 @@ def refuse_missing_packages() -> None:
         return
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     own = os.path.join(root, OWN_PYTHON)
-    is_set_up = os.path.exists(own) and not os.path.samefile(sys.prefix, os.path.dirname(os.path.dirname(own)))
-    setup = "" if is_set_up else "run scripts/setup.sh (again, or to its end), then "
+    is_own = os.path.exists(own) and os.path.samefile(sys.prefix, os.path.dirname(os.path.dirname(own)))
+    setup = "" if os.path.exists(own) else "run scripts/setup.sh, then "
+    if is_own:
+        setup = "scripts/setup.sh did not come to its end: run it again, then "
     script = os.path.basename(sys.argv[0])
     print(
         f"error: {sys.executable} has no {', '.join(missing)}: {setup}start {OWN_PYTHON} {script}, "

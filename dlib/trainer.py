@@ -123,9 +123,9 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """
     try:
         trainer.fit(module, data)
-    except TrainingError:
-        raise
     except UserError as error:
+        if isinstance(error, TrainingError) or trainer.global_step == 0:  # nothing was trained yet
+            raise
         raise TrainingError(str(error)) from error
     except RuntimeError as error:
         if "find_unused_parameters" in str(error):

@@ -103,7 +103,6 @@ def test_value_at_the_edge_is_taken(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("optim.learning_rate", 1e30, "is out of range: it must be at most 9223372036854775807"),
         ("optim.learning_rate", -1e30, "is out of range: it must be at least 0"),
         ("optim.learning_rate", float("inf"), "inf is not a finite number: it must be at least 0"),
         ("optim.learning_rate", float("nan"), "nan is not a finite number"),
