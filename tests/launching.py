@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from unittest.mock import patch
@@ -272,6 +272,14 @@ def train(arguments: Sequence[str], scratch: Path, *, warm: bool = True, fault: 
     """Runs `train.py` to its end, or to `fault`."""
     with (start_warm if warm else start)(arguments, scratch, fault) as training:
         return training.result()
+
+
+def train_undisturbed(place: Place, goal: Sequence[str], root: Path) -> RunFolder:
+    """The run that nothing happens to, in a folder of its own."""
+    place = replace(place, runs=root / "runs")
+    result = train(place.arguments("run", *goal), root / "output")
+    assert result.status == 0, result.stderr
+    return place.folder("run")
 
 
 def evaluate(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:

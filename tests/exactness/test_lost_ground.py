@@ -20,7 +20,7 @@ from dlib.runs.paths import CheckpointFolder
 from dlib.runs.status import Status
 from tests.exactness.comparing import assert_same_end
 from tests.full_disks import give_room, small_disk
-from tests.launching import Place, start_warm, train
+from tests.launching import Place, start_warm, train, train_undisturbed
 
 GOAL = "--training_goal 40 --eval_interval 20 --save_interval 10 --max_checkpoints -1".split()
 LONG = "--training_goal 4000 --eval_interval 2000 --save_interval 10".split()
@@ -29,10 +29,7 @@ LONG = "--training_goal 4000 --eval_interval 2000 --save_interval 10".split()
 @pytest.fixture(scope="module")
 def undisturbed(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run that nothing happens to."""
-    place = replace(session_place, runs=tmp_path_factory.mktemp("undisturbed"))
-    result = train(place.arguments("run", *GOAL), tmp_path_factory.mktemp("output"))
-    assert result.status == 0, result.stderr
-    return place.folder("run")
+    return train_undisturbed(session_place, GOAL, tmp_path_factory.mktemp("undisturbed"))
 
 
 def status_of(folder: RunFolder) -> Status:

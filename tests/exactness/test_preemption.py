@@ -14,7 +14,7 @@ from dlib.runs.metrics_log import read_metrics
 from dlib.runs.status import Status
 from tests.exactness.comparing import assert_same_end
 from tests.exactness.ranks import start_ranks
-from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train
+from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train, train_undisturbed
 
 # Dropout is on, a step has four micro-batches, and the last step is partial.
 GOAL = ("--training_goal", "1598 samples", "--eval_interval", "50", "--save_interval", "40")
@@ -85,10 +85,7 @@ class Interrupted:
 @pytest.fixture(scope="module")
 def undisturbed(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run in one session."""
-    place = replace(session_place, runs=tmp_path_factory.mktemp("undisturbed"))
-    result = train(place.arguments("run", *GOAL), tmp_path_factory.mktemp("output"))
-    assert result.status == 0, result.stderr
-    return place.folder("run")
+    return train_undisturbed(session_place, GOAL, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
