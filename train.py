@@ -10,7 +10,6 @@ that was moved), 2 a mistake of the user, 75 stopped by a signal or the clock wi
 """
 
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -78,42 +77,25 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import SIGNALS, Stopping
-    from dlib.checkpoints import hash_weights, read_training_state, refuse_damage
-    from dlib.data.data_module import DataModule, build_text_data
-    from dlib.hub import choose_hub_mode
-    from dlib.model_limits import count_parameters, refuse_broken_weights, refuse_too_large
-    from dlib.model_sources import flag_of_source
-    from dlib.modeling import as_saved, build_meta_model, build_model
+    from dlib.checkpoints import hash_weights, read_training_state
+    from dlib.data.data_module import DataModule
+    from dlib.model_limits import refuse_broken_weights, refuse_too_large
+    from dlib.modeling import as_saved, build_model
     from dlib.non_finite import NonFiniteError
-    from dlib.objectives import build_objective
-    from dlib.plan import estimate_checkpoint_bytes, kept_checkpoints, make_plan, summarize
+    from dlib.plan import estimate_checkpoint_bytes, kept_checkpoints
+    from dlib.preparation import prepare
     from dlib.run_log import open_run_log
-    from dlib.tokenization import build_tokenizer, token_roles
     from dlib.trainer import build_trainer, fit
     from dlib.training_module import TrainingModule
 
-    choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
-    # What was chosen here stands in config.yml, so that a run which goes on elsewhere keeps it.
-    hardware = replace(args.hardware, precision=devices.precision)
-    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
-
-    texts, source, checkpoint = inputs.texts, inputs.source, inputs.checkpoint
-    flag = flag_of_source(args, checkpoint)
-    if checkpoint is not None:
-        refuse_damage(checkpoint)
-    tokenizer = build_tokenizer(args, texts.train, source, goes_on=checkpoint is not None)
-    objective = build_objective(args.objective, token_roles(tokenizer))
-    data = build_text_data(args.data, texts, tokenizer, objective.roles, close_truncated=objective.close_truncated)
-
-    plan = make_plan(args, data.train)
-    model_args = args if checkpoint is None else as_saved(args)
-    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model, flag))
-    summary = summarize(args, plan, devices, source, parameters)
+    run = prepare(args, inputs, devices, micro_batch_size)
+    args, source, flag, tokenizer, objective = run.args, run.source, run.flag, run.tokenizer, run.objective
+    data, plan = run.data, run.plan
     if plan_only:
         if is_rank_zero():
-            print(summary)
+            print(run.summary)
         return 0
-    refuse_too_large(parameters[0], source)
+    refuse_too_large(run.parameters[0], source)
 
     outlast_reader("stdout")  # libraries print there
     hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
@@ -122,15 +104,15 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         stopping = Stopping(plan.max_seconds, started)
         stopping.listen()
         keep_messages(folder.log)
-        say(summary)
+        say(run.summary)
         if start.checkpoint is None and is_rank_zero():
-            tell_little_room(folder.root, kept_checkpoints(args, plan) * estimate_checkpoint_bytes(parameters))
+            tell_little_room(folder.root, kept_checkpoints(args, plan) * estimate_checkpoint_bytes(run.parameters))
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")
-            source, model_args = str(CheckpointFolder(start.checkpoint).model), as_saved(args)
+            source = str(CheckpointFolder(start.checkpoint).model)
         model = build_model(
-            model_args,
+            args if start.checkpoint is None else as_saved(args),
             source,
             tokenizer,
             objective.auto_model,

@@ -17,7 +17,7 @@ FLOORS = (
     "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim non_finite metrics "
     "tracking devices flops tree_sum messages plan run_log model_names model_sources preflight",
     "objectives",
-    "training_module checkpoints",
+    "training_module checkpoints preparation",
     "callbacks evaluation inference filling continuing sampling line_batches trainer",
     "measuring",
 )
