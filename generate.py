@@ -14,19 +14,19 @@ from argparse import Namespace
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-import dlib.installation  # noqa: F401 - first: it says what is missing
+import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args.generation import GenerationArgs
-from dlib.errors import run_script
-from dlib.hub import choose_hub_mode
-from dlib.messages import quiet_libraries
-from dlib.model_names import find_model
-from dlib.ranks import say
-from dlib.script_parser import ScriptParser, with_underscores
-from dlib.standard_streams import input_lines, write, write_line
-from dlib.threads import let_threads_sleep
+from dlib.config.script_parser import ScriptParser, with_underscores
+from dlib.models.hub import choose_hub_mode
+from dlib.models.names import find_model
+from dlib.process.errors import run_script
+from dlib.process.messages import quiet_libraries
+from dlib.process.ranks import say
+from dlib.process.standard_streams import input_lines, write, write_line
+from dlib.process.threads import let_threads_sleep
 
 if TYPE_CHECKING:
-    from dlib.inference import Answer, Predictor
+    from dlib.generation.predictor import Answer, Predictor
 
 DESCRIPTION = "Fill the masks of lines, or continue them: lines in on stdin, as many lines out on stdout."
 
@@ -40,7 +40,7 @@ def main() -> int:
     let_threads_sleep()
     choose_hub_mode([model], offline=False)
     # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
-    from dlib.inference import Predictor
+    from dlib.generation.predictor import Predictor
 
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     answer_lines(Predictor(model, args), flags)

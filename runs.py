@@ -20,10 +20,10 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-import dlib.installation  # noqa: F401 - first: it says what is missing
-from dlib.errors import run_script
-from dlib.runs.commands import make_parser
-from dlib.script_parser import with_underscores
+import dlib.process.installation  # noqa: F401 - first: it says what is missing
+from dlib.browse.commands import make_parser
+from dlib.config.script_parser import with_underscores
+from dlib.process.errors import run_script
 
 # The functions below import what they need: a sub-command must not wait for what another one reads.
 
@@ -36,30 +36,30 @@ def main() -> int:
 
 def list_runs(args: Namespace) -> None:
     """Runs `list`."""
-    from dlib.runs.listing import print_list
+    from dlib.browse.listing import print_list
 
     print_list(args.out_dir, args.filter, args.sort, reverse=args.reverse, as_json=args.json)
 
 
 def show(args: Namespace) -> None:
     """Runs `show`."""
+    from dlib.browse.showing import print_run
     from dlib.runs.registry import find_run
-    from dlib.runs.showing import print_run
 
     print_run(find_run(args.run, args.out_dir), as_json=args.json)
 
 
 def compare(args: Namespace) -> None:
     """Runs `compare`."""
+    from dlib.browse.side_by_side import print_comparison
     from dlib.runs.registry import find_run
-    from dlib.runs.side_by_side import print_comparison
 
     print_comparison([find_run(word, args.out_dir) for word in args.runs], as_json=args.json)
 
 
 def diff(args: Namespace) -> None:
     """Runs `diff`."""
-    from dlib.runs.line_by_line import print_difference
+    from dlib.reproduce.line_by_line import print_difference
     from dlib.runs.registry import find_run
 
     print_difference(find_run(args.old, args.out_dir), find_run(args.new, args.out_dir), Path(__file__).parent)
@@ -67,25 +67,25 @@ def diff(args: Namespace) -> None:
 
 def plot(args: Namespace) -> None:
     """Runs `plot`."""
-    from dlib.runs.curves import read_curves
+    from dlib.browse.curves import read_curves
     from dlib.runs.registry import find_run
 
     runs = [find_run(word, args.out_dir) for word in args.runs]
     curves = read_curves(runs, args.metric, args.x)
     if args.output is None:
-        from dlib.runs.terminal_plot import print_plot
+        from dlib.browse.terminal_plot import print_plot
 
         print_plot(curves, args.x, log=args.log)
     else:
-        from dlib.runs.plotting import save_plot
+        from dlib.browse.plotting import save_plot
 
         save_plot(curves, args.x, args.output, log=args.log)
 
 
 def export(args: Namespace) -> None:
     """Runs `export`."""
-    from dlib.runs.exporting import export_model, export_run
     from dlib.runs.registry import find_run
+    from dlib.transfer.exporting import export_model, export_run
 
     run = find_run(args.run, args.out_dir)
     if args.full:
@@ -96,21 +96,21 @@ def export(args: Namespace) -> None:
 
 def import_run(args: Namespace) -> None:
     """Runs `import`."""
-    from dlib.runs import importing
+    from dlib.transfer import importing
 
     importing.import_run(args.source, args.out_dir, args.name)
 
 
 def drop(args: Namespace) -> None:
     """Runs `drop`."""
-    from dlib.runs.trash import drop_runs
+    from dlib.browse.trash import drop_runs
 
     drop_runs(args.out_dir, args.runs, args.filter, purge=args.purge, yes=args.yes)
 
 
 def checkpoints(args: Namespace) -> None:
     """Runs `checkpoints`."""
-    from dlib.runs.checkpoint_list import Choice, print_checkpoints, remove_checkpoints
+    from dlib.browse.checkpoint_list import Choice, print_checkpoints, remove_checkpoints
     from dlib.runs.registry import find_run
 
     run = find_run(args.run, args.out_dir)
@@ -123,7 +123,7 @@ def checkpoints(args: Namespace) -> None:
 
 def reproduce(args: Namespace) -> int:
     """Runs `reproduce`."""
-    from dlib.runs import reproduction
+    from dlib.reproduce import reproduction
     from dlib.runs.registry import find_run
 
     run = find_run(args.run, args.out_dir)

@@ -13,21 +13,21 @@ import time
 from functools import partial
 from pathlib import Path
 
-import dlib.installation  # noqa: F401 - first: it says what is missing
+import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
-from dlib.config import parse_args
-from dlib.durable import tell_little_room
-from dlib.errors import outlast_reader, run_script
-from dlib.launch import launched, refuse_missing_launcher
-from dlib.messages import keep_messages, quiet_libraries
-from dlib.ranks import end_with_launcher, is_rank_zero, say
+from dlib.config.configuration import parse_args
+from dlib.process.durable import tell_little_room
+from dlib.process.errors import outlast_reader, run_script
+from dlib.process.launching import launched, refuse_missing_launcher
+from dlib.process.messages import keep_messages, quiet_libraries
+from dlib.process.ranks import end_with_launcher, is_rank_zero, say
+from dlib.process.threads import let_threads_sleep, take_one_thread
+from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.resuming import with_recorded_run
-from dlib.threads import let_threads_sleep, take_one_thread
-from dlib.versions import refuse_attention_on
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -60,8 +60,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         take_one_thread()
     # Here and not above: `--help` must not wait for these, nor a mistake in a path for those that take seconds.
     from dlib.data.batching import check_batch_arithmetic
-    from dlib.devices import find_devices
-    from dlib.preflight import find_inputs
+    from dlib.training.devices import find_devices
+    from dlib.training.preflight import find_inputs
 
     inputs = find_inputs(args, folder, plan_only=plan_only)
     devices = find_devices(args.hardware)
@@ -71,22 +71,22 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     )
     from dlib.callbacks.anomalies import Anomalies
     from dlib.callbacks.checkpointing import Checkpointing
-    from dlib.callbacks.evaluating import Evaluating
+    from dlib.callbacks.evaluation import Evaluating
     from dlib.callbacks.performance import Performance
     from dlib.callbacks.progress import ProgressBar
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
     from dlib.callbacks.stopping import SIGNALS, Stopping
-    from dlib.checkpoints import hash_weights, read_training_state
     from dlib.data.data_module import DataModule
-    from dlib.model_limits import refuse_broken_weights, refuse_too_large
-    from dlib.modeling import as_saved, build_model
-    from dlib.non_finite import NonFiniteError
-    from dlib.plan import estimate_checkpoint_bytes, kept_checkpoints
-    from dlib.preparation import prepare
-    from dlib.run_log import open_run_log
-    from dlib.trainer import build_trainer, fit
-    from dlib.training_module import TrainingModule
+    from dlib.models.limits import refuse_broken_weights, refuse_too_large
+    from dlib.models.loading import as_saved, build_model
+    from dlib.tracking.run_log import open_run_log
+    from dlib.training.checkpoints import hash_weights, read_training_state
+    from dlib.training.non_finite import NonFiniteError
+    from dlib.training.plan import estimate_checkpoint_bytes, kept_checkpoints
+    from dlib.training.preparation import prepare
+    from dlib.training.trainer import build_trainer, fit
+    from dlib.training.training_module import TrainingModule
 
     run = prepare(args, inputs, devices, micro_batch_size)
     args, source, flag, tokenizer, objective = run.args, run.source, run.flag, run.tokenizer, run.objective

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlib.args import ExperimentArgs
-from dlib.config import dump_config
+from dlib.config.configuration import dump_config
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from tests.launching import ROOT

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from dlib.args import ObjectiveArgs
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import StepSampler, TrainingSteps
+from dlib.data.token_roles import TokenRoles
 from dlib.objectives import build_objective
-from dlib.tokenization import TokenRoles
 
 NUM_ROWS = 2**40
 NUM_TOKENS = 2**20

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from transformers import PreTrainedModel
 
+from dlib.models.pretrained import draw_model, read_config
 from dlib.objectives.token_prediction import Batch, predict_targets
-from dlib.pretrained import draw_model, read_config
 
 TARGET_SHARE = 0.15
 NO_TARGET = -100

@@ -36,7 +36,7 @@ scripts/setup.sh
 python="${DLIB_PYTHON:-.venv/bin/python}"
 
 if [ ! -f data/demo/train.txt ] || [ ! -f data/demo/dev.txt ]; then
-  "$python" -m dlib.data.demo_corpus data/demo
+  "$python" -m dlib.demo.corpus data/demo
 fi
 
 name="demo-$objective"

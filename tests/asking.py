@@ -17,7 +17,7 @@ import torch
 import transformers
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from dlib.tokenization import train_tokenizer
+from dlib.models.tokenization import train_tokenizer
 from tests.launching import PRELOADED, QUIET, ROOT, THREADS, environment
 from tests.toys import SENTENCES, SIZES, remove_dropout
 

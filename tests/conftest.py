@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dlib.data.demo_corpus import write_demo_corpus
+from dlib.demo.corpus import write_demo_corpus
+from dlib.runs.folder import RunFolder
 from tests.environments.installed_versions import describe_versions
 from tests.launching import Place, write_corpus
+from tests.repositories import git
 
 
 def pytest_report_header() -> str:
@@ -34,3 +36,30 @@ def demo_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(session_place: Place, tmp_path: Path) -> Place:
     """The small text, and a folder for the runs of one test."""
     return replace(session_place, runs=tmp_path / "runs")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of git with a file in it."""
+    folder = tmp_path / "repository"
+    (folder / "dlib").mkdir(parents=True)
+    git(folder, "init")
+    (folder / "train.py").write_text("print(1)\n")
+    (folder / ".gitignore").write_text("cache/\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def run(repository: Path) -> RunFolder:
+    """A run inside the repository."""
+    folder = RunFolder(repository / "runs" / "wiki")
+    folder.root.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace that is not there yet."""
+    return tmp_path / "there"

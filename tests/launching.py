@@ -283,6 +283,6 @@ def train_undisturbed(place: Place, goal: Sequence[str], root: Path) -> RunFolde
 
 
 def evaluate(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:
-    """Runs `evaluate.py` to its end."""
-    with (start_warm if warm else start)(arguments, scratch, program="evaluate.py") as evaluation:
+    """Runs `eval.py` to its end."""
+    with (start_warm if warm else start)(arguments, scratch, program="eval.py") as evaluation:
         return evaluation.result()

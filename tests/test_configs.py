@@ -9,12 +9,12 @@ import torch
 import transformers
 
 from dlib.args import ExperimentArgs
-from dlib.config import load_config
-from dlib.errors import UserError
-from dlib.model_limits import max_positions
-from dlib.modeling import build_meta_model
-from dlib.tokenization import load_tokenizer, trained_tokenizer_folder
-from dlib.versions import MODEL_TYPES, has
+from dlib.config.configuration import load_config
+from dlib.models.limits import max_positions
+from dlib.models.loading import build_meta_model
+from dlib.models.tokenization import load_tokenizer, trained_tokenizer_folder
+from dlib.process.errors import UserError
+from dlib.process.versions import MODEL_TYPES, has
 from tests.launching import ROOT, Place, train
 
 pytestmark = pytest.mark.oldest

@@ -61,7 +61,7 @@ def test_the_demo_learns_and_shows_it_without_network(
     places = ["-d", str(demo_text), "--cache_dir", str(tmp_path / "cache"), "--out_dir", str(folder.root.parent)]
     goal = ["--training_goal", f"{STEPS} steps"]
     training = ["train", "--config_path", config, "-n", "demo", "--offline", *places, *goal]
-    shown = run("-c", ONE_AFTER_THE_OTHER, json.dumps([training, ["dlib.demo", str(folder.root)]]))
+    shown = run("-c", ONE_AFTER_THE_OTHER, json.dumps([training, ["dlib.demo.__main__", str(folder.root)]]))
     assert shown.returncode == 0, shown.stderr
     losses = [record["dev/loss"] for record in read_metrics(folder.metrics) if "dev/loss" in record]
     assert losses[-1] < losses[0] - 0.1

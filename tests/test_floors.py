@@ -1,40 +1,38 @@
-"""Imports go down only: each part of the project knows the floors below its own, and no other."""
+"""Imports go down only, by room: each knows the rooms below its own and those that its own line names."""
 
 import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    "errors durable threads args config config_errors config_fields config_files config_yaml command_line validation "
-    "familiar_names spelling wandb_names durations seeding ranks launch versions script_parser standard_streams "
-    "installation",
+    "process",
+    "args config",
     "runs",
-    "data modeling model_overrides model_limits model_probes pretrained tokenization hub optim non_finite metrics "
-    "tracking devices flops tree_sum messages plan run_log model_names model_sources preflight",
+    "browse reproduce transfer tracking",
+    "data",
+    "models",
     "objectives",
-    "training_module checkpoints preparation",
-    "callbacks evaluation inference filling continuing sampling line_batches trainer",
-    "measuring",
+    "training",
+    "callbacks measuring generation demo",
 )
-"""Names below `dlib`, the lowest floor first."""
+"""The rooms below `dlib`, the lowest floor first. No room imports another in a circle, on one floor or over several."""
 
-FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
-ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
-DEMO_PARTS = {"demo"}
-"""Scripts inside the package: they stand on the roof."""
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
+ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
-    *FLOORS[0].split(),
-    *FLOORS[1].split(),
-    *"devices hub messages model_names model_sources plan preflight".split(),
+    *"process args config runs browse reproduce transfer".split(),
+    *"models.hub models.names models.sources training.devices training.plan training.preflight".split(),
 }
-LAZY = {("seeding", "torch"), ("devices", "torch"), ("hub", "transformers")}
+"""Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""
+LAZY = {("process.seeding", "torch"), ("training.devices", "torch"), ("models.hub", "transformers")}
 """Imported inside functions that few need: what seeds a training process, asks for GPUs, or explains a failure."""
 
 
@@ -60,22 +58,52 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def part_of(module: str) -> str:
-    """The part of the project that a module below `dlib` belongs to: `data` for `dlib.data.packing`."""
+def room_of(module: str) -> str:
+    """The room that a module below `dlib` stands in: `data` for `dlib.data.packing`."""
     return module.split(".")[1]
 
 
-def test_every_part_has_its_floor() -> None:
-    parts = {part_of(module) for module in MODULES if module != "dlib"} - DEMO_PARTS
-    assert parts <= set(FLOOR_OF), "say in FLOORS where it stands"
+def is_light(module: str) -> bool:
+    """Whether a module has to be there at once."""
+    return room_of(module) in LIGHT or module.removeprefix("dlib.") in LIGHT
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "dlib"])
-def test_imports_go_down_only(module: str) -> None:
-    floor = FLOOR_OF.get(part_of(module), len(FLOORS))
-    for name in imported(MODULES[module]):
-        if name.startswith("dlib."):
-            assert FLOOR_OF[part_of(name)] <= floor, f"{module} imports {name} from a higher floor"
+def arrows() -> dict[str, set[str]]:
+    """For each room the others that it imports."""
+    found: dict[str, set[str]] = {room: set() for room in FLOOR_OF}
+    for module in ROOMED:
+        names = {name for name in imported(MODULES[module]) if name.startswith("dlib.")}
+        found[room_of(module)] |= {room_of(name) for name in names} - {room_of(module)}
+    return found
+
+
+ROOMED = [module for module in MODULES if module != "dlib"]
+
+
+def test_nothing_lies_between_the_rooms() -> None:
+    assert [path.name for path in (ROOT / "dlib").glob("*.py")] == ["__init__.py"]
+    assert {room_of(module) for module in ROOMED} == set(FLOOR_OF), "say in FLOORS where the room stands"
+
+
+@pytest.mark.parametrize("room", FLOOR_OF)
+def test_imports_go_down_only(room: str) -> None:
+    higher = {other for other in arrows()[room] if FLOOR_OF[other] > FLOOR_OF[room]}
+    assert not higher, f"{room}/ imports {higher}, which stand above it"
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(arrows()).prepare()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: imported(path) & set(MODULES) - {module} for module, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()
+
+
+def test_the_floors_are_those_of_the_picture() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Floors")[1].split("```")[1]
+    places = [[picture.index(f" {room}/") for room in rooms.split()] for rooms in FLOORS]
+    assert all(max(upper) < min(lower) for lower, upper in pairwise(places))
 
 
 def test_nobody_imports_an_entry_script() -> None:
@@ -83,19 +111,29 @@ def test_nobody_imports_an_entry_script() -> None:
         assert not imported(path) & ENTRY_SCRIPTS, module
 
 
-def test_no_imports_go_in_a_circle() -> None:
-    graph = {module: imported(path) & set(MODULES) - {module} for module, path in MODULES.items()}
-    TopologicalSorter(graph).prepare()
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "dlib" and part_of(module) in LIGHT])
-def test_the_light_floors_import_no_heavy_library(module: str) -> None:
+@pytest.mark.parametrize("module", [module for module in ROOMED if is_light(module)])
+def test_the_light_rooms_import_no_heavy_library(module: str) -> None:
     heavy = {name.partition(".")[0] for name in imported(MODULES[module])} & HEAVY
-    assert {(part_of(module), name) for name in heavy} <= LAZY
+    assert {(module.removeprefix("dlib."), name) for name in heavy} <= LAZY
 
 
-def test_a_process_that_imports_the_light_floors_has_no_heavy_library() -> None:
-    modules = ", ".join(module for module in MODULES if module != "dlib" and part_of(module) in LIGHT)
-    script = f"import sys, {modules}, evaluate, generate, runs, train; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
+def test_a_process_that_imports_the_light_rooms_has_no_heavy_library() -> None:
+    modules = ", ".join(module for module in ROOMED if is_light(module))
+    scripts = "eval, generate, runs, train"
+    script = f"import sys, {modules}, {scripts}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("\n", "")
+
+
+def test_the_former_name_of_the_evaluation_script_hides_no_package() -> None:
+    """`import evaluate` is Hugging Face's; `python evaluate.py` says what to type."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import importlib.util; print(importlib.util.find_spec('evaluate'))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert str(ROOT) not in found.stdout.replace(str(ROOT / ".venv"), "")
+    former = subprocess.run([sys.executable, "evaluate.py"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (former.returncode, former.stderr.startswith("error: evaluate.py is called eval.py now")) == (2, True)

@@ -19,23 +19,23 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs
 from dlib.args.generation import GenerationArgs
-from dlib.checkpoints import read_training_state
-from dlib.config import dump_config, load_config, parse_args
+from dlib.config.configuration import dump_config, load_config, parse_args
 from dlib.data.fingerprint import text_sha256
 from dlib.data.token_store import OFFSETS, TOKENS, build_token_store
-from dlib.errors import UserError
-from dlib.inference import Predictor
+from dlib.generation.predictor import Predictor
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
-from dlib.modeling import as_saved, build_meta_model, build_model
-from dlib.pretrained import read_config, refuse_unsafe_pickle
+from dlib.models.loading import as_saved, build_meta_model, build_model
+from dlib.models.pretrained import read_config, refuse_unsafe_pickle
+from dlib.models.tokenization import load_tokenizer
+from dlib.process.errors import UserError
 from dlib.runs import session
-from dlib.runs.exporting import export_run
 from dlib.runs.folder import RunFolder
-from dlib.runs.importing import import_run
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.resuming import with_recorded_run
-from dlib.tokenization import load_tokenizer
+from dlib.training.checkpoints import read_training_state
+from dlib.transfer.exporting import export_run
+from dlib.transfer.importing import import_run
 from tests.launching import ROOT, write_corpus
 from tests.runs.folders import write_run
 from tests.toys import BERT_SIZES, train_wordpiece
@@ -54,7 +54,8 @@ class EvilForMaskedLM(RobertaForMaskedLM):
 class EvilTokenizer(PreTrainedTokenizerFast):
     pass
 """
-SOURCES = [*(ROOT / "dlib").rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+ALL = [*(ROOT / "dlib").rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+SOURCES = [path for path in ALL if path.is_file()]
 REFUSED = "brings Python code of its own, which is not run: read it, then give --trust_remote_code$"
 
 
@@ -111,7 +112,7 @@ def test_transformers_loads_through_one_door_where_it_is_told_whether_code_may_r
     for path in SOURCES:
         for name, call in calls_in(path):
             if name.endswith((".from_pretrained", ".from_config")):
-                assert path.name == "pretrained.py", f"{path}: use dlib/pretrained.py"
+                assert path.name == "pretrained.py", f"{path}: use dlib/models/pretrained.py"
                 assert "trust_remote_code" in {keyword.arg for keyword in call.keywords}, name
 
 

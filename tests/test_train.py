@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.config import load_config
+from dlib.config.configuration import load_config
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best, read_metrics
 from tests.launching import ROOT, Place, Result, environment, start_warm, train

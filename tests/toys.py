@@ -10,8 +10,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from dlib.tokenization import TokenRoles
-from dlib.versions import MODEL_TYPES, dtype_option, has
+from dlib.data.token_roles import TokenRoles
+from dlib.process.versions import MODEL_TYPES, dtype_option, has
 
 torch.set_num_threads(1)  # toys are too small to share out, and the machine may be busy
 

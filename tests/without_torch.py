@@ -13,7 +13,7 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 HEAVY = {"torch", "lightning", "transformers"}
 

@@ -78,7 +78,7 @@ def watch(count: int, root: Path) -> Iterator[Row]:
     flags = ["--watch", str(folder.root), "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache)]
     words = place.arguments(folder.name, *goal.split())
     with (
-        start_warm(flags, root / "watcher", program="evaluate.py") as watcher,
+        start_warm(flags, root / "watcher", program="eval.py") as watcher,
         start_warm(words, root / "output") as training,
     ):
         outcomes = [ended(training), ended(watcher)]

@@ -52,7 +52,7 @@ def measure(count: int, root: Path) -> Iterator[Row]:
     """
     write_data(root, count)
     yield Row("weights of the embedding, MiB", HIDDEN_SIZE * count * BYTES_A_NUMBER / MEBIBYTE)
-    for name, ours, is_training in (("train.py", train(root), 1), ("evaluate.py", evaluate(root), 0)):
+    for name, ours, is_training in (("train.py", train(root), 1), ("eval.py", evaluate(root), 0)):
         sizes = [str(count), str(HIDDEN_SIZE), str(is_training)]
         peer = observe(["-c", BARE, str(root / "bare"), *sizes])
         ratio = ours.peak_bytes / peer.peak_bytes
@@ -73,7 +73,7 @@ def train(folder: Path) -> Observed:
 
 def evaluate(folder: Path) -> Observed:
     """Evaluate what came of it."""
-    return observe(["evaluate.py", str(folder / "runs" / "large"), *places(folder)])
+    return observe(["eval.py", str(folder / "runs" / "large"), *places(folder)])
 
 
 def places(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a trained model is asked: the options of `generate.py` and of `dlib.inference.Predictor`.
+"""How a trained model is asked: the options of `generate.py` and of `dlib.generation.predictor.Predictor`.
 
 They are no part of an experiment: nothing of a run depends on them.
 """
@@ -6,7 +6,7 @@ They are no part of an experiment: nothing of a run depends on them.
 import math
 from dataclasses import dataclass
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 MOST = {"top_k": 2**20, "max_new_tokens": 2**20, "num_beams": 2**10, "batch_size": 2**20}
 """More is a slip of the keyboard."""

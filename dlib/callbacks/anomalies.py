@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.callbacks.step_callback import StepCallback
 from dlib.data.packing import Rows
-from dlib.errors import TrainingError
-from dlib.non_finite import NonFiniteError, refuse_non_finite_weights
-from dlib.ranks import is_rank_zero, logger
-from dlib.run_log import RunLog
+from dlib.process.errors import TrainingError
+from dlib.process.ranks import is_rank_zero, logger
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog, read_metrics
-from dlib.training_module import TrainingModule
+from dlib.tracking.run_log import RunLog
+from dlib.training.non_finite import NonFiniteError, refuse_non_finite_weights
+from dlib.training.training_module import TrainingModule
 
 SPIKE_WINDOW = 50
 """Logged losses that a new one is compared with."""

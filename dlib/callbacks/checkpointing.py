@@ -7,11 +7,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.callbacks.step_callback import StepCallback
-from dlib.checkpoints import checkpoint_bytes, write_checkpoint
-from dlib.run_log import RunLog
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BEST_BY, best
-from dlib.training_module import TrainingModule
+from dlib.tracking.run_log import RunLog
+from dlib.training.checkpoints import checkpoint_bytes, write_checkpoint
+from dlib.training.training_module import TrainingModule
 
 
 class Checkpointing(StepCallback):

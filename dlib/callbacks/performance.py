@@ -9,10 +9,10 @@ import lightning.pytorch as pl
 import torch
 
 from dlib.callbacks.step_callback import StepCallback
-from dlib.devices import Devices
-from dlib.flops import training_flops
-from dlib.run_log import RunLog
-from dlib.training_module import TrainingModule
+from dlib.tracking.run_log import RunLog
+from dlib.training.devices import Devices
+from dlib.training.flops import training_flops
+from dlib.training.training_module import TrainingModule
 
 MEBIBYTE = 2**20
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dlib.callbacks.step_callback import StepCallback
-from dlib.ranks import say
-from dlib.run_log import RunLog
-from dlib.training_module import TrainingModule
+from dlib.process.ranks import say
+from dlib.tracking.run_log import RunLog
+from dlib.training.training_module import TrainingModule
 
 SHOWN = {
     "loss": ("train/loss", ".4f"),

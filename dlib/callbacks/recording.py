@@ -5,9 +5,9 @@ import math
 import lightning.pytorch as pl
 
 from dlib.callbacks.step_callback import StepCallback
-from dlib.ranks import logger
-from dlib.run_log import RunLog
-from dlib.training_module import TrainingModule
+from dlib.process.ranks import logger
+from dlib.tracking.run_log import RunLog
+from dlib.training.training_module import TrainingModule
 
 
 class Recording(StepCallback):

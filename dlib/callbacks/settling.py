@@ -5,7 +5,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dlib.callbacks.step_callback import StepCallback
 from dlib.data.data_module import DataModule
-from dlib.training_module import TrainingModule
+from dlib.training.training_module import TrainingModule
 
 
 class SettlingBuckets(StepCallback):

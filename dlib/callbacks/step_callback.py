@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 
-from dlib.training_module import TrainingModule
+from dlib.training.training_module import TrainingModule
 
 
 class StepCallback(pl.Callback):

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 
 from dlib.callbacks.step_callback import StepCallback
-from dlib.errors import INTERRUPTED_STATUS
-from dlib.ranks import say
-from dlib.training_module import TrainingModule
+from dlib.process.errors import INTERRUPTED_STATUS
+from dlib.process.ranks import say
+from dlib.training.training_module import TrainingModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 """Ctrl-C, a scheduler's polite end, a scheduler's early warning, and a terminal that went away."""

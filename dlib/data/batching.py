@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dlib.data.permutation import permute
-from dlib.errors import UserError
-from dlib.seeding import derive_key
+from dlib.process.errors import UserError
+from dlib.process.seeding import derive_key
 
 LARGEST_DEFAULT_MICRO_BATCH_SIZE = 8
 

@@ -23,8 +23,8 @@ from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import StepLoader
 from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
 from dlib.data.text import TextFiles
+from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
-from dlib.tokenization import TokenRoles
 
 TensorBatch = dict[str, torch.Tensor]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlib.data.text import require_text
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

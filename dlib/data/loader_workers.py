@@ -23,7 +23,7 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, Dataset
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 
 class ArraySteps(Dataset[Any]):

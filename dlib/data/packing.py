@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from dlib.data.token_store import TokenStore
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 PADDING_MULTIPLE = 8
 """Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes."""

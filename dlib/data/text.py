@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dlib.args import DataArgs
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 MIB = 1024 * 1024
 PIECE_BYTES = MIB

@@ -29,8 +29,8 @@ from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
 from dlib.data.text import MIB, UndecodableError, undecodable_text
 from dlib.data.tokenizing import LENGTH_TYPE, Part, TokenizingJob
 from dlib.data.tokenizing_processes import tokenize_text
-from dlib.durable import refusals_told, sync
-from dlib.errors import UserError
+from dlib.process.durable import refusals_told, sync
+from dlib.process.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from dlib.data.fingerprint import serialized_backend
 from dlib.data.text import MIB, RANGE_BYTES, UndecodableError, document_ranges
 from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here, tokenize_range
-from dlib.errors import UserError
-from dlib.threads import usable_cores
+from dlib.process.errors import UserError
+from dlib.process.threads import usable_cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,4 +1,4 @@
-"""Measuring what was trained, after or beside the training: what `evaluate.py` does.
+"""Measuring what was trained, after or beside the training: what `eval.py` does.
 
     words --flags--> Order
     a run, a checkpoint, a model --subjects--> Subject: what to load, which text, which settings

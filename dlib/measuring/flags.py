@@ -1,4 +1,4 @@
-"""The command line of `evaluate.py`.
+"""The command line of `eval.py`.
 
 What training can be told too (data, devices, tracking) keeps its words, its help and its checks: those flags override
 the run's own `config.yml`.
@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dlib.command_line import METAVARS, HelpFormatter, split_list
-from dlib.config_fields import FIELDS, bare_type, choices_of, is_list, texts_of
-from dlib.durable import refuse_output
-from dlib.errors import UserError
-from dlib.script_parser import ScriptParser, with_underscores
+from dlib.config.command_line import METAVARS, HelpFormatter, split_list
+from dlib.config.fields import FIELDS, bare_type, choices_of, is_list, texts_of
+from dlib.config.script_parser import ScriptParser, with_underscores
+from dlib.process.durable import refuse_output
+from dlib.process.errors import UserError
 
 NEEDS_LM_EVAL = '--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2"'
 DESCRIPTION = "Evaluate runs, checkpoints and Hugging Face models, once or as long as they train."
@@ -166,7 +166,7 @@ def refuse_missing_lm_eval() -> None:
 def make_parser() -> ScriptParser:
     """The parser of all flags."""
     parser = ScriptParser(
-        prog="evaluate.py",
+        prog="eval.py",
         description=DESCRIPTION,
         usage="%(prog)s RUN_OR_CHECKPOINT ... [--FLAG VALUE ...]",
         formatter_class=HelpFormatter,

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from dlib.errors import UserError
-from dlib.hub import reason_of
 from dlib.measuring.flags import NEEDS_LM_EVAL, Harness
 from dlib.measuring.measurement import DEFAULT_BATCH_SIZE, Measurement
+from dlib.models.hub import reason_of
+from dlib.process.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -13,21 +13,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.data.data_module import EvaluationBatches, cut_rows, tokenize
 from dlib.data.packing import Rows
+from dlib.data.token_roles import TokenRoles, token_roles
 from dlib.data.token_store import TokenStore
-from dlib.devices import choose_precision
-from dlib.errors import UserError
-from dlib.evaluation import evaluate
 from dlib.measuring.processes import Processes, precision_plugin
 from dlib.measuring.subjects import Evaluation, Subject
-from dlib.model_limits import check_positions, refuse_broken_weights
-from dlib.model_sources import has_tokenizer
-from dlib.modeling import as_saved, build_model
+from dlib.models.limits import check_positions, refuse_broken_weights
+from dlib.models.loading import as_saved, build_model
+from dlib.models.sources import has_tokenizer
+from dlib.models.tokenization import load_tokenizer
 from dlib.objectives import build_objective
 from dlib.objectives.pseudo_perplexity import MaskedInTurn, PredictionInTurn
 from dlib.objectives.sliding_window import SlidingWindowPrediction, SlidingWindows
 from dlib.objectives.token_prediction import TokenPrediction
-from dlib.tokenization import TokenRoles, load_tokenizer, token_roles
-from dlib.training_module import own_memory
+from dlib.process.errors import UserError
+from dlib.training.devices import choose_precision
+from dlib.training.evaluation import evaluate
+from dlib.training.training_module import own_memory
 
 DEFAULT_BATCH_SIZE = 8
 

@@ -11,8 +11,8 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 
-from dlib.devices import Devices
-from dlib.trainer import COLLECTIVE_TIMEOUT, choose_environment, refuse_other_number
+from dlib.training.devices import Devices
+from dlib.training.trainer import COLLECTIVE_TIMEOUT, choose_environment, refuse_other_number
 
 Work = TypeVar("Work")
 

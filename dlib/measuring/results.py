@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dlib.durable import is_replaceable, write_output
 from dlib.measuring.subjects import Subject
+from dlib.process.durable import is_replaceable, write_output
 from dlib.runs.metrics_log import encode
 from dlib.tracking.wandb_evaluations import WandbEvaluations
 

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs, HardwareArgs
-from dlib.config import load_config
+from dlib.config.configuration import load_config
+from dlib.config.wandb_names import wandb_place
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import find_split
-from dlib.errors import UserError
 from dlib.measuring.flags import Harness, Order
-from dlib.model_names import find_path
-from dlib.model_sources import refuse_missing_weights
-from dlib.preflight import refuse_unwritable_cache
+from dlib.models.names import find_path
+from dlib.models.sources import refuse_missing_weights
+from dlib.process.errors import UserError
 from dlib.runs.finding import find_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
-from dlib.wandb_names import wandb_place
+from dlib.training.preflight import refuse_unwritable_cache
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")

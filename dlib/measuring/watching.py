@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlib.errors import UserError, one_line
 from dlib.measuring.flags import Order
 from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
-from dlib.model_names import find_path
-from dlib.ranks import logger, say
+from dlib.models.names import find_path
+from dlib.process.errors import UserError, one_line
+from dlib.process.ranks import logger, say
 from dlib.runs.finding import find_checkpoint
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN, actual_state

@@ -4,10 +4,10 @@ An objective knows rows of tokens and a model; it knows nothing of Lightning, fi
 """
 
 from dlib.args import ObjectiveArgs
+from dlib.data.token_roles import TokenRoles
 from dlib.objectives.clm import CausalLanguageModeling
 from dlib.objectives.mlm import MaskedLanguageModeling
 from dlib.objectives.token_prediction import TokenPrediction
-from dlib.tokenization import TokenRoles
 
 OBJECTIVES: dict[str, type[TokenPrediction]] = {
     "mlm": MaskedLanguageModeling,

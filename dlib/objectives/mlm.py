@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from dlib.args import ObjectiveArgs
+from dlib.data.token_roles import TokenRoles
 from dlib.objectives.token_prediction import SampleKey, TokenPrediction
-from dlib.seeding import keyed_generator
-from dlib.tokenization import TokenRoles
+from dlib.process.seeding import keyed_generator
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
 from dlib.objectives.mlm import MaskedLanguageModeling
 from dlib.objectives.token_prediction import SampleKey
-from dlib.tokenization import TokenRoles
 
 
 class MaskedInTurn:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
 from dlib.data.packing import PADDING_MULTIPLE
-from dlib.tokenization import TokenRoles
+from dlib.data.token_roles import TokenRoles
 
 Batch = dict[str, Tensor]
 """`input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.config import differing_fields
-from dlib.errors import UserError
-from dlib.ranks import logger
+from dlib.config.configuration import differing_fields
+from dlib.process.errors import UserError
+from dlib.process.ranks import logger
 from dlib.runs.comparison import hardware_changes, package_changes, session_code_changes, shortened
 from dlib.runs.folder import RunFolder
 from dlib.runs.record import add_hash, read_record

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
 

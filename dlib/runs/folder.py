@@ -14,8 +14,8 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dlib.durable import is_in_place, overwrite_text, refusals_told, sync, sync_tree, write_text_atomically
-from dlib.errors import UserError
+from dlib.process.durable import is_in_place, overwrite_text, refusals_told, sync, sync_tree, write_text_atomically
+from dlib.process.errors import UserError
 from dlib.runs.paths import CheckpointFolder, RunPaths, checkpoint_step, step_name
 from dlib.runs.status import STATES, Status
 

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlib.durable import refusals_told, sync, write_text_atomically
+from dlib.process.durable import refusals_told, sync, write_text_atomically
 
 _CHECKPOINT_NAME = re.compile(r"step-\d+")
 _WATCHED = ".watched"

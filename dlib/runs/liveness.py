@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 
 LIVE_STATES = ("created", "running")

@@ -17,8 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from dlib.durable import is_in_place, refusals_told, write_text_atomically
-from dlib.errors import TrainingError, UserError
+from dlib.process.durable import is_in_place, refusals_told, write_text_atomically
+from dlib.process.errors import TrainingError, UserError
 
 BEST_BY = "dev/loss"
 """The metric whose lowest value makes a checkpoint the best."""

@@ -15,12 +15,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from dlib.durable import write_text_atomically
+from dlib.process.durable import write_text_atomically
+from dlib.process.threads import usable_cores
 from dlib.runs.comparison import package_changes
 from dlib.runs.folder import RunFolder
 from dlib.runs.redaction import strip_secrets
 from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code, top_folder
-from dlib.threads import usable_cores
 
 SCHEMA_VERSION = 1
 PARTS = {"command": dict, "git": dict, "hardware": dict, "packages": dict, "hashes": dict, "sessions": list}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_held
 from dlib.runs.metrics_log import BEST_BY, decode, is_number, newest_record, record_of_step

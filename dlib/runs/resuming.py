@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlib.args.run import RESUME_WORDS
-from dlib.config import ParsedArgs, load_training_config
-from dlib.errors import UserError
+from dlib.config.configuration import ParsedArgs, load_training_config
+from dlib.process.errors import UserError
 from dlib.runs.registry import find_run
 
 

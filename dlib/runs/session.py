@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.config import dump_config, load_config
-from dlib.durable import refusals_told, write_text_atomically
-from dlib.errors import TrainingError, UserError, one_line
-from dlib.ranks import is_rank_zero, logger, say
+from dlib.config.configuration import dump_config, load_config
+from dlib.process.durable import refusals_told, write_text_atomically
+from dlib.process.errors import TrainingError, UserError, one_line
+from dlib.process.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BEST_BY, best, newest_record, read_metrics

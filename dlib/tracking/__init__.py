@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dlib.args import TrackingArgs
+from dlib.config.validation import check_trackers
 from dlib.runs.folder import RunFolder
 from dlib.tracking.tensorboard import TensorBoardTracker
 from dlib.tracking.weights_and_biases import WandbTracker
-from dlib.validation import check_trackers
 
 
 class Tracker(Protocol):

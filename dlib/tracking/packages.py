@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Iterable
 from typing import Any
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 
 def import_package(module: str, flag_value: str) -> Any:

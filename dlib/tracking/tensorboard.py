@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import TrackingArgs
-from dlib.durable import refusals_told
-from dlib.ranks import say
+from dlib.process.durable import refusals_told
+from dlib.process.ranks import say
 from dlib.runs.folder import RunFolder
 from dlib.tracking.packages import import_package
 

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
+from dlib.process.versions import has_wandb_login
 from dlib.tracking.weights_and_biases import INIT_TIMEOUT_SECONDS, artifact_name, import_wandb
-from dlib.versions import has_wandb_login
 
 
 def fetch_checkpoint(

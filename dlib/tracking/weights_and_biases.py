@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import TrackingArgs
-from dlib.durable import write_text_atomically
-from dlib.ranks import logger, say
+from dlib.config.wandb_names import rewrite_project_variable, wandb_place
+from dlib.process.durable import write_text_atomically
+from dlib.process.ranks import logger, say
+from dlib.process.versions import forget_wandb_service, has_wandb_login
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.tracking.packages import import_package
-from dlib.versions import forget_wandb_service, has_wandb_login
-from dlib.wandb_names import rewrite_project_variable, wandb_place
 
 INIT_TIMEOUT_SECONDS = 20
 FINISH_TIMEOUT_SECONDS = 60

@@ -20,8 +20,8 @@ from unittest.mock import patch
 
 import pytest
 
-from dlib.errors import run_script
-from dlib.ranks import logger
+from dlib.process.errors import run_script
+from dlib.process.ranks import logger
 from tests.launching import ROOT, SMALL_MODEL, environment, write_corpus
 
 TIMEOUT_SECONDS = 60

@@ -85,7 +85,7 @@ def test_full_image_is_taken_and_a_gpu_where_one_is(dev_container: DevContainer)
 def test_opened_container_has_a_working_pytest_for_the_user(dev_container: DevContainer) -> None:
     assert json.loads(dev_container.says("build"))["outcome"] == "success"
     assert json.loads(dev_container.says("up"))["outcome"] == "success"
-    tests = ("tests/test_durations.py", "tests/test_tree_sum.py", "-q")
+    tests = ("tests/config/test_durations.py", "tests/training/test_tree_sum.py", "-q")
     assert " passed" in dev_container.says("exec", "scripts/test.sh", *tests)
     script = "touch mine ~/.cache/huggingface/mine; pwd; command -v python; echo ${#WANDB_API_KEY}; id -un"
     said = dev_container.says("exec", "bash", "-c", script).split()

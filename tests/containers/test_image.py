@@ -65,13 +65,15 @@ def test_unknown_user_trains_with_the_image_s_own_code(image: str, open_folder: 
 
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_tests_run_in_the_image(image: str, uid: int) -> None:
-    said = run_in(image, "scripts/test.sh", "tests/test_config.py", "tests/test_tree_sum.py", "-q", uid=uid)
+    said = run_in(
+        image, "scripts/test.sh", "tests/config/test_configuration.py", "tests/training/test_tree_sum.py", "-q", uid=uid
+    )
     assert " passed" in said
 
 
 @pytest.mark.slow
 def test_torch_compile_finds_a_compiler(image: str) -> None:
-    test = ("tests/test_modeling.py", "-k", "compiled", "-m", "")
+    test = ("tests/models/test_loading.py", "-k", "compiled", "-m", "")
     assert "1 passed" in run_in(image, "scripts/test.sh", *test, uid=12345)
 
 

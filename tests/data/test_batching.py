@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib.data.batching import BatchPlan, check_batch_arithmetic, eval_batches
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 
 def whole_run(plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:

@@ -24,9 +24,9 @@ from dlib.data.data_module import (
 )
 from dlib.data.packing import LineRows, PackedRows
 from dlib.data.text import find_text
-from dlib.errors import UserError
+from dlib.data.token_roles import token_roles
 from dlib.objectives import build_objective
-from dlib.tokenization import token_roles
+from dlib.process.errors import UserError
 from tests.toys import SENTENCES, ListRows, toy_roles, train_wordpiece, unequal_rows
 
 ROWS = unequal_rows(13)

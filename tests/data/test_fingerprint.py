@@ -11,7 +11,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from dlib.data import fingerprint
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 
 @pytest.fixture

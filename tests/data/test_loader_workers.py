@@ -21,11 +21,11 @@ from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import DataModule, TextData, TrainingSteps
 from dlib.data.loader_workers import StepLoader
-from dlib.devices import Devices
-from dlib.errors import UserError
 from dlib.objectives import build_objective
-from dlib.trainer import build_trainer, fit
-from dlib.training_module import TrainingModule
+from dlib.process.errors import UserError
+from dlib.training.devices import Devices
+from dlib.training.trainer import build_trainer, fit
+from dlib.training.training_module import TrainingModule
 from tests.exactness.steps import ROWS as STEP_ROWS
 from tests.exactness.steps import Watching, make_plan
 from tests.toys import ListRows, build_toy, toy_roles, toy_row

@@ -8,7 +8,7 @@ import pytest
 
 from dlib.data.packing import LineRows, PackedRows, RowSource
 from dlib.data.token_store import TokenStore
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 LEAD = 0
 MakeStore = Callable[[str], TokenStore]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib.data.permutation import MAX_SIZE, permute
-from dlib.seeding import derive_key
+from dlib.process.seeding import derive_key
 
 
 def shuffles(size: int, num_keys: int) -> np.ndarray:

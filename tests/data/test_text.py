@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dlib.data import text
 from dlib.data.text import LONGEST_WORD, ByteRange, UndecodableError, document_ranges, iterate_documents, iterate_pieces
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 ENDINGS = {
     b"one\ntwo\n": ["one", "two"],

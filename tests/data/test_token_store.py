@@ -20,7 +20,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from dlib.data.token_store import MANIFEST, OFFSETS, TOKENS, TokenStore, build_token_store, open_token_store
 from dlib.data.tokenizing_processes import PACKAGE_ROOT
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from tests.exactness.ranks import fork
 from tests.launching import TIMEOUT_SECONDS
 

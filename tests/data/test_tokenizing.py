@@ -15,7 +15,7 @@ from dlib.data.fingerprint import serialized_backend
 from dlib.data.text import UndecodableError
 from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
 from dlib.data.tokenizing_processes import PACKAGE_ROOT, tokenize_in_processes, tokenize_text
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 
 
 @pytest.fixture

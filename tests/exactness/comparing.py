@@ -8,9 +8,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from dlib.checkpoints import read_training_state
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
+from dlib.training.checkpoints import read_training_state
 
 
 def contents(checkpoint: Path) -> dict[str, bytes]:

@@ -16,9 +16,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from dlib.messages import quiet_libraries
+from dlib.process.messages import quiet_libraries
+from dlib.process.threads import let_threads_sleep
 from dlib.runs.folder import RunFolder
-from dlib.threads import let_threads_sleep
 
 DURABLE = ("fsync", "rename", "replace", "symlink")
 """What brings a name or its content to the disk, in `os`: all that a reader may rely on comes by one of these."""

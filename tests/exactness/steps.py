@@ -12,11 +12,11 @@ from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.callbacks.step_callback import StepCallback
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import StepSampler, TrainingSteps
-from dlib.devices import Devices
 from dlib.objectives import build_objective
-from dlib.plan import TrainingPlan
-from dlib.trainer import build_trainer
-from dlib.training_module import TrainingModule
+from dlib.training.devices import Devices
+from dlib.training.plan import TrainingPlan
+from dlib.training.trainer import build_trainer
+from dlib.training.training_module import TrainingModule
 from tests.toys import ListRows, build_toy, toy_roles, unequal_rows
 
 ROWS = unequal_rows(21)

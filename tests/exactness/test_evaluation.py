@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
 from dlib.data.data_module import EvaluationBatches
-from dlib.evaluation import evaluate
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
+from dlib.training.evaluation import evaluate
 from tests.exactness.comparing import contents
 from tests.exactness.ranks import run_on_ranks
 from tests.launching import Place, train

@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dlib.checkpoints import refuse_damage
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.status import Status
+from dlib.training.checkpoints import refuse_damage
 from tests.exactness.comparing import assert_same_end
 from tests.full_disks import give_room, small_disk
 from tests.launching import Place, start_warm, train, train_undisturbed

@@ -115,7 +115,7 @@ def test_a_watch_whose_pipe_ends_evaluates_what_is_left(place: Place, tmp_path: 
     arguments = [str(folder.root), "--watch", "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache)]
     with (
         read_by(pipe, "head", "-1"),
-        start_warm(arguments, tmp_path, program="evaluate.py", output=pipe) as watcher,
+        start_warm(arguments, tmp_path, program="eval.py", output=pipe) as watcher,
     ):
         assert watcher.ends_within(TIMEOUT_SECONDS)
         assert watcher.status == 0

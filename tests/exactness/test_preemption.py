@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dlib.checkpoints import read_training_state
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.runs.status import Status
+from dlib.training.checkpoints import read_training_state
 from tests.exactness.comparing import assert_same_end
 from tests.exactness.ranks import start_ranks
 from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train, train_undisturbed

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ObjectiveArgs
-from dlib.errors import UserError
+from dlib.data.token_roles import token_roles
+from dlib.models.tokenization import train_tokenizer
 from dlib.objectives.mlm import MaskedLanguageModeling, choose_words
-from dlib.tokenization import token_roles, train_tokenizer
+from dlib.process.errors import UserError
 from tests.toys import (
     LEAD,
     MASK,

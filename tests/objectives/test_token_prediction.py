@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from dlib.args import ObjectiveArgs
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch, TokenPrediction, predict_targets
-from dlib.versions import has
+from dlib.process.versions import has
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
 
 pytestmark = pytest.mark.oldest

@@ -16,11 +16,11 @@ import pytest
 
 import runs
 from dlib.args import ExperimentArgs
-from dlib.config import dump_config
-from dlib.errors import run_script
+from dlib.config.configuration import dump_config
+from dlib.process.errors import run_script
 from dlib.runs.folder import RunFolder
-from dlib.runs.manifest import MANIFEST_NAME
 from dlib.runs.paths import CheckpointFolder
+from dlib.transfer.manifest import MANIFEST_NAME
 from tests.launching import ROOT
 
 HOLD_FOR_EVER = """

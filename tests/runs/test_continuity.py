@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dlib.args import ExperimentArgs
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.continuity import refuse_other_data, refuse_other_weights
 from dlib.runs.folder import RunFolder
 from dlib.runs.session import opened

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dlib.durable import write_text_atomically
-from dlib.errors import UserError
+from dlib.process.durable import write_text_atomically
+from dlib.process.errors import UserError
 from dlib.runs.finding import resolve_model_folder
 from dlib.runs.folder import RunFolder
 

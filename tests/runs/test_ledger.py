@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.finding import find_checkpoint
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs.metrics_log import MetricsLog, best, newest_record, read_metrics, record_of_step
 from tests.full_disks import file_limit
 

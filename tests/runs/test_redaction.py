@@ -43,7 +43,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "dlib/tokenization.py",
+        "dlib/models/tokenization.py",
         "dlib/data/token_store.py",
         "tokenizer.json",
         "tokens.bin",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs import liveness
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import is_held, kept_still

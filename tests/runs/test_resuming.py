@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dlib.args import ExperimentArgs
-from dlib.config import ParsedArgs, load_config, parse_args
-from dlib.errors import UserError
+from dlib.config.configuration import ParsedArgs, load_config, parse_args
+from dlib.process.errors import UserError
 from dlib.runs import session
 from dlib.runs.folder import RunFolder
 from dlib.runs.resuming import with_recorded_run

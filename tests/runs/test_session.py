@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlib.args import ExperimentArgs
-from dlib.errors import UserError
+from dlib.process.errors import UserError
 from dlib.runs import session
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog

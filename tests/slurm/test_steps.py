@@ -85,7 +85,7 @@ def test_whatever_starts_two_processes_evaluates_all_of_the_text(trained: Place,
     alone = evaluate(arguments, tmp_path / "alone")
     assert alone.status == 0, alone.stderr
     job = tmp_path / "job.sh"
-    job.write_text(JOB.format(evaluate=" ".join([sys.executable, str(ROOT / "evaluate.py"), *arguments, *TWO])))
+    job.write_text(JOB.format(evaluate=" ".join([sys.executable, str(ROOT / "eval.py"), *arguments, *TWO])))
     done = run(["sbatch", "--wait", "--ntasks", "2", "--time", "10", "--output", "job.log", "job.sh"], cwd=tmp_path)
     log = (tmp_path / "job.log").read_text()
     assert done.returncode == 0, done.stderr + log

@@ -17,6 +17,6 @@ ROWS = [
     Row("train.py TINY", "2 processes were launched, for 1 devices; give --num_devices", variables={"WORLD_SIZE": "2"}),
     Row(f"train.py TINY --num_nodes {HUGE}", f"--num_nodes: {HUGE} is out of range"),
     Row(f"train.py TINY -b {HUGE} --micro_batch_size 1 --num_devices {HUGE}", f"--num_devices {HUGE}: "),
-    Row("evaluate.py done --num_nodes 2", NOBODY),
-    Row("evaluate.py --watch nowhere/later", "nowhere/later: there is neither a run nor a folder of runs"),
+    Row("eval.py done --num_nodes 2", NOBODY),
+    Row("eval.py --watch nowhere/later", "nowhere/later: there is neither a run nor a folder of runs"),
 ]

@@ -36,7 +36,7 @@ ROWS = [
             {"WANDB_PROJECT": "a:b"},
             prepare=some_runs,
         )
-        for command in ("evaluate.py done", "train.py --resume done")
+        for command in ("eval.py done", "train.py --resume done")
     ),
     Row(
         "train.py --plan --config_path a.yml",

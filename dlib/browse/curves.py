@@ -1,0 +1,124 @@
+"""The curves of runs: a quantity over optimizer steps, tokens or hours of training."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlib.config.spelling import did_you_mean
+from dlib.process.errors import UserError
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
+
+TRAIN_LOSS = "train/loss"
+DEFAULT_METRICS = (TRAIN_LOSS, BEST_BY)
+TOKENS, SPEED = "train/tokens", "performance/tokens_per_second"
+SECONDS_AN_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity of a run.
+
+    Attributes:
+        run: name of the run.
+        metric: name of the quantity.
+        xs: where the values stand, growing.
+        ys: the values, as many; they need not be finite.
+    """
+
+    run: str
+    metric: str
+    xs: list[float]
+    ys: list[float]
+
+
+def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> list[Curve]:
+    """The curves of some quantities; a run that never recorded one of them has no such curve.
+
+    Args:
+        runs: the runs.
+        metrics: the quantities, of metrics.jsonl or performance.jsonl; none: the training and the dev loss.
+        x: "step", "tokens" (of all rows trained on) or "hours" (of training, without evaluations and saving).
+
+    Raises:
+        UserError: no run recorded one of the quantities, or one did not record what the axis needs.
+    """
+    found: list[Curve] = []
+    known: set[str] = set()
+    for run, label in zip(runs, _labels(runs), strict=True):
+        records = read_metrics(run.metrics)
+        measured = read_metrics(run.performance)
+        places = _places(run, records, measured, x)
+        known |= {name for record in (*records, *measured) for name in record if is_number(record[name])}
+        for metric in metrics or DEFAULT_METRICS:
+            having = [r for r in (*records, *measured) if is_number(r.get(metric)) and r["step"] in places]
+            if having:
+                xs, ys = [places[r["step"]] for r in having], [float(r[metric]) for r in having]
+                found.append(Curve(label, metric, xs, ys))
+    for metric in metrics or (TRAIN_LOSS,):
+        if not any(curve.metric == metric for curve in found):
+            raise UserError(_no_metric(metric, sorted(known - {"step"})))
+    return found
+
+
+def training_hours(records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Hours of training up to each logged step, from the tokens in between and their speed; empty where unknown."""
+    speeds = {record["step"]: record[SPEED] for record in measured if is_number(record.get(SPEED)) and record[SPEED]}
+    hours, tokens, total = {}, 0.0, 0.0
+    for record in records:
+        if is_number(record.get(TOKENS)) and record["step"] in speeds:
+            total += (record[TOKENS] - tokens) / speeds[record["step"]] / SECONDS_AN_HOUR
+            tokens = record[TOKENS]
+            hours[record["step"]] = total
+    return hours
+
+
+def _places(
+    run: RunFolder, records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]], x: str
+) -> dict[int, float]:
+    """Where each recorded step stands on the axis.
+
+    Raises:
+        UserError: the run did not record it.
+    """
+    steps = sorted({record["step"] for record in (*records, *measured)})
+    if x == "step":
+        return {step: float(step) for step in steps}
+    tokens = {record["step"]: float(record[TOKENS]) for record in records if is_number(record.get(TOKENS))}
+    anchors = tokens if x == "tokens" else training_hours(records, measured)
+    if not anchors and steps:
+        raise UserError(f"--x {x}: run '{run.name}' did not record it; take --x step")
+    return {step: _between({0: 0.0, **anchors}, step) for step in steps}
+
+
+def _between(anchors: Mapping[int, float], step: int) -> float:
+    """The value at a step, on the straight line between its neighbours; beyond the last, as there."""
+    known = list(anchors)
+    place = bisect_left(known, step)
+    if place == len(known):
+        return anchors[known[-1]]
+    if known[place] == step:
+        return anchors[step]
+    before, after = known[place - 1], known[place]
+    share = (step - before) / (after - before)
+    return anchors[before] + share * (anchors[after] - anchors[before])
+
+
+def _labels(runs: Sequence[RunFolder]) -> list[str]:
+    """Names of the runs, or their paths where two have the same name."""
+    names = [run.name for run in runs]
+    return names if len({*names}) == len(names) else [str(run.root) for run in runs]
+
+
+def _no_metric(metric: str, known: Sequence[str]) -> str:
+    if not known:
+        return "nothing to plot: no optimizer step is recorded"
+    hint = did_you_mean(metric, known) or f": it is one of {', '.join(known)}"
+    return f"--metric {metric}: no run recorded it{hint}"
+
+
+def finite_points(curve: Curve) -> list[tuple[float, float]]:
+    """The points of a curve that can be drawn."""
+    return [(x, y) for x, y in zip(curve.xs, curve.ys, strict=True) if math.isfinite(y)]

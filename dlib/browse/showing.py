@@ -1,0 +1,156 @@
+"""What `runs.py show` tells of one run: arguments, record, curves, checkpoints, evaluations."""
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dlib.args import ExperimentArgs
+from dlib.browse.checkpoint_list import checkpoint_table, describe_checkpoints
+from dlib.browse.curves import TRAIN_LOSS
+from dlib.browse.listing import as_object, run_table
+from dlib.browse.tables import printable, shown_number, sparkline, table
+from dlib.config.configuration import Difference, differing_fields, load_config
+from dlib.process.errors import UserError
+from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
+from dlib.runs.evaluations import EvaluationResult, read_evaluations
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
+from dlib.runs.record import read_record
+from dlib.runs.registry import RunSummary, summarize
+
+SHORT_HASH = 12
+NAMES = ("run.name", "run.out_dir")
+"""Arguments that say where a run stands, which its folder does."""
+
+
+def print_run(folder: RunFolder, *, as_json: bool) -> None:
+    """Print all that is to be known of a run at a glance; what of it is damaged is named, and the rest told."""
+    summary = summarize(folder)
+    if as_json:
+        print(json.dumps(_as_object(summary)))
+        return
+    print("\n".join(run_table([summary])))
+    if summary.note:
+        print(f"\n{printable(f'{summary.state}: {summary.note}')}")
+    for title, lines in (
+        ("arguments that are no defaults", _argument_lines(folder)),
+        ("record", _record_lines(folder)),
+        ("curves", _curve_lines(folder)),
+        ("checkpoints", checkpoint_table(folder)),
+        ("evaluations", _evaluation_lines(read_evaluations(folder))),
+    ):
+        shown = "".join(f"\n  {line}" for line in lines)
+        if shown:
+            print(f"\n{title}{shown}")
+
+
+def changed_arguments(folder: RunFolder) -> list[Difference]:
+    """The arguments of a run that are no defaults.
+
+    Raises:
+        UserError: its config.yml cannot be read.
+    """
+    differences = differing_fields(ExperimentArgs(), load_config([folder.config]), ignore_free=False)
+    return [difference for difference in differences if difference.key not in NAMES]
+
+
+def shown_value(value: Any) -> str:
+    """An argument as one would type it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "empty"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _as_object(summary: RunSummary) -> dict[str, Any]:
+    folder = summary.folder
+    try:
+        arguments = {difference.key: difference.new for difference in changed_arguments(folder)}
+    except UserError:
+        arguments = None
+    evaluations = [
+        {"file": str(result.file.relative_to(folder.root)), "step": result.step, "metrics": result.metrics}
+        for result in read_evaluations(folder)
+    ]
+    return {
+        **as_object(summary),
+        "arguments": arguments,
+        "record": read_record(folder),
+        "checkpoints": describe_checkpoints(folder),
+        "evaluations": evaluations,
+    }
+
+
+def _argument_lines(folder: RunFolder) -> list[str]:
+    try:
+        differences = changed_arguments(folder)
+    except UserError as error:
+        return [printable(f"cannot be read: {error}")]
+    return table([(difference.key, shown_value(difference.new)) for difference in differences])
+
+
+def _record_lines(folder: RunFolder) -> list[str]:
+    record = read_record(folder)
+    if record is None:
+        return ["missing or damaged"] if folder.record.exists() else []
+    try:
+        return table(list(_record_rows(record)))
+    except (KeyError, TypeError, AttributeError) as error:  # another version's, or somebody edited it
+        return [printable(f"cannot be read: {type(error).__name__} {error}")]
+
+
+def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    git, hardware = record["git"], record["hardware"]
+    yield "begun", record["time"]
+    yield "command", shlex.join(record["command"]["argv"])
+    is_changed = bool(record["code"]["diff"] or record["code"]["untracked"])
+    commit = (git["commit"] or "none")[:SHORT_COMMIT]
+    yield "code", f"commit {commit}{', with uncommitted changes' if is_changed else ''}"
+    yield "hardware", ", ".join(_hardware_words(hardware))
+    packages = {"python": record["python"].partition(" ")[0], **record["packages"]}
+    yield (
+        "packages",
+        ", ".join(f"{name} {packages[name]}" for name in ("python", *NUMERIC_PACKAGES) if name in packages),
+    )
+    yield "data", ", ".join(f"{name} {value[:SHORT_HASH]}" for name, value in record["hashes"].items())
+    steps = [session["from_step"] for session in record["sessions"]]
+    if steps:
+        yield "went on", f"after step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
+
+
+def _hardware_words(hardware: Mapping[str, Any]) -> Iterator[str]:
+    yield hardware["host"]
+    yield from hardware.get("gpus") or [hardware["cpu"]]
+    for name, word in (("processes", "process"), ("threads", "thread")):
+        if name in hardware:
+            many = "es" if word.endswith("s") else "s"
+            yield f"{hardware[name]} {word}{many * (hardware[name] != 1)}"
+    if "precision" in hardware:
+        yield hardware["precision"]
+
+
+def _curve_lines(folder: RunFolder) -> list[str]:
+    try:
+        records = read_metrics(folder.metrics)
+    except UserError as error:
+        return [printable(f"cannot be read: {error}")]
+    rows = []
+    for metric in (TRAIN_LOSS, BEST_BY):
+        points = [(float(r[metric]), r["step"]) for r in records if is_number(r.get(metric))]
+        if points:
+            values = [value for value, _ in points]
+            ends = f"{shown_number(values[0])} to {shown_number(values[-1])}"
+            lowest = min(((value, step) for value, step in points if not math.isnan(value)), default=None)
+            where = f", lowest {shown_number(lowest[0])} at step {lowest[1]}" if lowest else ""
+            rows.append((metric, sparkline(values), ends + where))
+    return table(rows)
+
+
+def _evaluation_lines(results: Sequence[EvaluationResult]) -> list[str]:
+    names = list(dict.fromkeys(name for result in results for name in result.metrics))
+    rows = [
+        (result.step, result.file.name, *(shown_number(result.metrics.get(name)) for name in names))
+        for result in results
+    ]
+    return table(rows, ("step", "file", *names), (0, *range(2, 2 + len(names)))) if rows else []

@@ -1,0 +1,92 @@
+"""What `runs.py compare` tells: what came of several runs, and the arguments in which they differ, a column a run."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlib.browse.curves import SPEED, TRAIN_LOSS, training_hours
+from dlib.browse.showing import changed_arguments, shown_value
+from dlib.browse.tables import printable, shown_number, shown_size, table
+from dlib.process.errors import UserError
+from dlib.runs.comparison import SHORT_COMMIT
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics, record_of_step
+from dlib.runs.record import read_record
+from dlib.runs.registry import summarize
+
+DEFAULT = "(default)"
+TAIL_STEPS = 10
+"""Logged steps at the end over which the training loss is averaged: that of a single step says little."""
+
+
+def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
+    """Print results, then differing arguments.
+
+    Raises:
+        UserError: fewer than two runs are given, or the numbers or arguments of one cannot be read.
+    """
+    if len({folder.root.resolve() for folder in folders}) < 2:
+        raise UserError("compare: give at least two runs")
+    found = [results(folder) for folder in folders]
+    arguments = differing_arguments(folders)
+    if as_json:
+        print(json.dumps({"runs": [{"name": f.name, **r} for f, r in zip(folders, found, strict=True)]} | arguments))
+        return
+    columns = range(1, len(folders) + 1)
+    rows = [(name, *(_shown(name, result.get(name)) for result in found)) for name in _names(found)]
+    print("\n".join(table(rows, ("results", *(printable(folder.name) for folder in folders)), columns)))
+    values = [(key, *(DEFAULT if v is None else shown_value(v[0]) for v in row)) for key, row in _rows(arguments)]
+    if values:
+        print("\n" + "\n".join(table(values, ("arguments", *(printable(folder.name) for folder in folders)), columns)))
+    else:
+        print("\nno argument differs")
+
+
+def results(folder: RunFolder) -> dict[str, Any]:
+    """What came of a run, by name; the dev numbers are those of its best checkpoint, else its last evaluation."""
+    summary = summarize(folder)
+    records, measured = read_metrics(folder.metrics), read_metrics(folder.performance)
+    train = [record[TRAIN_LOSS] for record in records if is_number(record.get(TRAIN_LOSS))][-TAIL_STEPS:]
+    best_step = folder.pointed_step("best")
+    evaluated = [record for record in records if BEST_BY in record]
+    best = (record_of_step(folder.metrics, best_step) if best_step else None) or (evaluated or [{}])[-1]
+    speeds = [record[SPEED] for record in measured if is_number(record.get(SPEED))]
+    hours = training_hours(records, measured)
+    record = read_record(folder) or {}
+    return {
+        "state": summary.state,
+        "step": summary.step,
+        "best step": best.get("step"),
+        **{name: value for name, value in best.items() if name.startswith("dev/")},
+        f"train/loss, last {TAIL_STEPS}": sum(train) / len(train) if train else None,
+        "tokens/s": statistics.median(speeds) if speeds else None,
+        "hours": max(hours.values(), default=None),
+        "size": summary.size_bytes,
+        "commit": ((record.get("git") or {}).get("commit") or "")[:SHORT_COMMIT] or None,
+    }
+
+
+def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """`arguments`: the values of each argument that not all runs share, in the order of the runs.
+
+    A value stands in a list of its own, None for the default, so that a default and a null can be told apart.
+    """
+    changed = [{change.key: change for change in changed_arguments(folder)} for folder in folders]
+    keys = dict.fromkeys(key for changes in changed for key in changes)
+    rows = {key: [[c[key].new] if key in c else None for c in changed] for key in keys}
+    return {"arguments": {key: row for key, row in rows.items() if any(value != row[0] for value in row)}}
+
+
+def _rows(arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return list(arguments["arguments"].items())
+
+
+def _names(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for result in found for name in result))
+
+
+def _shown(name: str, value: Any) -> str | None:
+    if name == "size":
+        return shown_size(value)
+    return f"{value:,.0f}" if name == "tokens/s" and value is not None else shown_number(value)

@@ -1,0 +1,188 @@
+"""From YAML files to a flat list of settings that remember where they were said.
+
+    a.yml b.yml --read_yaml--> mappings --flatten--> settings and references --open_references--> settings
+
+A reference is a value `${from_file:other.yml}`: the content of the other file stands in its place, for a single key,
+a section or a whole file. References are opened before anything is merged, so that a later file or the command line
+can still change single keys of a section that came from a file. Every scalar is kept as the text that was written.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dlib.args import ExperimentArgs
+from dlib.config.fields import FIELDS, SECTIONS, flag_of, kind_of, nearest_key
+from dlib.config.interpolation_errors import explain
+from dlib.config.strict_yaml import read_yaml
+from dlib.process.errors import UserError, quoted
+
+REFERENCE_START = "${from_file:"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field's value as it was said, and the name of the place that an error gives: a file and key, or a flag."""
+
+    key: str
+    value: Any
+    place: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A `${from_file:name}` in place of what belongs under `key`; `files` are those that led here, outermost first."""
+
+    key: str
+    name: str
+    files: tuple[Path, ...]
+
+
+def read_settings(paths: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Setting]:
+    """Reads the files in order and the overrides last; of several settings of a key the last one stays.
+
+    Args:
+        paths: YAML files.
+        overrides: values by full key (`"optim.learning_rate"`), or by section and name.
+
+    Raises:
+        UserError: a file is missing, is no YAML or no mapping, comes back to itself, or holds an unknown key.
+    """
+    items: list[Setting | Reference] = [
+        item for path in paths for item in open_references([Reference("", str(path), ())], None)
+    ]
+    items += open_references(flatten(overrides, "", ()), None)
+    if any(isinstance(item, Reference) for item in items):
+        # These are the names with a `${`: they can refer to what the files with plain names, opened by now, say.
+        items = open_references(items, context_of(items))
+    return {item.key: item for item in items if isinstance(item, Setting)}
+
+
+def open_references(items: Iterable[Setting | Reference], context: Any | None) -> list[Setting | Reference]:
+    """The items with the content of files in the place of the references to them.
+
+    Args:
+        items: settings and references.
+        context: the configuration that names are looked up in; None leaves references with a `${` in their name shut.
+    """
+    opened: list[Setting | Reference] = []
+    for item in items:
+        if isinstance(item, Setting) or (context is None and "${" in item.name):
+            opened.append(item)
+        else:
+            opened += open_references(open_reference(item, context), context)
+    return opened
+
+
+def open_reference(reference: Reference, context: Any | None) -> Iterator[Setting | Reference]:
+    """What the file that a reference names says, under the reference's key."""
+    name = resolve_name(reference, context) if "${" in reference.name else reference.name
+    path = find_file(name, reference)
+    known = [file.resolve() for file in reference.files]
+    if path.resolve() in known:
+        cycle = [*reference.files[known.index(path.resolve()) :], path]
+        raise UserError(
+            f"{reference.files[-1]}: the files refer to each other in a circle: {' -> '.join(map(str, cycle))}"
+        )
+    return flatten(read_yaml(path), reference.key, (*reference.files, path))
+
+
+def resolve_name(reference: Reference, context: Any) -> str:
+    """A file name that is itself an interpolation, looked up in the settings known so far."""
+    place = place_of(reference.key, reference.files)
+    try:
+        context["file_name"] = reference.name
+        return str(context["file_name"])
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error, place)) from error
+
+
+def context_of(items: Sequence[Setting | Reference]) -> Any:
+    """The configuration as far as it is known while references are shut, for looking up the names of files."""
+    values: dict[str, Any] = asdict(ExperimentArgs())
+    for item in items:
+        section, _, name = item.key.partition(".")
+        if isinstance(item, Setting):
+            values.setdefault(section, {})[name] = item.value
+        elif name:
+            values.get(section, {}).pop(name, None)
+        else:
+            # What stands in a file that is still shut is unknown: better "not found" than the default.
+            values.pop(section, None) if section else values.clear()
+    try:
+        return OmegaConf.create(values)
+    except OmegaConfBaseException as error:
+        places = {item.key: item.place for item in items if isinstance(item, Setting)}
+        raise UserError(explain(error, places.get(error.full_key or "", "command line"))) from error
+
+
+def find_file(name: str, reference: Reference) -> Path:
+    """The file of a reference: beside the file that names it, else in `$DLIB_CONFIG_DIR`."""
+    folders = [reference.files[-1].parent] if reference.files else [Path()]
+    if os.environ.get("DLIB_CONFIG_DIR"):
+        folders.append(Path(os.environ["DLIB_CONFIG_DIR"]))
+    # Not Path.expanduser, which raises for a user who is not there.
+    candidates = [folder / os.path.expanduser(name) for folder in folders]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked_for = " nor ".join(dict.fromkeys(map(str, candidates)))
+    place = place_of(reference.key, reference.files) if reference.files else "--config_path"
+    raise UserError(f"{place}: there is no file {looked_for}")
+
+
+def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:
+    """The settings and references that stand in a file's content, or a part of it, under a key.
+
+    Args:
+        content: a mapping, or the value of a single field.
+        prefix: the key that the content stands under; empty for a whole file.
+        files: the files that led here; empty for the command line.
+    """
+    if isinstance(content, str) and content.startswith(REFERENCE_START) and content.endswith("}"):
+        yield Reference(prefix, content.removeprefix(REFERENCE_START)[:-1].strip(" \"'"), files)
+    elif prefix in FIELDS:
+        if isinstance(content, Mapping) or (is_sequence(content) and any(map(is_container, content))):
+            raise UserError(f"{place_of(prefix, files)}: this must be {kind_of(FIELDS[prefix])}")
+        yield Setting(prefix, content, place_of(prefix, files))
+    elif content is not None:  # an empty file, or a section whose keys are all commented out, says nothing
+        yield from flatten_mapping(content, prefix, files)
+
+
+def is_sequence(content: Any) -> bool:
+    """Whether the content is a list of any kind."""
+    return isinstance(content, Sequence) and not isinstance(content, str)
+
+
+def is_container(content: Any) -> bool:
+    """Whether the content holds others."""
+    return isinstance(content, Mapping) or is_sequence(content)
+
+
+def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:
+    """`flatten` for what has to be a mapping of known keys.
+
+    Raises:
+        UserError: it is no mapping, or a key is unknown.
+    """
+    place = place_of(prefix, files)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")
+    for name, value in content.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if key not in FIELDS and key not in SECTIONS:
+            siblings = [known for known in (*SECTIONS, *FIELDS) if known.rpartition(".")[0] == prefix]
+            raise UserError(f"{place_of('', files)}: unknown key {key}{nearest_key(key, siblings)}")
+        yield from flatten(value, key, files)
+
+
+def place_of(key: str, files: tuple[Path, ...]) -> str:
+    """Where a key was said, for an error message: the file and the key, or the flag."""
+    if not files:
+        return flag_of(key) if key else "command line"
+    return f"{files[-1]}: {key}" if key else str(files[-1])

@@ -1,0 +1,65 @@
+"""The flags of a script that has few of them, and no file to read them from."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from itertools import pairwise, takewhile
+from typing import Any, NoReturn
+
+from dlib.process.errors import UserError
+
+FLAG = re.compile(r"--?[A-Za-z]\S*")
+
+
+class ScriptParser(argparse.ArgumentParser):
+    """A parser that raises what the user did wrong, in place of printing its usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the message."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """The values of the flags, after a look for what would pass for something else.
+
+        Raises:
+            UserError: a word is empty, or a flag unknown.
+        """
+        self._refuse_empty(args)
+        known = {name for action in self._actions for name in action.option_strings}
+        if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
+            if args and FLAG.match(args[0]) and args[0] not in known:
+                raise UserError(f"{args[0]} stands before the sub-command: write {self.prog} COMMAND {args[0]} ...")
+            return super().parse_known_args(args, namespace)  # the sub-command's parser looks at the rest
+        for word in takewhile(lambda word: word != "--", args):
+            name = word.partition("=")[0]
+            if FLAG.match(name) and name not in known and (name.startswith("--") or name[:2] not in known):
+                self._refuse(name, known)
+        return super().parse_known_args(args, namespace)
+
+    def _refuse_empty(self, words: Sequence[str]) -> None:
+        """An empty word is mostly an unset variable of the shell, and would be the current folder as a path."""
+        for before, word in pairwise(["", *words]):
+            name, equals, value = word.partition("=")
+            if not word.strip():
+                name = before if before.startswith("-") else "an argument"
+            elif not (FLAG.match(name) and equals and not value.strip()):
+                continue
+            raise UserError(f"{name}: this is empty: write a value, or leave it out")
+
+    def _refuse(self, name: str, known: set[str]) -> NoReturn:
+        from dlib.config.spelling import (
+            explain_unknown_flag,  # here and not above: the right flags must not wait for it
+        )
+
+        raise UserError(explain_unknown_flag(name, known).replace("see --help", f"see {self.prog} --help"))
+
+
+def with_underscores(words: Sequence[str]) -> list[str]:
+    """The words with `_` for every `-` inside the name of a flag, as `train.py` takes them."""
+    names = [word.partition("=")[0] for word in words]
+    return [
+        "--" + name[2:].replace("-", "_") + word[len(name) :] if name.startswith("--") else word
+        for name, word in zip(names, words, strict=True)
+    ]

@@ -1,0 +1,75 @@
+"""YAML as a configuration needs it: mappings, lists, texts and null, and one line for all that is something else.
+
+The field's own type decides what a text stands for, so that `name: 007` and `max_time: 11:30:00` mean what they say,
+which YAML's own rules would read as numbers. A tag such as `!!float` changes nothing for the same reason.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlib.process.errors import UserError, one_line
+
+CORE = "tag:yaml.org,2002:"
+READ_TAGS = (f"{CORE}null", f"{CORE}map", f"{CORE}seq")
+TEXT_TAGS = (f"{CORE}str", f"{CORE}int", f"{CORE}float", f"{CORE}bool", f"{CORE}timestamp")
+MOST_KEYS = 10_000
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file: mappings, lists, None, and for every other scalar its text.
+
+    Raises:
+        UserError: the file cannot be read or is no YAML; the error names the line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=TextLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: this is not YAML: {error.problem}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: this cannot be read as YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise UserError(f"{path}: this cannot be read as YAML: {one_line(str(error))}") from error
+
+
+class TextLoader(yaml.SafeLoader):
+    """A YAML loader that leaves scalars as text, except for null, and refuses a key that is no text or there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, after a look for keys that would silently replace each other."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key must be a word, not a list or mapping (a reference is written ${...}, not {{ ... }})"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if key.value in lines:
+                problem = f"the key {key.value} is there twice, first in line {lines[key.value] + 1}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            lines[key.value] = key.start_mark.line
+        return super().construct_mapping(node, deep=deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what `<<` names in its place; merges of merges of merges grow beyond any memory."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_KEYS:
+            problem = f"more than {MOST_KEYS:,} keys are merged here"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+    def construct_undefined(self, node: yaml.Node) -> Any:
+        """Nothing: such a value means nothing in a configuration."""
+        tag = node.tag.replace(CORE, "!!")
+        problem = f"the tag {tag} is not known: leave it out"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+TextLoader.yaml_constructors = {
+    **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in READ_TAGS},
+    **dict.fromkeys(TEXT_TAGS, TextLoader.construct_scalar),
+    None: TextLoader.construct_undefined,
+}

@@ -1,0 +1,109 @@
+"""What the special tokens of a tokenizer are for.
+
+It stands below the tokenizers themselves, because rows are cut and objectives are built by roles, whatever made them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dlib.process.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+START_MARKS = ("Ġ", "▁", "Ċ")
+"""What a token that starts a word starts with: a space or a line end in byte-level BPE, a space in SentencePiece."""
+
+
+@dataclass(frozen=True)
+class TokenRoles:
+    """What the special tokens of a tokenizer are for, as ids.
+
+    Attributes:
+        lead_id: stands at the start of every row: CLS or BOS, else the separator.
+        separator_id: stands after every document: SEP or EOS.
+        pad_id: fills short rows; never seen, as it is masked out.
+        mask_id: stands for a token to be predicted; None where the tokenizer has none.
+        special_ids: all tokens that are never targets of masked language modeling.
+        starts_word: for each id of the vocabulary whether its token starts a word (vocab_size,).
+        name: the tokenizer's name, for messages.
+    """
+
+    lead_id: int
+    separator_id: int
+    pad_id: int
+    mask_id: int | None
+    special_ids: frozenset[int]
+    starts_word: np.ndarray
+    name: str
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, from 0 to the largest."""
+        return len(self.starts_word)
+
+    def require_mask(self) -> int:
+        """The mask token's id.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+        if self.mask_id is None:
+            raise UserError(f"--objective mlm needs a mask token and {self.name} has none; use --objective clm")
+        return self.mask_id
+
+
+def token_roles(tokenizer: "PreTrainedTokenizerBase") -> TokenRoles:
+    """Read the roles of a tokenizer's special tokens.
+
+    Raises:
+        UserError: the tokenizer has neither a separator nor an end-of-text token.
+    """
+    name = tokenizer.name_or_path or "the tokenizer"
+    separator_id = first_id(tokenizer.sep_token_id, tokenizer.eos_token_id)
+    if separator_id is None:
+        raise UserError(f"--tokenizer {name} has neither sep_token nor eos_token; documents cannot be separated")
+    lead_id = first_id(tokenizer.cls_token_id, tokenizer.bos_token_id, separator_id)
+    pad_id = first_id(tokenizer.pad_token_id, separator_id)
+    assert lead_id is not None  # it falls back to the separator
+    assert pad_id is not None  # likewise
+    return TokenRoles(
+        lead_id=lead_id,
+        separator_id=separator_id,
+        pad_id=pad_id,
+        mask_id=tokenizer.mask_token_id,
+        # GPT-2's unknown token is its end-of-text token too: what has a role stays special.
+        special_ids=frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id} | {lead_id, separator_id, pad_id},
+        starts_word=word_starts(tokenizer),
+        name=name,
+    )
+
+
+def num_ids(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Number of rows that an embedding needs: the largest id and one. Ids may have gaps, so tokens may be fewer."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def first_id(*candidates: int | None) -> int | None:
+    """The first candidate that is not None."""
+    return next((candidate for candidate in candidates if candidate is not None), None)
+
+
+def word_starts(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
+    """For each id whether its token starts a word, words being what spaces separate (vocab_size,).
+
+    Tokenizers write a word's start either as a mark on its first token ("Ġ", "▁") or as a mark on
+    the others ("##"); the vocabulary itself tells which.
+    """
+    vocabulary = tokenizer.get_vocab()
+    marked_starts = [index for token, index in vocabulary.items() if token.startswith(START_MARKS)]
+    marked_continuations = [index for token, index in vocabulary.items() if token.startswith("##")]
+    starts = np.zeros(max(vocabulary.values()) + 1, dtype=bool)
+    if len(marked_continuations) > len(marked_starts):
+        starts[list(vocabulary.values())] = True
+        starts[marked_continuations] = False
+    else:
+        starts[marked_starts] = True
+    return starts

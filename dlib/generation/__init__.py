@@ -1,0 +1,1 @@
+"""A trained model that is asked line by line: what generate.py does."""

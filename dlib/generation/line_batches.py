@@ -1,0 +1,94 @@
+"""Lines as batches of token rows: windows of lines in order, rows of like length together, padding.
+
+    lines --windows--> some hundred at a time --by_length--> batches of rows --padded--> (B, T)
+
+Letters: B rows, T tokens a row.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.models.limits import max_positions
+
+BATCHES_IN_WINDOW = 8
+"""Enough that the rows of a batch are of like length, few enough that the first answers come soon."""
+LONGEST_UNLIMITED = 4096
+"""Tokens that a model reads at once which says of itself that there is no limit."""
+NO_LIMIT = 10**9
+"""A tokenizer without a limit names a larger number of tokens."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The special tokens that a tokenizer puts before and after a text, as ids."""
+
+    start: list[int]
+    end: list[int]
+
+    @property
+    def size(self) -> int:
+        """Number of these tokens."""
+        return len(self.start) + len(self.end)
+
+
+def find_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
+    """The special tokens around a text, found by looking at one."""
+    bare, framed = encode(tokenizer, ["a"])[0], tokenizer("a")["input_ids"]
+    start = next(index for index in range(len(framed)) if framed[index : index + len(bare)] == bare)
+    return Frame(framed[:start], framed[start + len(bare) :])
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text, however long, without special tokens around it."""
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trained_length: int | None) -> int:
+    """Number of tokens that a model reads at once: the least that it, its tokenizer or its training allow."""
+    limits = [max_positions(model), tokenizer.model_max_length, trained_length]
+    return min((limit for limit in limits if limit and limit < NO_LIMIT), default=LONGEST_UNLIMITED)
+
+
+def windows(lines: Iterable[str], batch_size: int, *, wait: bool) -> Iterator[list[str]]:
+    """The lines in order, some batches at a time; never more are held.
+
+    Args:
+        lines: any number of them.
+        batch_size: with 1, a window is one line: each is answered before the next is read.
+        wait: whether more lines may be read before the first is answered.
+    """
+    size = batch_size * BATCHES_IN_WINDOW if wait and batch_size > 1 else 1
+    remaining = iter(lines)
+    while window := list(islice(remaining, size)):
+        yield window
+
+
+def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """The indices of rows, given their lengths, as batches of like length; the longest first, which may lack memory."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
+    """Rows as one tensor (B, T), and the mask (B, T) that is 0 at the padding; int64.
+
+    Args:
+        rows: ids of each row.
+        pad_id: fills short rows.
+        device: where the tensors are wanted.
+        left: whether short rows are filled before their tokens.
+    """
+    width = max(map(len, rows))
+    gaps = [width - len(row) for row in rows]
+    ids = [[pad_id] * gap * left + list(row) + [pad_id] * gap * (not left) for row, gap in zip(rows, gaps, strict=True)]
+    mask = [[0] * gap * left + [1] * (width - gap) + [0] * gap * (not left) for gap in gaps]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

@@ -1,0 +1,84 @@
+"""Draw tokens so that what is drawn for a row depends on the row's own key and on nothing else.
+
+transformers draws the tokens of a whole batch from one generator, so that a text changes with its neighbours. Here a
+row has a number from [0, 1) for each of its steps, from a generator of its own key, and takes the token in whose share
+of the probabilities, laid end to end in the order of the vocabulary, that number falls. (Not in the order of the
+probabilities: there, tokens that are about as likely would change places with the last bits of the logits.)
+
+Letters: B rows, V vocabulary size, N new tokens.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from dlib.process.seeding import keyed_generator
+
+
+class KeyedSampling(LogitsProcessor):
+    """Leaves of all logits one a row: that of the token which was drawn, for a greedy search to find."""
+
+    def __init__(
+        self,
+        line_numbers: Sequence[int],
+        *,
+        seed: int,
+        prompt_width: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float,
+        device: torch.device,
+    ) -> None:
+        """Draw the numbers of all steps.
+
+        Args:
+            line_numbers: for each row the number of its line, which with `seed` is its key.
+            seed: of all lines.
+            prompt_width: tokens of each row, padding among them, before the first that is drawn.
+            max_new_tokens: number of steps.
+            temperature: logits are divided by it, more than 0.
+            top_k: tokens that may be drawn at most; none: all.
+            top_p: the likeliest tokens that together have this probability may be drawn.
+            device: where the logits will be.
+        """
+        self.prompt_width, self.temperature, self.top_k, self.top_p = prompt_width, temperature, top_k, top_p
+        drawn = [keyed_generator("continuation", seed, number).random(max_new_tokens) for number in line_numbers]
+        # Not every device has float64.
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.numbers = torch.stack([torch.from_numpy(row) for row in drawn]).to(self.dtype).to(device)  # (B, N)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Draw the next token of each row, from logits (B, V) after `input_ids` (B, T)."""
+        probabilities = likeliest(scores.to(self.dtype), self.temperature, self.top_k, self.top_p)
+        step = input_ids.shape[1] - self.prompt_width
+        tokens = draw(probabilities, self.numbers[:, step])
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
+
+def likeliest(logits: Tensor, temperature: float, top_k: int | None, top_p: float) -> Tensor:
+    """Probabilities (B, V), not made to add up to 1 again, which are 0 for what may not be drawn.
+
+    The nucleus of `top_p` (Holtzman et al., "The curious case of neural text degeneration", 2020) is found among the
+    `top_k`; the likeliest token is always part of it.
+    """
+    # Less the largest, so that no temperature is too small.
+    scaled = (logits - logits.max(-1, keepdim=True).values) / temperature
+    if top_k is not None and top_k < scaled.shape[1]:
+        scaled = scaled.masked_fill(scaled < scaled.topk(top_k).values[:, -1:], -torch.inf)
+    probabilities = scaled.softmax(-1)
+    if top_p < 1:
+        ordered, tokens = probabilities.sort(-1, descending=True)
+        before = ordered.cumsum(-1) - ordered
+        probabilities = torch.zeros_like(ordered).scatter(1, tokens, ordered.masked_fill(before >= top_p, 0.0))
+    return probabilities
+
+
+def draw(probabilities: Tensor, numbers: Tensor) -> Tensor:
+    """The tokens (B,) in whose share of the probabilities (B, V) the numbers (B,) of [0, 1) fall."""
+    shares = probabilities.cumsum(-1)
+    # 1 - number is in (0, 1]: the first share that reaches it exists and is not empty, whatever is rounded.
+    reached = (1 - numbers)[:, None] * shares[:, -1:]
+    return torch.searchsorted(shares, reached).squeeze(1)

@@ -1,0 +1,152 @@
+"""Hugging Face names and folders: working offline, and errors that say what to do."""
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dlib.process.errors import UserError
+from dlib.process.versions import explain_attention, explain_model_type, explain_newer_files
+
+HUB_ANSWER_SECONDS = 5.0
+"""How long to wait for the hub's first answer. Its own client tries for 23 s, three times over."""
+
+UNKNOWN_HEAD = re.compile(
+    r"Unrecognized configuration class <class '[\w.]*?(?P<config>\w+)'> for this kind of AutoModel: "
+    r"(?P<auto_model>AutoModelFor(Masked|Causal)LM)\b"
+)
+
+UNKNOWN_TYPE = re.compile(r"The checkpoint you are trying to load has model type `(?P<model_type>[\w-]+)` but ")
+FOREIGN_CODE = re.compile(r".*trust_remote_code=True", re.DOTALL)
+NO_PACKAGE = re.compile(r"FlashAttention.* cannot be used due to the following error: (?P<reason>.*)")
+NO_ATTENTION = re.compile(
+    r"(?P<model>\w+) does not support .*?(?P<kernel>Flash Attention|flex_attention|scaled_dot_product_attention)"
+)
+
+
+def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
+    """Keep the Hugging Face libraries off the network where it is unwanted, unneeded or out of reach.
+
+    They read their settings when they are imported; where that has happened, they are told again.
+
+    Args:
+        names: the Hugging Face names and local folders that will be loaded.
+        offline: whether the user asked for no network.
+    """
+    is_remote = any(name is not None and not Path(name).is_dir() for name in names)
+    if offline or not is_remote or not hub_answers():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        if "huggingface_hub.constants" in sys.modules:
+            sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+
+
+def hub_answers() -> bool:
+    """Whether a connection to the hub (or to the proxy, which is taken at its word) can be opened."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    port = hub.port or (80 if hub.scheme == "http" else 443)
+    try:
+        with socket.create_connection((hub.hostname or "", port), timeout=HUB_ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what transformers raises when `name` cannot be loaded into one line that names `flag`.
+
+    Args:
+        flag: what named it.
+        name: Hugging Face name or local folder.
+        overrides: `--model_overrides`, which are to blame where a model that they change cannot be built.
+
+    Raises:
+        UserError: the block raised an error of loading.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises whatever a model's own code raises
+        reason = reason_of(error)
+        if FOREIGN_CODE.match(str(error)):
+            raise UserError(
+                f"{flag} {name} brings Python code of its own, which is not run: read it, then give --trust_remote_code"
+            ) from error
+        if lacking := NO_PACKAGE.match(reason):
+            raise UserError(f"--attn_implementation: {lacking['reason'].rstrip('.')}; leave it out") from error
+        if foreign := UNKNOWN_HEAD.match(reason):
+            raise UserError(f"{flag} {name}: {explain_head(**foreign.groupdict())}") from error
+        if newer := UNKNOWN_TYPE.match(reason):
+            raise UserError(f"{flag} {name}: {explain_model_type(**newer.groupdict())}") from error
+        if lacking := NO_ATTENTION.match(reason):
+            place = "--attn_implementation" if flag == "--model" else f"{flag} {name}"
+            raise UserError(f"{place}: {explain_attention(**lacking.groupdict())}") from error
+        if overrides:
+            raise UserError(f"--model_overrides {' '.join(overrides)}: {name} cannot be built so: {reason}") from error
+        if Path(name).is_dir():
+            raise UserError(
+                f"{flag} {name} cannot be loaded: {reason.rstrip('.')}{explain_newer_files(Path(name))}"
+            ) from error
+        if is_unreachable(error):
+            train = ", or train a new model: --model configs/models/roberta-mini --from_scratch"
+            advice = f"a local folder{train}" if flag.startswith("--") else "a run, a checkpoint or a local folder"
+            raise UserError(
+                f"{flag} {name} is not in the local cache, and the hub is not asked or does not answer: "
+                f"check the name, or give {advice}"
+            ) from error
+        raise UserError(f"{flag} {name} cannot be loaded: {reason}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's message, and the next where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    for line in lines[1:]:
+        if not reason.endswith(":"):
+            break
+        reason = f"{reason} {line}"
+    return f"{type(error).__name__}: {reason}" if lines and isinstance(error, KeyError) else reason
+
+
+def explain_head(config: str, auto_model: str) -> str:
+    """What to do about a model that has no head for the objective.
+
+    Args:
+        config: name of its configuration's class, as transformers tells it.
+        auto_model: name of the transformers class that was asked for the head.
+    """
+    from transformers.models.auto import configuration_auto, modeling_auto  # only here: it takes seconds
+
+    other = "clm" if auto_model == "AutoModelForMaskedLM" else "mlm"
+    types = {name for name, its_config in configuration_auto.CONFIG_MAPPING_NAMES.items() if its_config == config}
+    heads = {
+        "mlm": modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        "clm": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    }
+    model = config.removesuffix("Config")
+    missing = "predict the next token" if other == "mlm" else "fill in masked tokens"
+    advice = f"use --objective {other}" if types & set(heads[other]) else "choose another --model"
+    return f"{model} has no head to {missing}; {advice}"
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only be meant as a local path: hub names are `name` or `owner/name`."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, says that the hub was not asked or did not answer."""
+    words = ("offline", "connect", "cached files", "connection", "timed out", "max retries")
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(word in str(cause).lower() for word in words):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -1,0 +1,212 @@
+"""Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.args import ExperimentArgs, ModelArgs
+from dlib.data.token_roles import num_ids
+from dlib.models.hub import explain_loading
+from dlib.models.limits import check_positions, max_positions, tell_many_layers
+from dlib.models.overrides import override_config
+from dlib.models.pretrained import draw_model, read_config, read_model
+from dlib.models.probes import computes_on_cpu, keep_attention_type, refuse_hidden_state, refuse_looking_ahead
+from dlib.process.errors import UserError
+from dlib.process.ranks import say
+from dlib.process.seeding import seed_torch
+from dlib.process.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
+
+CAUSAL = "AutoModelForCausalLM"
+ATTENTION_DROPOUT = re.compile(r"att\w*_(dropout|pdrop)|attention_probs_dropout_prob")
+
+
+def load_model_config(
+    args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase, flag: str = "--model"
+) -> PretrainedConfig:
+    """The model's configuration with `--model_overrides`, and the tokenizer's ids where it is from scratch.
+
+    Args:
+        args: the model's arguments.
+        source: Hugging Face name or local folder of the model.
+        tokenizer: the run's tokenizer.
+        flag: what named the source, for errors.
+
+    Raises:
+        UserError: the configuration cannot be had, or an override does not fit it.
+    """
+    with explain_loading(flag, source):
+        config = read_config(source, trust_remote_code=args.trust_remote_code)
+        refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
+    if args.model_overrides:
+        config = override_config(config, source, args.model_overrides)
+    if args.from_scratch:
+        config.vocab_size = num_ids(tokenizer)
+        for role in ("bos", "eos", "pad", "sep", "cls"):
+            token_id = getattr(tokenizer, f"{role}_token_id")
+            if hasattr(config, f"{role}_token_id") and token_id is not None:
+                setattr(config, f"{role}_token_id", token_id)
+    return config
+
+
+def build_model(
+    args: ExperimentArgs,
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    auto_model: str,
+    precision: str,
+    flag: str = "--model",
+    *,
+    is_checkpoint: bool = False,
+) -> PreTrainedModel:
+    """Build the network of a run: load or draw its weights, fit it to the tokenizer, set what learns.
+
+    Args:
+        args: the experiment.
+        source: Hugging Face name or local folder of the model.
+        tokenizer: the run's tokenizer; embeddings are enlarged where it has more tokens.
+        auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
+        precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
+        flag: what named the source, for errors.
+        is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
+
+    Raises:
+        UserError: the weights cannot be had or are another model's, or an option does not fit the model.
+    """
+    config = load_model_config(args.model, source, tokenizer, flag)
+    look_back_only(config, auto_model)
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    trust = args.model.trust_remote_code
+    options = {**dtype_option(dtype), **attention_options(args.model, config)}
+    seed_torch("weights", args.run.seed)
+    with explain_loading(flag, source, args.model.model_overrides):
+        if args.model.from_scratch:
+            model = draw_model(auto_model, config, trust_remote_code=trust, **options)
+        else:
+            model, loading = read_model(auto_model, source, trust_remote_code=trust, config=config, **options)
+            if is_checkpoint:
+                refuse_other_model(loading, source)
+            tell_new_weights(loading["missing_keys"], source)
+        if args.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
+    fit_embeddings(model, tokenizer)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
+    keep_attention_type(model)
+    if computes_on_cpu(model):
+        if auto_model == CAUSAL:
+            refuse_looking_ahead(model, source)
+        as_trained = {"use_cache": False} if auto_model == CAUSAL else {}
+        refuse_hidden_state(model, args.data.max_length, source, **as_trained)
+    freeze(model, args.model.freeze)
+    if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
+        trunk = model.base_model
+        trunk.forward = torch.compile(trunk.forward)
+    return model
+
+
+def build_meta_model(
+    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, auto_model: str, flag: str = "--model"
+) -> PreTrainedModel:
+    """The network without memory or weights: to count its parameters, and to refuse early what cannot work.
+
+    Raises:
+        UserError: as `build_model`, or the model has fewer positions than `--max_length`.
+    """
+    config = load_model_config(args.model, source, tokenizer, flag)
+    look_back_only(config, auto_model)
+    config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
+    options = {"trust_remote_code": args.model.trust_remote_code, **attention_options(args.model, config)}
+    with torch.device("meta"), explain_loading(flag, source, args.model.model_overrides):
+        tell_many_layers(config, source, partial(draw_model, auto_model, **options))
+        model = draw_model(auto_model, config, **options)
+        if args.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+    check_positions(model, args.data.max_length, source)
+    freeze(model, args.model.freeze)
+    return model
+
+
+def look_back_only(config: PretrainedConfig, auto_model: str) -> None:
+    """Make BERT and its kin read from left to right where they are to predict the next token; others always do."""
+    if auto_model == CAUSAL and hasattr(config, "is_decoder"):
+        config.is_decoder = True
+
+
+def tell_new_weights(names: Collection[str], source: str) -> None:
+    """Tell which weights the loaded folder did not hold: a head, mostly, which then has to be learned."""
+    if names:
+        parts = sorted({name.rpartition(".")[0] for name in names})
+        say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
+
+
+def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> None:
+    """Refuse a run's own checkpoint whose weights are not those of its configuration: new ones would be drawn.
+
+    Args:
+        loading: what transformers tells of the loading.
+        source: the checkpoint's model.
+
+    Raises:
+        UserError: weights are missing, too many, or of other shapes.
+    """
+    names = [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loading[kind]]
+    if names:
+        raise UserError(
+            f"{source} holds the weights of another model than its config.json says: {len(names)} do not fit, "
+            f"{names[0]} for one; remove the checkpoint to go on from the one before it"
+        )
+
+
+def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, Any]:
+    """What `--attn_implementation` asks of transformers.
+
+    Raises:
+        UserError: the installed version does not have it for such a model, or it has no dropout and the model does.
+    """
+    if args.attn_implementation is None:
+        return {}
+    refuse_missing_attention(args.attn_implementation, config.model_type)
+    dropouts = [name for name, value in config.to_dict().items() if ATTENTION_DROPOUT.match(name) and value]
+    if args.attn_implementation == "flex_attention" and dropouts:
+        raise UserError(f"--attn_implementation flex_attention has no dropout: add --model_overrides {dropouts[0]}=0.0")
+    return {"attn_implementation": args.attn_implementation}
+
+
+def as_saved(args: ExperimentArgs) -> ExperimentArgs:
+    """The arguments for a run's own checkpoint, which has its weights and the overrides of its configuration."""
+    return replace(args, model=replace(args.model, from_scratch=False, model_overrides=[]))
+
+
+def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Enlarge the embeddings where the tokenizer has more tokens; they are never cut."""
+    if num_ids(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
+        model.resize_token_embeddings(num_ids(tokenizer))
+
+
+def freeze(model: PreTrainedModel, what: str) -> None:
+    """Switch off the gradients of the weights that `--freeze` names.
+
+    Raises:
+        UserError: no weight is left to learn.
+    """
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    trunk = {id(parameter) for parameter in model.base_model.parameters()}
+    for name, parameter in model.named_parameters():
+        is_embedding = id(parameter) in tables or "embeddings" in name.split(".")  # with their norms, as in BERT
+        frozen = {
+            "none": False,
+            "embeddings": is_embedding,
+            "all_but_embeddings": not is_embedding,
+            "all_but_head": id(parameter) in trunk,
+        }
+        parameter.requires_grad_(not frozen[what])
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        if what == "none":
+            raise UserError(f"--model: {type(model).__name__} has no weight that could learn; choose another")
+        raise UserError(f"--freeze {what} leaves {type(model).__name__} no weight to learn; use --freeze none")

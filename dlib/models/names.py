@@ -1,0 +1,54 @@
+"""What a user may call a trained model: a run, a checkpoint, a Hugging Face folder, or a name on the hub."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from dlib.args.run import RunArgs
+from dlib.config.configuration import load_config
+from dlib.models.hub import looks_like_path
+from dlib.models.sources import has_tokenizer, refuse_missing_weights
+from dlib.process.errors import UserError
+from dlib.runs.finding import resolve_model_folder
+from dlib.runs.folder import RunFolder
+
+
+def find_model(name: str | Path) -> str:
+    """What transformers is to load: the folder inside a run (its best) or checkpoint, else the name on the hub.
+
+    Raises:
+        UserError: it is a path, and there is no such folder or nothing in it that can be loaded.
+    """
+    path = find_path(name)
+    if path is None:
+        return str(name)
+    folder = resolve_model_folder(path)
+    refuse_missing_weights("the model", str(folder), "save them beside its config.json")
+    if not has_tokenizer(folder):
+        raise UserError(f"{folder} has no tokenizer: save one beside the model")
+    return str(folder)
+
+
+def find_path(name: str | Path) -> Path | None:
+    """The path that a name stands for, a run's own name included; None where it can only be a name on the hub."""
+    path, run = Path(name), RunFolder(Path(RunArgs().out_dir) / name)
+    # `runs/frist` could be a name on the hub, but not where there is a folder `runs`.
+    if path.exists() or looks_like_path(str(name)) or (len(path.parts) > 1 and path.parent.is_dir()):
+        return path
+    return run.root if len(path.parts) == 1 and run.config.is_file() else None
+
+
+def trained_length(model: str) -> int | None:
+    """Tokens of the longest rows that a model has seen, for one that a run here trained from scratch.
+
+    What it would make of later positions is left to chance: they were drawn and never learned.
+
+    Args:
+        model: the folder that transformers loads, or a name on the hub.
+    """
+    parents = Path(model).resolve().parents
+    if not Path(model).is_dir() or len(parents) < 3 or not RunFolder(parents[2]).config.is_file():
+        return None
+    with suppress(UserError):  # a run of another version can be asked all the same
+        args = load_config([RunFolder(parents[2]).config])
+        return args.data.max_length if args.model.from_scratch else None
+    return None

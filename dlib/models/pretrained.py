@@ -1,0 +1,122 @@
+"""The one door through which configurations, tokenizers and weights are loaded from a Hugging Face folder or name.
+
+Such a folder may bring Python code of its own (`auto_map` in its JSON files). transformers asks on stdin whether to run
+it, unless it is told; for generate.py stdin is data. So nothing but this file calls `from_pretrained` or `from_config`,
+which tests/test_security.py checks, and each function here has to be told.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.process.errors import UserError
+
+ZIP_START = b"PK\x03\x04"
+
+
+def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
+    """A model's configuration.
+
+    Args:
+        name: Hugging Face name or local folder.
+        trust_remote_code: whether Python code that comes with it may run.
+
+    Raises:
+        UserError: it wants a kernel from the hub, which is code too, and may not run any.
+        Exception: whatever transformers raises; who calls explains it (`explain_loading`).
+    """
+    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    if not trust_remote_code:  # transformers has a class of its own: no checkpoint is to name code that it lacks
+        vars(config).pop("auto_map", None)
+    kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts_of(config)]
+    hub_kernel = next((kernel for kernel in kernels if "/" in kernel), None)  # owner/name: transformers 5 loads it
+    if hub_kernel is not None and not trust_remote_code:
+        raise UserError(
+            f"{name}: its config.json asks for the attention kernel {hub_kernel}, which is code from the hub; read "
+            "it, then give --trust_remote_code"
+        )
+    return config
+
+
+def parts_of(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
+    """A configuration, and those of the model's parts in it, such as the text's in a model that also sees."""
+    yield config
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            yield from parts_of(part)
+
+
+def read_tokenizer(name: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """A tokenizer, as `read_config` reads a configuration."""
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+
+
+def draw_model(
+    auto_model: str, config: PretrainedConfig, *, trust_remote_code: bool, **options: Any
+) -> PreTrainedModel:
+    """A network with new weights.
+
+    Args:
+        auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
+        config: its configuration.
+        trust_remote_code: whether Python code that came with the configuration may run.
+        options: of transformers.
+    """
+    return getattr(transformers, auto_model).from_config(config, trust_remote_code=trust_remote_code, **options)
+
+
+def read_model(
+    auto_model: str, name: str, *, trust_remote_code: bool, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A network with its weights, and what transformers tells of their loading: `missing_keys` and the like.
+
+    Args:
+        auto_model: name of the transformers class.
+        name: Hugging Face name or local folder.
+        trust_remote_code: whether Python code that comes with it may run.
+        options: of transformers.
+
+    Raises:
+        UserError: its weights are a pickle of a kind that could run code.
+    """
+    for file in sorted(pickles_in(Path(name))):
+        refuse_unsafe_pickle(file)
+    return getattr(transformers, auto_model).from_pretrained(
+        name, trust_remote_code=trust_remote_code, output_loading_info=True, **options
+    )
+
+
+def pickles_in(folder: Path) -> set[Path]:
+    """The pickled weights in a local folder: by their usual names, and by those that an index gives them."""
+    indices = [*folder.glob("*.bin.index.json"), *folder.glob("*.safetensors.index.json")]
+    maps = [json.loads(index.read_text(encoding="utf-8"))["weight_map"] for index in indices]
+    named = {folder / file for files in maps for file in files.values()}
+    return {*folder.glob("*.bin"), *(file for file in named if file.suffix != ".safetensors" and file.is_file())}
+
+
+def refuse_unsafe_pickle(file: Path) -> None:
+    """Refuse containers from which torch before 2.6 runs code even with `weights_only=True` (CVE-2025-32434).
+
+    Raises:
+        UserError: the file is a TorchScript archive, or a tar file.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(tarfile.BLOCKSIZE)
+    # A block of zeros, with which other weights may begin, is an archive of no file.
+    is_tar = start.strip(b"\0") != b"" and tarfile.is_tarfile(file)
+    if is_torchscript(file) if start.startswith(ZIP_START) else is_tar:
+        raise UserError(f"{file} is no file of weights alone: it could run code; save the weights as safetensors")
+
+
+def is_torchscript(file: Path) -> bool:
+    """Whether a zip file is a TorchScript archive, read as torch reads it."""
+    try:
+        return "constants.pkl" in torch._C.PyTorchFileReader(str(file)).get_all_records()
+    except RuntimeError:  # it is damaged, which torch says later
+        return False

@@ -1,0 +1,159 @@
+"""Which tokenizer a run uses: loaded, or trained on its text."""
+
+import hashlib
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from dlib.args import ExperimentArgs
+from dlib.args.model import MOST_IDS
+from dlib.data.fingerprint import text_sha256
+from dlib.data.text import iterate_documents
+from dlib.data.token_roles import num_ids
+from dlib.models.hub import explain_loading
+from dlib.models.pretrained import read_tokenizer
+from dlib.models.sources import has_tokenizer
+from dlib.process.durable import refusals_told, sync, sync_tree
+from dlib.process.errors import UserError
+from dlib.process.ranks import say
+from dlib.process.versions import tokenizer_series
+
+SPECIAL_TOKENS = {
+    "bos_token": "<s>",
+    "pad_token": "<pad>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+"""Special tokens of a trained tokenizer, by role; their ids are 0 to 4, as in RoBERTa."""
+
+
+TRAINING_FORMAT = 2
+"""Raised whenever the same text and options train another tokenizer."""
+
+
+def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """Load a tokenizer by Hugging Face name or from a local folder.
+
+    Args:
+        name: Hugging Face name or local folder.
+        flag: what named it, for the error.
+        trust_remote_code: whether Python code that comes with it may run.
+
+    Raises:
+        UserError: it cannot be had; names `flag`.
+    """
+    with explain_loading(flag, name):
+        tokenizer = read_tokenizer(name, trust_remote_code=trust_remote_code)
+    if num_ids(tokenizer) > MOST_IDS:
+        raise UserError(
+            f"{flag} {name}: its ids go up to {num_ids(tokenizer) - 1:,}; more than {MOST_IDS:,} are refused"
+        )
+    return tokenizer
+
+
+def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_errors: str) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
+
+    Args:
+        text_file: the text, one document a line.
+        vocab_size: number of tokens, special ones included; fewer when the text is too small for more.
+        objective: `clm` gets a template without an end-of-text token, so that a prompt stays open.
+        encoding_errors: what to do with bytes that are not UTF-8, see `DataArgs`.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL_TOKENS.values()],  # in this order: their ids
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors), trainer)
+    # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
+    mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
+    tokenizer.add_special_tokens([mask])
+    bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A" if objective == "clm" else f"{bos} $A {eos}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
+    )
+    roles = {**SPECIAL_TOKENS, "cls_token": bos, "sep_token": eos, "mask_token": mask}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles, clean_up_tokenization_spaces=False)
+
+
+def build_tokenizer(
+    args: ExperimentArgs, text_file: Path, model_folder: str, *, goes_on: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
+
+    A trained one is kept in the cache by the content of the text, and found there again.
+
+    Args:
+        args: the experiment.
+        text_file: the training text.
+        model_folder: name or folder of the model that the run starts from.
+        goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
+
+    Raises:
+        UserError: a tokenizer cannot be had.
+    """
+    load = partial(load_tokenizer, trust_remote_code=args.model.trust_remote_code)
+    if goes_on:
+        return load(model_folder, "the checkpoint")
+    if args.model.tokenizer is not None:
+        return load(args.model.tokenizer, "--tokenizer")
+    if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
+        return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
+    return load(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
+
+
+def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer so that a kill leaves all of it or nothing; who calls holds the folder's lock."""
+    beside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)  # what a killed process left
+    try:
+        tokenizer.save_pretrained(beside)
+        sync_tree(beside)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    sync(folder.parent)
+
+
+def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
+    """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
+
+    Several processes that start together train it once. It is written beside and renamed whole.
+
+    Raises:
+        UserError: the text is missing or not UTF-8, or the cache cannot be written.
+    """
+    cache_dir = Path(args.data.cache_dir)
+    options = [
+        TRAINING_FORMAT,
+        *tokenizer_series(),
+        args.model.vocab_size,
+        args.objective.objective,
+        args.data.encoding_errors,
+    ]
+    recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
+    folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
+    if has_tokenizer(folder):
+        return folder
+    with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not has_tokenizer(folder):
+                say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
+                tokenizer = train_tokenizer(
+                    text_file, args.model.vocab_size, args.objective.objective, args.data.encoding_errors
+                )
+                save_whole(tokenizer, folder)
+    return folder

@@ -1,0 +1,200 @@
+"""The processes of a run on this machine: started, told where they meet, and watched.
+
+It stands in for Lightning's launcher. That one kills the first process when another has died, so that nobody can say
+why the run ended, and believes the number of tasks of a SLURM job, of which a step may have started one. Whoever
+started the processes, they are told of their places here in the variables of torchrun.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+
+from dlib.process.errors import TrainingError, UserError, one_line
+from dlib.process.ranks import from_environment, global_rank, in_slurm_step, local_rank, was_launched, world_size
+
+BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What somebody sets who starts a run on each machine without a launcher."""
+GRACE_SECONDS = 10.0
+"""How long the first process may take to notice that another has died, and the other to end after it was missed."""
+SECONDS_BETWEEN_LOOKS = 0.2
+FIRST_PORT, NUM_PORTS, STEPS_OF_A_JOB = 10_000, 20_000, 64
+"""Ports of SLURM steps, below those that the system deals out; so many are between two neighbouring jobs."""
+LOST = re.compile(
+    r"connection|closed by peer|reset by peer|broken pipe|failed to recv|timed out|timeout", re.IGNORECASE
+)
+"""What gloo, NCCL and the store say when another process does not answer."""
+
+
+def refuse_missing_launcher(num_nodes: int) -> None:
+    """Refuse several machines where nobody starts the processes of the others, and say for whom it waits.
+
+    Raises:
+        UserError: there is no launcher, or its part is not done by hand.
+    """
+    if was_launched():
+        return
+    node = from_environment("NODE_RANK", 0)
+    if not 0 <= node < num_nodes:
+        raise UserError(f"NODE_RANK={node}: --num_nodes {num_nodes} has machines from 0 to {num_nodes - 1}")
+    if num_nodes == 1:
+        return
+    if not all(name in os.environ for name in BY_HAND):
+        raise UserError(
+            f"--num_nodes {num_nodes}: nobody has started the processes of the other machines; use torchrun --nnodes "
+            f"{num_nodes} or srun --nodes {num_nodes}, or set {', '.join(BY_HAND)} on each machine"
+        )
+    others = ", ".join(str(number) for number in range(min(num_nodes, 8)) if number != node)
+    place = "{MASTER_ADDR}:{MASTER_PORT}".format_map(os.environ)
+    print(f"waiting at {place} for NODE_RANK {others}{' ...' * (num_nodes > 8)} to be started", file=sys.stderr)
+
+
+def launched(
+    num_processes: int,
+    num_nodes: int,
+    on_loss: Callable[[str], None] = lambda cause: None,
+    held_back: Collection[signal.Signals] = (),
+) -> AbstractContextManager[object]:
+    """Have the other processes of this machine run beside this one, unless a launcher has started them.
+
+    If one of them dies, this process ends within some seconds, with a `TrainingError` that says why. If this one fails,
+    so do they.
+
+    Args:
+        num_processes: those of a machine, this one included.
+        num_nodes: number of machines.
+        on_loss: told why, right before this process ends without unwinding.
+        held_back: signals that wait until a process which is started here takes them (`Stopping.listen`): one that is
+            sent to all would end it while it still starts.
+    """
+    if num_processes * num_nodes == 1:
+        return nullcontext()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held_back)  # further processes inherit it
+    try:
+        return Others(_start_others(num_processes, num_nodes), on_loss)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[bytes]]":
+    """Give this process its place, and start the rest of the machine's where nobody has."""
+    if was_launched():
+        place = {"RANK": global_rank(), "LOCAL_RANK": local_rank(), "WORLD_SIZE": world_size()}
+        os.environ.update({name: str(number) for name, number in place.items()})
+        if in_slurm_step():
+            os.environ.setdefault("MASTER_ADDR", first_node_of_step())
+            os.environ.setdefault("MASTER_PORT", str(port_of_step()))
+        return []
+    first = from_environment("NODE_RANK", 0) * num_processes
+    os.environ.update({"WORLD_SIZE": str(num_processes * num_nodes), "LOCAL_WORLD_SIZE": str(num_processes)})
+    if num_nodes == 1:
+        os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())})
+    os.environ.update({"RANK": str(first), "LOCAL_RANK": "0"})
+    return [
+        subprocess.Popen(
+            [sys.executable, *sys.argv],
+            env={**os.environ, "RANK": str(first + number), "LOCAL_RANK": str(number)},
+            stdin=subprocess.DEVNULL,
+        )
+        for number in range(1, num_processes)
+    ]
+
+
+class Others:
+    """The processes that this one has started, and a thread that looks after them."""
+
+    def __init__(self, processes: "list[subprocess.Popen[bytes]]", on_loss: Callable[[str], None]) -> None:
+        """Look after them from now on."""
+        self._processes = processes
+        self._on_loss = on_loss
+        self._first_rank = global_rank()
+        self._left = threading.Event()
+
+    def __enter__(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Say why another process was missed; one that others have started leaves that to the first.
+
+        Raises:
+            TrainingError: in one line.
+            SystemExit: somebody else says it.
+        """
+        is_missed = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
+        cause = self._wait_for_cause() if is_missed else None
+        self._left.set()
+        if error is not None:
+            self._kill()
+        if is_missed and cause is None and global_rank() > 0:
+            raise SystemExit(1) from None
+        if is_missed:
+            met = one_line(str(error)).partition(". ")[0]  # what gloo adds is advice to programmers
+            raise TrainingError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
+
+    def _wait_for_cause(self) -> str | None:
+        deadline = time.monotonic() + GRACE_SECONDS * bool(self._processes)
+        while (cause := self._cause_of_death()) is None and time.monotonic() < deadline:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return cause
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+
+    def _watch(self) -> None:
+        while not self._left.wait(SECONDS_BETWEEN_LOOKS):
+            if cause := self._cause_of_death():
+                if not self._left.wait(GRACE_SECONDS):
+                    self._end(cause)
+                return
+
+    def _cause_of_death(self) -> str | None:
+        """Which of them has failed, in words; None where none has."""
+        for number, process in enumerate(self._processes, start=1):
+            if status := process.poll():
+                return f"{describe_end(status)}: rank {self._first_rank + number} of the run, process {process.pid}"
+        return None
+
+    def _end(self, cause: str) -> None:
+        """End this process although it waits for the lost one, maybe where no exception reaches it."""
+        print(f"error: {one_line(cause)}", file=sys.stderr, flush=True)
+        self._on_loss(cause)
+        self._kill()
+        os._exit(TrainingError.status)
+
+
+def describe_end(status: int) -> str:
+    """How a process ended that has failed, by its exit status, negative for a signal."""
+    if status > 0:
+        return f"a process ended with status {status}, and may have said why"
+    reason = " (mostly because memory ran out)" if -status == signal.SIGKILL else ""
+    return f"a process was ended by signal {-status}, {signal.strsignal(-status)}{reason}"
+
+
+def first_node_of_step() -> str:
+    """Where the first task of this SLURM step runs."""
+    if from_environment("SLURM_STEP_NUM_NODES", 1) == 1:
+        return "127.0.0.1"  # a node need not know its own name
+    # "n[01-03,7]-ib,m4" stands for n01-ib and further ones.
+    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", os.environ["SLURM_STEP_NODELIST"]).partition(",")[0]
+
+
+def port_of_step() -> int:
+    """A port that all tasks of this SLURM step know, another one than that of its neighbours on a node."""
+    job, step = from_environment("SLURM_JOB_ID", 0), from_environment("SLURM_STEP_ID", 0)
+    return FIRST_PORT + (job * STEPS_OF_A_JOB + step) % NUM_PORTS
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

@@ -1,0 +1,1 @@
+"""A run once more, and in what it differs. No torch."""

@@ -1,0 +1,85 @@
+"""Where callbacks put their numbers: the run's two files, then the trackers. Silent but in the first process.
+
+It stands apart from both so that a callback need not know that there are two files, or any trackers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from dlib.args import ExperimentArgs
+from dlib.process.ranks import is_rank_zero, logger
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import MetricsLog, read_metrics
+from dlib.tracking import Tracker, build_trackers
+
+
+class RunLog:
+    """Numbers of the newest step gather here until `flush`, which makes one record of them.
+
+    Attributes:
+        newest: the newest value of each name, for the progress display.
+    """
+
+    def __init__(self, folder: RunFolder | None, trackers: Sequence[Tracker] = ()) -> None:
+        """Write to `folder` and to `trackers`; without a folder, nowhere."""
+        self.newest: dict[str, float] = {}
+        self._trackers = trackers
+        self._metrics = MetricsLog(folder.metrics) if folder else None
+        self._performance = MetricsLog(folder.performance) if folder else None
+        self._gathered: dict[str, float] = {}
+        self._step = 0
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Take numbers that the run computes: they go to metrics.jsonl, and are the same in every repetition."""
+        self._gather(step, values, self._metrics)
+
+    def measure(self, step: int, values: Mapping[str, float]) -> None:
+        """Take numbers that the machine gives: they go to performance.jsonl, and never repeat."""
+        self._gather(step, values, self._performance)
+
+    def _gather(self, step: int, values: Mapping[str, float], log: MetricsLog | None) -> None:
+        if log is None:
+            return
+        log.add(step, values)
+        self._step = step
+        self._gathered.update(values)
+        self.newest.update(values)
+
+    def flush(self) -> None:
+        """Write the step's records."""
+        if self._metrics is None or self._performance is None:
+            return
+        self._metrics.flush()
+        self._performance.flush()
+        if self._gathered:
+            for tracker in self._trackers:
+                tracker.log(self._step, self._gathered)
+        self._gathered = {}
+
+    def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
+        """Hand a whole checkpoint to the trackers that store files."""
+        for tracker in self._trackers:
+            tracker.upload_checkpoint(folder, aliases)
+
+    def finish(self, state: str) -> None:
+        """Write what is left and end the trackers' sessions; `state` is the run's."""
+        self.flush()
+        for tracker in self._trackers:
+            tracker.finish(state)
+
+
+def open_run_log(folder: RunFolder, args: ExperimentArgs, step: int) -> RunLog:
+    """The log of a session that begins after `step` optimizer steps; records beyond it are cut off.
+
+    Raises:
+        UserError: `--trackers` names something unknown or not installed.
+    """
+    if not is_rank_zero():
+        return RunLog(None)
+    for path in (folder.metrics, folder.performance):
+        MetricsLog(path).rewind(step)
+    newest = max((record["step"] for record in read_metrics(folder.metrics)), default=0)
+    if step - newest >= args.tracking.log_interval:
+        logger().warning("%s lacks the records from step %d to %d", folder.metrics, newest + 1, step)
+    return RunLog(folder, build_trackers(args.tracking, folder, config=asdict(args), from_step=step))

@@ -1,0 +1,130 @@
+"""What a checkpoint holds: a `model/` folder that transformers loads as it is, and the rest of the state.
+
+    step-00001000/
+      model/        config, weights (safetensors), tokenizer
+      state.ckpt    steps done, AdamW's two means, the loss scale where there is one, checksums of the weights' files
+
+Lightning's own checkpoints hold loop counters that do not bring a run back to where it was in the
+middle of an epoch (its issues 18098, 19764, 20550). Here the position is the step, so there is nothing
+else to hold: the data, the masks, dropout and the learning rate follow from it.
+"""
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from dlib.models.pretrained import refuse_unsafe_pickle
+from dlib.models.sources import has_tokenizer
+from dlib.process.errors import UserError
+from dlib.runs.paths import CheckpointFolder, checkpoint_step
+from dlib.training.training_module import TrainingModule
+
+BLOCK_BYTES = 2**20
+STATE = {"steps_done": int, "optimizer": dict, "precision": dict}
+"""What every state.ckpt holds."""
+
+
+def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`)."""
+    checkpoint = CheckpointFolder(folder)
+    module.model.save_pretrained(checkpoint.model)
+    tokenizer.save_pretrained(checkpoint.model)
+    state = {
+        "steps_done": module.steps_done,
+        "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
+        "precision": module.trainer.precision_plugin.state_dict(),
+        "weights_crc32": {file.name: crc32_of(file) for file in weight_files(checkpoint)},
+    }
+    with checkpoint.state.open("wb") as file:  # by a file of Python's, whose errors say what the disk refused
+        torch.save(state, file)
+
+
+def checkpoint_bytes(module: TrainingModule) -> int:
+    """About how much room a checkpoint needs: the weights, and what the optimizer keeps of them."""
+    states = module.optimizers().optimizer.state.values()  # type: ignore[union-attr]
+    kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*module.model.parameters(), *kept])
+
+
+def weight_files(checkpoint: CheckpointFolder) -> list[Path]:
+    """The files that hold a checkpoint's weights; the usual one where there is none."""
+    return sorted(checkpoint.model.glob("*.safetensors")) or [checkpoint.model / "model.safetensors"]
+
+
+def refuse_damage(folder: Path) -> None:
+    """Refuse a checkpoint of which something is missing, torn or from elsewhere, before anything is built on it.
+
+    Raises:
+        UserError: it is so; the message says what to do.
+    """
+    checkpoint = CheckpointFolder(folder)
+    weights = weight_files(checkpoint)
+    for file in (checkpoint.model / "config.json", *weights, checkpoint.state):
+        if not file.is_file():
+            raise _damaged(file, folder, "missing")
+    if not has_tokenizer(checkpoint.model):
+        raise _damaged(checkpoint.model / "tokenizer.json", folder, "missing")
+    for file in weights:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise _damaged(file, folder) from error
+    for file in sorted(checkpoint.model.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise _damaged(file, folder) from error
+    state = read_training_state(folder)
+    if state["steps_done"] != checkpoint_step(folder.name):
+        raise _damaged(checkpoint.state, folder, f"of step {state['steps_done']}")
+    recorded = state.get("weights_crc32")  # older versions wrote none
+    if recorded is not None and recorded != {file.name: crc32_of(file) for file in weights}:
+        raise _damaged(checkpoint.model, folder, "not what was saved with state.ckpt")
+
+
+def read_training_state(folder: Path) -> dict[str, Any]:
+    """Read what stands beside the model. Nothing is unpickled but tensors and plain containers.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    file = CheckpointFolder(folder).state
+    try:
+        refuse_unsafe_pickle(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _damaged(file, folder) from error
+    if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in STATE.items()):
+        raise _damaged(file, folder, "no training state")
+    return state
+
+
+def _damaged(file: Path, folder: Path, how: str = "damaged") -> UserError:
+    return UserError(f"{file} is {how}; remove {folder} to go on from the checkpoint before it")
+
+
+def crc32_of(file: Path) -> int:
+    """CRC-32 of a file's bytes: what is guarded against is a mistake, and this takes a third of SHA-256's time."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while block := opened.read(BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 of all weights and buffers that a checkpoint would hold: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, because NumPy does not know every type of torch's.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

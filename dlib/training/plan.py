@@ -1,0 +1,221 @@
+"""What a run is going to do, worked out before it does anything: steps, intervals, and their summary.
+
+It stands apart so that `--plan` can print it without a device, and so that the schedule, the callbacks
+and the data all read the same numbers.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from dlib.args import ExperimentArgs
+from dlib.args.training import OptimArgs
+from dlib.config.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
+from dlib.data.batching import BatchPlan
+from dlib.process.errors import UserError, printable
+from dlib.training.devices import Devices
+
+if TYPE_CHECKING:
+    from dlib.data.packing import RowSource
+
+BYTES_PER_PARAMETER = 4
+"""A weight, and each of the two means that AdamW keeps for it, in float32."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The steps of a run.
+
+    Attributes:
+        batches: which samples each optimizer step takes.
+        tokens_per_sample: mean length of a row, special tokens included.
+        warmup_steps: optimizer steps until the learning rate is at its peak.
+        decay_steps: optimizer steps of the WSD schedule's decay, at the end.
+        eval_interval_steps: optimizer steps from one evaluation to the next.
+        save_interval_steps: optimizer steps from one checkpoint to the next.
+        log_interval_steps: optimizer steps from one record to the next.
+        extra_steps: further optimizer steps that are evaluated and saved for good.
+        max_seconds: stop by the clock after this long; None: never.
+    """
+
+    batches: BatchPlan
+    tokens_per_sample: Fraction
+    warmup_steps: int
+    decay_steps: int
+    eval_interval_steps: int
+    save_interval_steps: int
+    log_interval_steps: int
+    extra_steps: frozenset[int]
+    max_seconds: int | None
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.batches.total_steps
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the model is evaluated after `step` optimizer steps."""
+        return self._is_due(step, self.eval_interval_steps) or step in self.extra_steps
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a checkpoint is saved after `step` optimizer steps, be the model good or bad."""
+        return self._is_due(step, self.save_interval_steps) or step in self.extra_steps
+
+    def logs_after(self, step: int) -> bool:
+        """Whether a step's own numbers are recorded; those of the first, the last and the evaluated always are."""
+        return step == 1 or self._is_due(step, self.log_interval_steps) or self.evaluates_after(step)
+
+    def _is_due(self, step: int, interval: int) -> bool:
+        return step % interval == 0 or step == self.total_steps
+
+    @property
+    def num_evaluations(self) -> int:
+        """Number of evaluations in the whole run."""
+        return self._count(self.eval_interval_steps)
+
+    @property
+    def most_checkpoints(self) -> int:
+        """Number of steps at which a checkpoint may be saved, if each evaluation finds a new best."""
+        first, second = self.eval_interval_steps, self.save_interval_steps
+        both = self.total_steps // math.lcm(first, second)
+        regular = self.total_steps // first + self.total_steps // second - both
+        irregular = {step for step in {*self.extra_steps, self.total_steps} if step % first and step % second}
+        return regular + len(irregular)
+
+    def _count(self, interval: int) -> int:
+        regular = self.total_steps // interval + (self.total_steps % interval > 0)
+        return regular + sum(not self._is_due(step, interval) for step in self.extra_steps)
+
+
+def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
+    """Work out the steps of a run.
+
+    Args:
+        args: the experiment; its micro_batch_size is settled.
+        rows: the training data.
+
+    Raises:
+        UserError: a duration cannot be read, an extra step lies outside the run, or warm-up and decay overlap.
+    """
+    assert args.batch.micro_batch_size is not None
+    batch_size, micro_batch_size = args.batch.batch_size, args.batch.micro_batch_size
+    scale = Scale(batch_size, Fraction(rows.num_tokens, len(rows)), len(rows))
+    goal = parse_duration(args.durations.training_goal, "--training_goal")
+    batches = BatchPlan(len(rows), batch_size, micro_batch_size, to_samples(goal, scale), args.run.seed)
+
+    def steps(text: str, flag: str, *, allow_zero: bool = False) -> int:
+        duration = parse_duration(text, flag, interval=True, allow_zero=allow_zero)
+        return to_steps(duration, scale, batches.total_steps)
+
+    clock = args.durations.max_time
+    plan = TrainingPlan(
+        batches=batches,
+        tokens_per_sample=scale.tokens_per_sample,
+        warmup_steps=steps(args.optim.warmup, "--warmup", allow_zero=True),
+        decay_steps=steps(args.optim.decay, "--decay"),
+        eval_interval_steps=steps(args.durations.eval_interval, "--eval_interval"),
+        save_interval_steps=steps(args.checkpoint.save_interval, "--save_interval"),
+        log_interval_steps=args.tracking.log_interval,
+        extra_steps=frozenset(args.checkpoint.extra_steps),
+        max_seconds=None if clock is None else parse_clock(clock, "--max_time"),
+    )
+    refuse_steps_outside(args.checkpoint.extra_steps, plan.total_steps)
+    refuse_overlap(args.optim.schedule, plan)
+    return plan
+
+
+def told_steps(args: ExperimentArgs) -> int | None:
+    """Optimizer steps of the whole run, where its goal tells them; None where they depend on the text.
+
+    Raises:
+        UserError: the goal cannot be read.
+    """
+    goal = parse_duration(args.durations.training_goal, "--training_goal")
+    if goal.unit not in ("steps", "samples"):
+        return None
+    batch_size = args.batch.batch_size
+    return -(-to_samples(goal, Scale(batch_size, Fraction(1), 1)) // batch_size)
+
+
+def refuse_steps_outside(extra_steps: Collection[int], total_steps: int) -> None:
+    """Refuse extra steps that the run does not have.
+
+    Raises:
+        UserError: there is one.
+    """
+    outside = [step for step in sorted(extra_steps) if not 1 <= step <= total_steps]
+    if outside:
+        raise UserError(f"--extra_steps {outside[0]}: the run has steps 1 to {total_steps}")
+
+
+def refuse_overlap(schedule: str, plan: TrainingPlan) -> None:
+    """Refuse a warm-up and a decay that do not fit into the run; a step over is rounding.
+
+    Raises:
+        UserError: they do not.
+    """
+    if schedule == "wsd" and plan.warmup_steps + plan.decay_steps > plan.total_steps + 1:
+        raise UserError(
+            f"--warmup of {plan.warmup_steps:,} steps and --decay of {plan.decay_steps:,} do not fit into the run's "
+            f"{plan.total_steps:,} steps: shorten one"
+        )
+
+
+def summarize(
+    args: ExperimentArgs, plan: TrainingPlan, devices: Devices, source: str, parameters: tuple[int, int]
+) -> str:
+    """What a run is going to do, for a person; one line a subject.
+
+    Args:
+        args: the experiment.
+        plan: its steps.
+        devices: its devices.
+        source: name or folder of the model it starts from.
+        parameters: number of all weights and of those that learn.
+    """
+    batches = plan.batches
+    accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
+    total, learning = parameters
+    each, kept = estimate_checkpoint_bytes(parameters), kept_checkpoints(args, plan)
+    tokens = batches.total_samples * plan.tokens_per_sample
+    lines = {
+        "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
+        "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
+        "devices": str(devices),
+        "batch": f"{batches.batch_size} sequences a step = {batches.micro_batch_size} micro_batch_size "
+        f"x {devices.world_size} devices x {accumulation} accumulation",
+        "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
+        f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
+        "schedule": f"{args.optim.schedule} from {args.optim.learning_rate:g}, {plan.warmup_steps:,} warm-up steps"
+        + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps)
+        + f"; --decay {args.optim.decay} is for --schedule wsd alone" * is_decay_unused(args.optim),
+        "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
+        + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
+        "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {each / 1e6:,.0f} MB "
+        f"each, up to {kept} at a time: {kept * each / 1e6:,.0f} MB",
+    }
+    width = max(map(len, lines)) + 2
+    return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
+
+
+def is_decay_unused(optim: OptimArgs) -> bool:
+    """Whether a decay was asked for that the schedule does not have."""
+    return optim.schedule != "wsd" and optim.decay != OptimArgs().decay
+
+
+def estimate_checkpoint_bytes(parameters: tuple[int, int]) -> int:
+    """Size of a checkpoint, from the number of all weights and of those that learn."""
+    total, learning = parameters
+    return (total + 2 * learning) * BYTES_PER_PARAMETER
+
+
+def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:
+    """The largest number of checkpoints that stand beside each other in a run that is never stopped.
+
+    They are the ordinary ones, the extra ones, the best, and the newest, which is whole before an old one goes.
+    """
+    if args.checkpoint.max_checkpoints < 0:
+        return plan.most_checkpoints
+    return min(plan.most_checkpoints, args.checkpoint.max_checkpoints + len(plan.extra_steps) + 2)

@@ -1,0 +1,92 @@
+"""What can be told of a run by its flags and files alone: found, or refused, before the libraries are imported.
+
+It stands apart because that import takes seconds, and somebody who mistyped a folder must not wait for it. So nothing
+here, and nothing that it imports, imports torch, but for a GPU that is asked for.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlib.args import DataArgs, ExperimentArgs
+from dlib.data.batching import check_batch_arithmetic
+from dlib.data.text import TextFiles, find_text
+from dlib.models.sources import find_source
+from dlib.process.errors import UserError
+from dlib.process.ranks import is_rank_zero
+from dlib.process.versions import refuse_missing
+from dlib.runs import session
+from dlib.runs.folder import RunFolder
+from dlib.tracking.packages import refuse_missing_packages
+from dlib.training.devices import told_devices
+from dlib.training.plan import refuse_steps_outside, told_steps
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+        texts: the two texts.
+        source: name or folder of the model that it starts from.
+        checkpoint: the run's own newest checkpoint, None at its beginning.
+    """
+
+    texts: TextFiles
+    source: str
+    checkpoint: Path | None
+
+
+def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> Inputs:
+    """Find what a run reads, and refuse what it cannot do; touches nothing.
+
+    Args:
+        args: the experiment.
+        folder: the run.
+        plan_only: whether nothing is going to be written into that folder.
+
+    Raises:
+        UserError: something is missing, or flags do not fit each other.
+    """
+    refuse_missing(args.model.attn_implementation, compiles=args.model.compile)
+    batch, hardware = args.batch, args.hardware
+    check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, told_devices(hardware), hardware.num_nodes)
+    steps = told_steps(args)
+    if steps is not None:
+        refuse_steps_outside(args.checkpoint.extra_steps, steps)
+    if not plan_only:
+        refuse_missing_packages(args.tracking.trackers)
+        refuse_unwritable_run(folder)
+    refuse_unwritable_cache(args.data)
+    texts = find_text(args.data)
+    checkpoint = session.last_checkpoint(folder).checkpoint
+    return Inputs(texts, find_source(args, checkpoint), checkpoint)
+
+
+def refuse_unwritable_run(folder: RunFolder) -> None:
+    """Refuse a run whose folder the first process could not make or write.
+
+    Raises:
+        UserError: it is so.
+    """
+    if is_rank_zero() and (reason := why_unwritable(folder.root)):
+        raise UserError(f"--out_dir {folder.root.parent}: no run can be written there: {reason}")
+
+
+def refuse_unwritable_cache(args: DataArgs) -> None:
+    """Refuse a cache that cannot be written, and holds nothing that could be read either.
+
+    Raises:
+        UserError: it is so.
+    """
+    cache = Path(args.cache_dir)
+    if (reason := why_unwritable(cache)) and not (cache.is_dir() and any(cache.iterdir())):
+        raise UserError(f"cannot write to --cache_dir {cache}: {reason}; name another")
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, which may have to be made first; None where nothing is known of it."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    return None if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} is not writable"

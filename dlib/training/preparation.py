@@ -1,0 +1,83 @@
+"""All that a run is known by before it begins: devices, tokenizer, objective, text, plan. `--plan` ends after it.
+
+It stands apart from `train.py`, whose story begins where something is computed; the run's folder is left as it is.
+"""
+
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedTokenizerBase
+
+from dlib.args import ExperimentArgs
+from dlib.data.data_module import TextData, build_text_data
+from dlib.data.token_roles import token_roles
+from dlib.models.hub import choose_hub_mode
+from dlib.models.limits import count_parameters
+from dlib.models.loading import as_saved, build_meta_model
+from dlib.models.sources import flag_of_source
+from dlib.models.tokenization import build_tokenizer
+from dlib.objectives import build_objective
+from dlib.objectives.token_prediction import TokenPrediction
+from dlib.training.checkpoints import refuse_damage
+from dlib.training.devices import Devices
+from dlib.training.plan import TrainingPlan, make_plan, summarize
+from dlib.training.preflight import Inputs
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A run that could begin.
+
+    Attributes:
+        args: the experiment, with what was chosen for it.
+        devices: what it computes on.
+        source: name or folder of the model that it starts from, or goes on with.
+        flag: what named the source.
+        tokenizer: its tokenizer.
+        objective: what it is trained to do.
+        data: its rows.
+        plan: its steps.
+        parameters: number of all weights and of those that learn.
+        summary: all of it in words.
+    """
+
+    args: ExperimentArgs
+    devices: Devices
+    source: str
+    flag: str
+    tokenizer: PreTrainedTokenizerBase
+    objective: TokenPrediction
+    data: TextData
+    plan: TrainingPlan
+    parameters: tuple[int, int]
+    summary: str
+
+
+def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_size: int) -> Preparation:
+    """Work out a run.
+
+    Args:
+        args: the experiment.
+        inputs: what it reads.
+        devices: what it computes on.
+        micro_batch_size: sequences in a forward pass of one device.
+
+    Raises:
+        UserError: something of it cannot be had, or does not fit the rest.
+    """
+    choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
+    # What was chosen here stands in config.yml, so that a run which goes on elsewhere keeps it.
+    hardware = replace(args.hardware, precision=devices.precision)
+    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
+    source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
+    if inputs.checkpoint is not None:
+        refuse_damage(inputs.checkpoint)
+    tokenizer = build_tokenizer(args, inputs.texts.train, source, goes_on=goes_on)
+    objective = build_objective(args.objective, token_roles(tokenizer))
+    data = build_text_data(
+        args.data, inputs.texts, tokenizer, objective.roles, close_truncated=objective.close_truncated
+    )
+    plan = make_plan(args, data.train)
+    model_args = as_saved(args) if goes_on else args
+    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model, flag))
+    summary = summarize(args, plan, devices, source, parameters)
+    return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, summary)

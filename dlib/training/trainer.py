@@ -1,0 +1,139 @@
+"""Lightning's trainer, with everything switched off that this project does itself, and why.
+
+Own sampler: Lightning's would duplicate samples. No checkpoints, validation or progress of its own: they
+do not know optimizer steps of several micro-batches, and come in another order. One Lightning epoch is
+what is left of the whole run, so that no epoch boundary ever interrupts it.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch.nn.parallel import DistributedDataParallel
+
+from dlib.process.errors import TrainingError, UserError
+from dlib.training.devices import Devices
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
+
+LOADER_PROCESS_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
+"""What torch says of it, in the middle of whatever the training process does."""
+
+
+class Wrapped(DDPStrategy):
+    """DDP that sends no masks when training begins: they are the same everywhere, and torch 2.0 cannot send truths."""
+
+    def configure_ddp(self) -> None:
+        """Name the buffers of truth values to DDP before it wraps the module."""
+        module = cast(pl.LightningModule, self.lightning_module)
+        masks = [name for name, buffer in module.named_buffers() if buffer.dtype == torch.bool]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, masks)
+        super().configure_ddp()
+
+
+class Unwrapped(DDPStrategy):
+    """Processes without DDP's exchange of gradients: `TrainingModule` does it itself, in a fixed order."""
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is. All processes draw or load the same weights, so none are sent."""
+
+
+def build_trainer(
+    devices: Devices, strategy: str, callbacks: Sequence[pl.Callback], *, exact_reduce: bool = False
+) -> pl.Trainer:
+    """A trainer on `devices` that runs `callbacks` in their order.
+
+    Args:
+        devices: what it computes on.
+        strategy: `--distributed_strategy`.
+        callbacks: what happens after each optimizer step.
+        exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
+    """
+    trainer = pl.Trainer(
+        accelerator=devices.accelerator,
+        devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
+        num_nodes=devices.num_nodes,
+        strategy=choose_strategy(devices, strategy, exact_reduce=exact_reduce),
+        precision=cast(Any, devices.precision),
+        deterministic=True if exact_reduce and devices.accelerator == "cuda" else None,
+        plugins=[choose_environment(devices)],
+        callbacks=list(callbacks),
+        max_epochs=1,
+        # It would load an `hpc_ckpt_N.ckpt` from here in a SLURM job; the working directory is anybody's.
+        default_root_dir=os.devnull,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    refuse_other_number(trainer.world_size, devices)
+    # Its handler of SIGTERM waits for the other processes inside the handler, and ends the run unsaved with status 0.
+    # There is no public way to leave it out; whoever trains has taken the signals already (`Stopping.listen`).
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
+
+
+def choose_environment(devices: Devices) -> ClusterEnvironment:
+    """Where Lightning reads which process this is: what `launched` has said, and nothing that it finds itself.
+
+    It would believe a SLURM job's number of tasks, and save before a requeue what it prefers then (its issue 13773).
+    """
+    return TorchElasticEnvironment() if devices.world_size > 1 else LightningEnvironment()
+
+
+def refuse_other_number(started: int, devices: Devices) -> None:
+    """Refuse to compute with another number of processes than the one that is told and recorded.
+
+    Raises:
+        UserError: other launchers, or other variables of theirs, have led to one.
+    """
+    if started != devices.world_size:
+        raise UserError(
+            f"{started} processes were started, and --num_devices {len(devices.indices)} --num_nodes "
+            f"{devices.num_nodes} make {devices.world_size}"
+        )
+
+
+def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = False) -> Strategy | str:
+    """DDP where there are several processes, or where it is asked for."""
+    if devices.world_size == 1 and strategy == "auto":
+        return "auto"
+    if exact_reduce:
+        return Unwrapped(timeout=COLLECTIVE_TIMEOUT)
+    find_unused = strategy == "ddp_find_unused"
+    return Wrapped(find_unused_parameters=find_unused, gradient_as_bucket_view=True, timeout=COLLECTIVE_TIMEOUT)
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:
+    """Train to the goal, or to a stop.
+
+    Raises:
+        UserError: DDP waits for the gradients of weights that the model does not use.
+        TrainingError: a loader process died; or what would be a mistake at the start went wrong: a disk is full.
+    """
+    try:
+        trainer.fit(module, data)
+    except UserError as error:
+        if isinstance(error, TrainingError) or trainer.global_step == 0:  # nothing was trained yet
+            raise
+        raise TrainingError(str(error)) from error
+    except RuntimeError as error:
+        if "find_unused_parameters" in str(error):
+            raise UserError(
+                "--distributed_strategy auto: the model has weights that a step does not use; give ddp_find_unused"
+            ) from error
+        if died := LOADER_PROCESS_DIED.match(str(error)):
+            raise TrainingError(
+                f"--num_workers: a loader process {died[1]}, mostly for want of memory; give fewer, or 0, or free some"
+            ) from error
+        raise

@@ -1,0 +1,249 @@
+"""One optimizer step: micro-batches forward and backward, and the weights' change. Lightning runs it everywhere.
+
+Lightning's own accumulation averages the means of micro-batches, which is not the mean over tokens when
+rows differ in length (its issue 20350), so the step is written out: a Lightning batch is a whole
+optimizer step, and the loss is a sum over target tokens divided by their number in the whole step, over
+all micro-batches and processes. That number is known beforehand.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedModel
+
+from dlib.args import OptimArgs
+from dlib.objectives.token_prediction import Batch, TokenPrediction
+from dlib.process.errors import UserError
+from dlib.process.seeding import seed_other_generators, seed_torch
+from dlib.training.non_finite import (
+    MOST_STEPS_LEFT_OUT,
+    RATE_ADVICE,
+    NonFiniteError,
+    name_cause,
+    refuse_non_finite_weights,
+)
+from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
+from dlib.training.plan import TrainingPlan
+from dlib.training.tree_sum import TreeSum, add_over_processes
+
+
+class TrainingModule(pl.LightningModule):
+    """A model, what it is trained to do, and how its weights change.
+
+    Attributes:
+        steps_done: optimizer steps done since the run began, over all its sessions.
+        samples_done: samples seen in these steps, by all processes.
+        step_loss_sum: sum of the losses of the newest step's target tokens, a scalar in nats; those of this process, or
+            with `exact_reduce` of all.
+        step_targets: target tokens of the newest step, of all processes.
+        step_tokens: tokens of the newest step, of all processes.
+        gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
+        learning_rate: learning rate of the newest step.
+        left_out: why `--on_nan skip` left out the newest step's update; None where it did not.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        objective: TokenPrediction,
+        optim: OptimArgs,
+        plan: TrainingPlan,
+        precision: str,
+        *,
+        exact_reduce: bool = False,
+    ) -> None:
+        """Take a built model; with `exact_reduce`, gradients are added up in a tree (`dlib/training/tree_sum.py`)."""
+        super().__init__()
+        own_memory(model)
+        self.automatic_optimization = False
+        self.model = model
+        self.objective = objective
+        self.optim = optim
+        self.plan = plan
+        self.precision = precision
+        self.exact_reduce = exact_reduce
+        self.steps_done = 0
+        self.samples_done = 0
+        self.left_out: str | None = None
+        self._left_out_in_a_row = 0  # in this session: it decides when to stop, and changes no number
+        self.resumed_state: dict[str, Any] | None = None
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state (`read_training_state`); the model holds its weights already."""
+        self.steps_done = state["steps_done"]
+        self.samples_done = self.steps_done * self.plan.batches.batch_size
+        self.resumed_state = state
+
+    def configure_optimizers(self) -> AdamW:
+        """The optimizer, as it stood at the checkpoint where the run goes on from one."""
+        fused = has_fused_kernel(self.device, self.precision)
+        optimizer = build_optimizer(self.model.named_parameters(), self.optim, fused=fused)
+        if self.resumed_state is not None:
+            optimizer.load_state_dict(self.resumed_state["optimizer"])
+            self.trainer.precision_plugin.load_state_dict(self.resumed_state["precision"])
+            self.resumed_state = None
+        return optimizer
+
+    def on_train_start(self) -> None:
+        """Leave evaluation mode, in which transformers hands out loaded models.
+
+        Raises:
+            UserError: the processes begin after different steps.
+        """
+        refuse_different_starts(self.steps_done)
+        self.model.train()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Sum of the losses of a micro-batch's target tokens, a scalar in nats."""
+        return self.objective.loss_sum(self.model, batch)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Do one optimizer step of `TrainingSteps`.
+
+        Raises:
+            NonFiniteError: its gradient is not finite, in every process alike.
+        """
+        self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
+        self.left_out = None
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
+        self.step_loss_sum = accumulate(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+        self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
+        self.steps_done = batch["step"] + 1
+        self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
+
+    def mean_loss(self) -> float:
+        """Loss of the newest step, in nats a target token, over all processes; each of them has to ask."""
+        own = self.step_loss_sum
+        loss_sum = own if self.exact_reduce else self.trainer.strategy.reduce(own, reduce_op="sum")
+        return float(loss_sum) / max(1, self.step_targets)
+
+    def _accumulate(self, batch: dict[str, Any]) -> Tensor:
+        """Add up gradients as they come, DDP over the processes; returns the loss sum of this process."""
+        loss_sum = self._zero_loss()
+        for item in batch["micro_batches"]:
+            with self._synchronizing(item is batch["micro_batches"][-1]):
+                # DDP averages over processes, which their number undoes.
+                loss_sum += self._backward(item, batch, self.trainer.world_size)
+        return loss_sum
+
+    def _accumulate_in_tree(self, batch: dict[str, Any]) -> Tensor:
+        """Add up gradients in a tree over micro-batches and processes; returns the loss sum of all processes."""
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        tree = TreeSum(len(batch["micro_batches"]))
+        for item in batch["micro_batches"]:
+            loss = self._zero_loss() + self._backward(item, batch, 1)
+            tree.add([loss, *map(take_gradient, learning)])
+        total = tree.total()
+        add_over_processes(total)
+        for parameter, gradient in zip(learning, total[1:], strict=True):
+            parameter.grad = gradient
+        return total[0]
+
+    def _backward(self, item: dict[str, Any], batch: dict[str, Any], factor: int) -> Tensor:
+        """Compute the gradients of a micro-batch's share in the step's mean loss, times a factor.
+
+        Dropout is drawn from a generator keyed by the micro-batch's index within the step, so that it is
+        the same whichever process computes it, and whatever else was drawn before.
+
+        Returns:
+            Sum of the losses of its target tokens, in nats, without a gradient.
+        """
+        key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
+        seed_torch(*key)
+        seed_other_generators(*key)
+        loss = self(item["batch"])
+        self.manual_backward(loss * (factor / max(1, batch["num_targets"])))
+        return loss.detach()
+
+    def _zero_loss(self) -> Tensor:
+        return torch.zeros((), device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
+
+    @contextmanager
+    def _synchronizing(self, is_last: bool) -> Iterator[None]:
+        """Exchange gradients between processes in the backward pass of the step's last micro-batch only."""
+        if is_last or self.trainer.world_size == 1:
+            yield
+        else:
+            with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
+                yield
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient, once it is whole and without a loss scale; leave it out where it is not finite."""
+        limit = self.optim.max_grad_norm or float("inf")
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        self.gradient_norm = clip_grad_norm_(parameters, limit)
+        # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
+        if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
+            self._leave_out(optimizer)
+
+    def _leave_out(self, optimizer: Optimizer) -> None:
+        """Take the gradients away, so that neither weights nor the optimizer's means change; or stop.
+
+        Raises:
+            NonFiniteError: the run is to stop, or no later step can be better, as the weights are not finite.
+        """
+        loss, step = self.mean_loss(), self.steps_done + 1
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and math.isfinite(loss) and scaler.get_scale() >= 1:
+            return  # 16-mixed: the scaled gradient overflowed, as it does now and then; the scaler leaves the step out
+        refuse_non_finite_weights(self.model, step)
+        cause = name_cause(loss, float(self.gradient_norm))
+        if self.optim.on_nan == "stop":
+            raise NonFiniteError(step, cause, f"{RATE_ADVICE}, or leave such steps out with --on_nan skip")
+        if self._left_out_in_a_row == MOST_STEPS_LEFT_OUT:
+            raise NonFiniteError(step, f"{cause}, after {MOST_STEPS_LEFT_OUT} left out in a row", RATE_ADVICE)
+        optimizer.zero_grad()
+        self.left_out = cause
+
+    def steps_left_out(self) -> int:
+        """Optimizer steps since the run began that changed no weight, by the optimizer's own count."""
+        states = self.optimizers().optimizer.state.values()  # type: ignore[union-attr]
+        return self.steps_done - max((int(state["step"]) for state in states), default=0)
+
+
+def refuse_different_starts(step: int) -> None:
+    """Refuse to train where processes found different checkpoints: on a slow network disk, or each on its own.
+
+    Raises:
+        UserError: they did; every process raises it, so that none waits for another.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    steps = [step] * dist.get_world_size()
+    dist.all_gather_object(steps, step)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "
+            "nodes see alike; start again once they do"
+        )
+
+
+def take_gradient(parameter: torch.nn.Parameter) -> Tensor:
+    """A weight's gradient, which it no longer has then; zeros where the loss did not depend on it."""
+    gradient, parameter.grad = parameter.grad, None
+    return torch.zeros_like(parameter) if gradient is None else gradient
+
+
+def own_memory(model: PreTrainedModel) -> None:
+    """Copy weights into memory of torch's own, whose alignment is always the same.
+
+    Loaded weights are a view of their file, where they start at any byte. Kernels sum in another order there, so that
+    a run that goes on from a file would differ in the last bits from one that never stopped.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()

@@ -1,0 +1,116 @@
+"""The model card of an exported checkpoint: how to load it, what it reached, and what it was made of.
+
+It may be published: it names no path, host or account of the machine that the run was made on.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlib.args import ExperimentArgs
+from dlib.browse.showing import shown_value
+from dlib.browse.tables import shown_number
+from dlib.config.configuration import differing_fields, load_config
+from dlib.runs.comparison import NUMERIC_PACKAGES
+from dlib.runs.evaluations import read_evaluations
+from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import record_of_step
+from dlib.runs.record import read_record
+
+KINDS = {
+    "mlm": ("masked language model", "AutoModelForMaskedLM", "fill-mask"),
+    "clm": ("causal language model", "AutoModelForCausalLM", "text-generation"),
+}
+"""By objective: what it trains, the class that loads it, and the hub's word for its use."""
+OTHER_KIND = ("model", "AutoModel", None)
+PRIVATE_SECTIONS = ("run", "tracking", "hardware")
+PRIVATE_KEYS = ("data.data_dir", "data.cache_dir", "model.checkpoint")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def model_card(folder: RunFolder, step: int, title: str) -> str:
+    """The card of the checkpoint of `step`, in Markdown.
+
+    Raises:
+        UserError: the run's config.yml cannot be read.
+    """
+    args = load_config([folder.config])
+    record = read_record(folder) or {}
+    words, auto_class, use = KINDS.get(args.objective.objective, OTHER_KIND)
+    status = folder.read_status()
+    total = f" of {status.total_steps:,}" if status and status.total_steps else ""
+    parts = [
+        "\n".join(["---", *_front_matter(args, use), "---"]),
+        f"# {title}",
+        f"A {words}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
+        f"## How to load\n\n```python\n{_loading(auto_class, title)}\n```",
+        *_metrics(folder, step),
+        *_data(record),
+        "## Arguments\n\nAll others are defaults.\n\n" + _table(("argument", "value"), _arguments(args)),
+        *_made_with(record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(args: ExperimentArgs, use: str | None) -> Iterator[str]:
+    yield "library_name: transformers"
+    if use:
+        yield f"pipeline_tag: {use}"
+    origin = args.model.model
+    is_on_hub = not args.model.from_scratch and args.model.checkpoint is None and not Path(origin).exists()
+    if is_on_hub and _HUB_NAME.fullmatch(origin):
+        yield f"base_model: {origin}"
+
+
+def _loading(auto_class: str, title: str) -> str:
+    place = json.dumps(title)
+    return (
+        f"from transformers import {auto_class}, AutoTokenizer\n\n"
+        f"model = {auto_class}.from_pretrained({place})\ntokenizer = AutoTokenizer.from_pretrained({place})"
+    )
+
+
+def _metrics(folder: RunFolder, step: int) -> Iterator[str]:
+    recorded = record_of_step(folder.metrics, step) or {}
+    rows = [(name, "development text", shown_number(recorded[name])) for name in recorded if name.startswith("dev/")]
+    rows += [
+        (name, result.file.stem, shown_number(value))
+        for result in read_evaluations(folder)
+        if result.step == step
+        for name, value in result.metrics.items()
+    ]
+    if rows:
+        yield "## Metrics\n\nLosses are in nats per target token.\n\n" + _table(("metric", "on", "value"), rows)
+
+
+def _data(record: Mapping[str, Any]) -> Iterator[str]:
+    if record.get("hashes"):
+        yield "## Data\n\n" + _table(("what", "SHA-256"), [(k, f"`{v}`") for k, v in record["hashes"].items()])
+
+
+def _arguments(args: ExperimentArgs) -> list[tuple[str, str]]:
+    return [
+        (f"`{change.key}`", f"`{_without_folders(shown_value(change.new))}`")
+        for change in differing_fields(ExperimentArgs(), args, ignore_free=False)
+        if change.key not in PRIVATE_KEYS and change.key.partition(".")[0] not in PRIVATE_SECTIONS
+    ]
+
+
+def _without_folders(value: str) -> str:
+    """The name alone of a path that only one machine has."""
+    return Path(value).name if value.startswith(("/", "~")) else value
+
+
+def _made_with(record: Mapping[str, Any]) -> Iterator[str]:
+    packages = record.get("packages") or {}
+    names = [f"{name} {packages[name]}" for name in NUMERIC_PACKAGES if name in packages]
+    commit = (record.get("git") or {}).get("commit")
+    if names:
+        yield f"## Made with\n\n{', '.join(names)}" + (f"; code at commit `{commit}`" if commit else "") + "."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
