@@ -115,7 +115,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             args if start.checkpoint is None else as_saved(args),
             source,
             tokenizer,
-            objective.auto_model,
+            objective.head,
             devices.precision,
             flag,
             is_checkpoint=start.checkpoint is not None,

@@ -10,6 +10,7 @@ import transformers
 
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import load_config
+from dlib.models.head import Head
 from dlib.models.limits import max_positions
 from dlib.models.loading import build_meta_model
 from dlib.models.tokenization import load_tokenizer, trained_tokenizer_folder
@@ -76,17 +77,17 @@ def arguments(session_place: Place) -> ExperimentArgs:
 def test_a_shipped_shape_builds_and_refuses_rows_beyond_its_positions(
     folder: Path, arguments: ExperimentArgs, session_place: Place
 ) -> None:
-    auto_model = AUTO_MODELS[objective_of(folder)]
+    head = Head(AUTO_MODELS[objective_of(folder)])
     tokenizer_folder = trained_tokenizer_folder(arguments, session_place.data / "train.txt")
     tokenizer = load_tokenizer(str(tokenizer_folder), "--tokenizer", trust_remote_code=False)
-    model = build_meta_model(arguments, str(folder), tokenizer, auto_model)
+    model = build_meta_model(arguments, str(folder), tokenizer, head)
     assert type(model).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]
     limit = max_positions(model)
     assert limit is not None
     assert limit >= 512
     longer = replace(arguments, data=replace(arguments.data, max_length=limit + 1))
     with pytest.raises(UserError, match=f"has {limit} positions"):
-        build_meta_model(longer, str(folder), tokenizer, auto_model)
+        build_meta_model(longer, str(folder), tokenizer, head)
 
 
 @pytest.mark.parametrize("folder", [folder for folder in KNOWN if folder.name.endswith("-tiny")], ids=name_of)

@@ -58,5 +58,10 @@ def test_every_part_of_the_package_stands_in_the_architecture() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     private = ("__init__.py", "__main__.py", "step_callback.py")
     modules = [path for path in (ROOT / "dlib").rglob("*.py") if path.name not in private]
-    missing = [path.name for path in modules if path.parent.name not in ("args", "callbacks", "reproduce", "transfer", "demo", "tracking") and path.name not in text]
+    missing = [
+        path.name
+        for path in modules
+        if path.parent.name not in ("args", "callbacks", "reproduce", "transfer", "demo", "tracking")
+        and path.name not in text
+    ]
     assert not missing

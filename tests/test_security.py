@@ -25,6 +25,7 @@ from dlib.data.token_store import OFFSETS, TOKENS, build_token_store
 from dlib.generation.predictor import Predictor
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
+from dlib.models.head import Head
 from dlib.models.loading import as_saved, build_meta_model, build_model
 from dlib.models.pretrained import read_config, refuse_unsafe_pickle
 from dlib.models.tokenization import load_tokenizer
@@ -131,9 +132,9 @@ def test_code_of_a_model_folder_is_not_run_and_the_flag_named(tmp_path: Path, ma
     tokenizer = train_wordpiece()
     for from_scratch in (False, True):
         with pytest.raises(UserError, match=f"^--model {folder} {REFUSED}"):
-            build_meta_model(args_of(from_scratch=from_scratch), str(folder), tokenizer, MASKED_LM)
+            build_meta_model(args_of(from_scratch=from_scratch), str(folder), tokenizer, Head(MASKED_LM))
         with pytest.raises(UserError, match=REFUSED):
-            build_model(args_of(from_scratch=from_scratch), str(folder), tokenizer, MASKED_LM, "32-true")
+            build_model(args_of(from_scratch=from_scratch), str(folder), tokenizer, Head(MASKED_LM), "32-true")
     with pytest.raises(UserError, match=f"^the model {folder} {REFUSED}"):
         Predictor(folder)
 
@@ -141,7 +142,7 @@ def test_code_of_a_model_folder_is_not_run_and_the_flag_named(tmp_path: Path, ma
 def test_code_of_a_network_or_tokenizer_beside_a_known_configuration_is_not_run(tmp_path: Path, marker: Path) -> None:
     folder = write_evil_model(tmp_path / "evil", marker)
     change_json(folder / "config.json", model_type="roberta")
-    known = build_model(args_of(), str(folder), train_wordpiece(), MASKED_LM, "32-true")
+    known = build_model(args_of(), str(folder), train_wordpiece(), Head(MASKED_LM), "32-true")
     assert type(known) is RobertaForMaskedLM
     assert "auto_map" not in known.config.to_dict()  # or its checkpoints would name code that they lack
     with suppress(UserError):  # transformers 5 takes a class of its own in the unknown one's place
@@ -152,7 +153,7 @@ def test_kernel_from_the_hub_is_code_too(tmp_path: Path, marker: Path) -> None:
     folder = write_evil_model(tmp_path / "evil", marker)
     change_json(folder / "config.json", model_type="roberta", auto_map={}, attn_implementation="somebody/kernel")
     with pytest.raises(UserError, match="the attention kernel somebody/kernel, which is code from the hub"):
-        build_meta_model(args_of(), str(folder), train_wordpiece(), MASKED_LM)
+        build_meta_model(args_of(), str(folder), train_wordpiece(), Head(MASKED_LM))
     kernel = {"text_config": "somebody/kernel"}  # of a part, in models that also see
     (folder / "config.json").write_text(json.dumps({"model_type": "llava", "attn_implementation": kernel}))
     with suppress(TypeError, AttributeError):  # old versions of transformers have no kernels for parts
@@ -168,18 +169,18 @@ def test_code_that_is_trusted_runs_and_goes_with_the_checkpoint(tmp_path: Path) 
     for from_scratch in (True, False):
         overrides = ["num_hidden_layers=1"] * from_scratch
         args = args_of(trust_remote_code=True, from_scratch=from_scratch, model_overrides=overrides)
-        assert type(build_meta_model(args, str(folder), tokenizer, MASKED_LM)).__name__ == "EvilForMaskedLM"
-        model = build_model(args, str(folder), tokenizer, MASKED_LM, "32-true")
+        assert type(build_meta_model(args, str(folder), tokenizer, Head(MASKED_LM))).__name__ == "EvilForMaskedLM"
+        model = build_model(args, str(folder), tokenizer, Head(MASKED_LM), "32-true")
         assert type(model).__name__ == "EvilForMaskedLM"
         assert marker.exists()
         saved = tmp_path / f"checkpoint-{from_scratch}"
         model.save_pretrained(saved)
         tokenizer.save_pretrained(saved)
         assert (saved / "evil.py").is_file()
-        again = build_model(as_saved(args), str(saved), tokenizer, MASKED_LM, "32-true")
+        again = build_model(as_saved(args), str(saved), tokenizer, Head(MASKED_LM), "32-true")
         assert all(map(torch.equal, model.state_dict().values(), again.state_dict().values()))
         with pytest.raises(UserError, match=REFUSED):
-            build_model(args_of(), str(saved), tokenizer, MASKED_LM, "32-true")
+            build_model(args_of(), str(saved), tokenizer, Head(MASKED_LM), "32-true")
     assert Predictor(folder, GenerationArgs(trust_remote_code=True)).predict(["The [MASK] fox"])
 
 
@@ -194,7 +195,7 @@ def test_pickles_of_checkpoints_and_weights_run_nothing(tmp_path: Path, marker: 
     (folder / "model.safetensors").unlink()
     torch.save({"lm_head.bias": Payload(marker)}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=f"--model {folder} cannot be loaded"):
-        build_model(args_of(), str(folder), train_wordpiece(), MASKED_LM, "32-true")
+        build_model(args_of(), str(folder), train_wordpiece(), Head(MASKED_LM), "32-true")
 
 
 def test_containers_from_which_old_versions_of_torch_run_code_are_refused(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_an_index_hides_no_pickle_under_another_name(tmp_path: Path, marker: Pat
         (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
         told = "script.pt is no file of weights alone" if file == "script.pt" else "cannot be loaded"
         with pytest.raises(UserError, match=told):
-            build_model(args_of(), str(folder), train_wordpiece(), MASKED_LM, "32-true")
+            build_model(args_of(), str(folder), train_wordpiece(), Head(MASKED_LM), "32-true")
 
 
 def test_token_store_is_numbers_whatever_stands_in_it(tmp_path: Path, marker: Path) -> None:

@@ -18,7 +18,7 @@ from dlib.generation.filling import FilledLine, MaskFiller
 from dlib.generation.line_batches import find_context, windows
 from dlib.models.hub import explain_loading
 from dlib.models.limits import refuse_broken_weights
-from dlib.models.loading import CAUSAL, tell_new_weights
+from dlib.models.loading import tell_new_weights
 from dlib.models.names import find_model, trained_length
 from dlib.models.pretrained import read_config, read_model
 from dlib.models.probes import keep_attention_type
@@ -31,7 +31,7 @@ Answer = FilledLine | Continuation
 
 DEFAULTS = GenerationArgs()
 DEFAULT_GUESSES = 5
-MASKED = "AutoModelForMaskedLM"
+MASKED, CAUSAL = "AutoModelForMaskedLM", "AutoModelForCausalLM"
 
 
 class Predictor:

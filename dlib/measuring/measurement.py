@@ -64,7 +64,7 @@ class Measurement:
             as_saved(self.args),
             subject.model,
             self.tokenizer,
-            self.objective.auto_model,
+            self.objective.head,
             self.precision,
             "the model",
             is_checkpoint=subject.run is not None,

@@ -17,7 +17,7 @@ HUB_ANSWER_SECONDS = 5.0
 
 UNKNOWN_HEAD = re.compile(
     r"Unrecognized configuration class <class '[\w.]*?(?P<config>\w+)'> for this kind of AutoModel: "
-    r"(?P<auto_model>AutoModelFor(Masked|Causal)LM)\b"
+    r"(?P<auto_model>\w+)"
 )
 
 UNKNOWN_TYPE = re.compile(r"The checkpoint you are trying to load has model type `(?P<model_type>[\w-]+)` but ")
@@ -82,7 +82,10 @@ def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iter
         if lacking := NO_PACKAGE.match(reason):
             raise UserError(f"--attn_implementation: {lacking['reason'].rstrip('.')}; leave it out") from error
         if foreign := UNKNOWN_HEAD.match(reason):
-            raise UserError(f"{flag} {name}: {explain_head(**foreign.groupdict())}") from error
+            raise UserError(
+                f"{flag} {name}: {foreign['config'].removesuffix('Config')} has no head of the kind "
+                f"{foreign['auto_model']}; choose another --model or another --objective"
+            ) from error
         if newer := UNKNOWN_TYPE.match(reason):
             raise UserError(f"{flag} {name}: {explain_model_type(**newer.groupdict())}") from error
         if lacking := NO_ATTENTION.match(reason):
@@ -113,27 +116,6 @@ def reason_of(error: Exception) -> str:
             break
         reason = f"{reason} {line}"
     return f"{type(error).__name__}: {reason}" if lines and isinstance(error, KeyError) else reason
-
-
-def explain_head(config: str, auto_model: str) -> str:
-    """What to do about a model that has no head for the objective.
-
-    Args:
-        config: name of its configuration's class, as transformers tells it.
-        auto_model: name of the transformers class that was asked for the head.
-    """
-    from transformers.models.auto import configuration_auto, modeling_auto  # only here: it takes seconds
-
-    other = "clm" if auto_model == "AutoModelForMaskedLM" else "mlm"
-    types = {name for name, its_config in configuration_auto.CONFIG_MAPPING_NAMES.items() if its_config == config}
-    heads = {
-        "mlm": modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-        "clm": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    }
-    model = config.removesuffix("Config")
-    missing = "predict the next token" if other == "mlm" else "fill in masked tokens"
-    advice = f"use --objective {other}" if types & set(heads[other]) else "choose another --model"
-    return f"{model} has no head to {missing}; {advice}"
 
 
 def looks_like_path(name: str) -> bool:

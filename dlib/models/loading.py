@@ -12,6 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.token_roles import num_ids
+from dlib.models.head import Head
 from dlib.models.hub import explain_loading
 from dlib.models.limits import check_positions, max_positions, tell_many_layers
 from dlib.models.overrides import override_config
@@ -22,7 +23,6 @@ from dlib.process.ranks import say
 from dlib.process.seeding import seed_torch
 from dlib.process.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
 
-CAUSAL = "AutoModelForCausalLM"
 ATTENTION_DROPOUT = re.compile(r"att\w*_(dropout|pdrop)|attention_probs_dropout_prob")
 
 
@@ -58,7 +58,7 @@ def build_model(
     args: ExperimentArgs,
     source: str,
     tokenizer: PreTrainedTokenizerBase,
-    auto_model: str,
+    head: Head,
     precision: str,
     flag: str = "--model",
     *,
@@ -70,7 +70,7 @@ def build_model(
         args: the experiment.
         source: Hugging Face name or local folder of the model.
         tokenizer: the run's tokenizer; embeddings are enlarged where it has more tokens.
-        auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
+        head: what the objective needs of it.
         precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
         flag: what named the source, for errors.
         is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
@@ -79,16 +79,16 @@ def build_model(
         UserError: the weights cannot be had or are another model's, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer, flag)
-    look_back_only(config, auto_model)
+    fit_config(config, head)
     dtype = torch.float64 if precision == "64-true" else torch.float32
     trust = args.model.trust_remote_code
     options = {**dtype_option(dtype), **attention_options(args.model, config)}
     seed_torch("weights", args.run.seed)
     with explain_loading(flag, source, args.model.model_overrides):
         if args.model.from_scratch:
-            model = draw_model(auto_model, config, trust_remote_code=trust, **options)
+            model = draw_model(head.auto_model, config, trust_remote_code=trust, **options)
         else:
-            model, loading = read_model(auto_model, source, trust_remote_code=trust, config=config, **options)
+            model, loading = read_model(head.auto_model, source, trust_remote_code=trust, config=config, **options)
             if is_checkpoint:
                 refuse_other_model(loading, source)
             tell_new_weights(loading["missing_keys"], source)
@@ -99,10 +99,9 @@ def build_model(
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
     keep_attention_type(model)
     if computes_on_cpu(model):
-        if auto_model == CAUSAL:
-            refuse_looking_ahead(model, source)
-        as_trained = {"use_cache": False} if auto_model == CAUSAL else {}
-        refuse_hidden_state(model, args.data.max_length, source, **as_trained)
+        if head.looks_back_only:
+            refuse_looking_ahead(model, source, head.forward_options)
+        refuse_hidden_state(model, args.data.max_length, source, head.forward_options)
     freeze(model, args.model.freeze)
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model
@@ -111,7 +110,7 @@ def build_model(
 
 
 def build_meta_model(
-    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, auto_model: str, flag: str = "--model"
+    args: ExperimentArgs, source: str, tokenizer: PreTrainedTokenizerBase, head: Head, flag: str = "--model"
 ) -> PreTrainedModel:
     """The network without memory or weights: to count its parameters, and to refuse early what cannot work.
 
@@ -119,12 +118,12 @@ def build_meta_model(
         UserError: as `build_model`, or the model has fewer positions than `--max_length`.
     """
     config = load_model_config(args.model, source, tokenizer, flag)
-    look_back_only(config, auto_model)
+    fit_config(config, head)
     config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
     options = {"trust_remote_code": args.model.trust_remote_code, **attention_options(args.model, config)}
     with torch.device("meta"), explain_loading(flag, source, args.model.model_overrides):
-        tell_many_layers(config, source, partial(draw_model, auto_model, **options))
-        model = draw_model(auto_model, config, **options)
+        tell_many_layers(config, source, partial(draw_model, head.auto_model, **options))
+        model = draw_model(head.auto_model, config, **options)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable()
     check_positions(model, args.data.max_length, source)
@@ -132,10 +131,12 @@ def build_meta_model(
     return model
 
 
-def look_back_only(config: PretrainedConfig, auto_model: str) -> None:
-    """Make BERT and its kin read from left to right where they are to predict the next token; others always do."""
-    if auto_model == CAUSAL and hasattr(config, "is_decoder"):
+def fit_config(config: PretrainedConfig, head: Head) -> None:
+    """Set what the objective needs; BERT and its kin look back only where they are told to, others do or do not."""
+    if head.looks_back_only and hasattr(config, "is_decoder"):
         config.is_decoder = True
+    for name, value in head.config_changes.items():
+        setattr(config, name, value)
 
 
 def tell_new_weights(names: Collection[str], source: str) -> None:

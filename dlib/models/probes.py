@@ -35,8 +35,13 @@ def probe_ids(model: PreTrainedModel, length: int) -> Tensor:
 
 
 @torch.no_grad()
-def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
+def refuse_looking_ahead(model: PreTrainedModel, source: str, options: Mapping[str, Any]) -> None:
     """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
+
+    Args:
+        model: on the CPU.
+        source: its name, for the error.
+        options: of its forward pass, as in training.
 
     Raises:
         UserError: what it says of the first tokens depends on the last one, or it cannot compute in its precision.
@@ -47,14 +52,16 @@ def refuse_looking_ahead(model: PreTrainedModel, source: str) -> None:
     was_training = model.training
     model.eval()
     try:
-        before, after = (model(input_ids=tokens, use_cache=False).logits[0, :-1] for tokens in (ids, changed))
+        before, after = (model(input_ids=tokens, **options).logits[0, :-1] for tokens in (ids, changed))
     except RuntimeError as error:  # OPT in float64, with transformers 4.38
         if model.dtype == torch.float32:
             raise UserError(f"{source} cannot be trained with these options: {reason_of(error)}") from error
         raise UserError(f"--precision: {source} cannot compute in {model.dtype}: {reason_of(error)}") from error
     model.train(was_training)
     if not torch.allclose(before, after, atol=PROBE_TOLERANCE, equal_nan=True):
-        raise UserError(f"--objective clm: {source} sees the tokens that it is to predict; use --objective mlm")
+        raise UserError(
+            f"{source} sees the tokens that it is to predict; choose another --model or another --objective"
+        )
 
 
 def keep_attention_type(model: PreTrainedModel) -> None:
@@ -77,7 +84,7 @@ def keep_attention_type(model: PreTrainedModel) -> None:
     trunk.register_forward_pre_hook(restore)
 
 
-def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str, **options: Any) -> None:
+def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str, options: Mapping[str, Any]) -> None:
     """Refuse a model that does not give the same for the same batch and seed, whatever it saw between.
 
     Args:

@@ -14,6 +14,7 @@ class CausalLanguageModeling(TokenPrediction):
     """Predict the next token. A row's first token is never a target: nothing stands before it."""
 
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
+    looks_back_only: ClassVar[bool] = True
     close_truncated: ClassVar[bool] = False  # it would teach an end of text where there is none
     forward_options: ClassVar[dict[str, Any]] = {"use_cache": False}
 

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from dlib.args import ObjectiveArgs
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.data.token_roles import TokenRoles
+from dlib.models.head import Head
 
 Batch = dict[str, Tensor]
 """`input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices
@@ -42,6 +43,9 @@ class TokenPrediction(ABC):
     auto_model: ClassVar[str]
     """Name of the transformers class that loads a model with the right head."""
 
+    looks_back_only: ClassVar[bool] = False
+    """Whether no position may see what follows it."""
+
     SUMS: ClassVar[tuple[str, ...]] = ("loss", "targets", "correct")
     """What `evaluation_sums` returns, by name."""
 
@@ -55,6 +59,11 @@ class TokenPrediction(ABC):
         """Keep the arguments and the roles of the tokenizer's special tokens."""
         self.args = args
         self.roles = roles
+
+    @property
+    def head(self) -> Head:
+        """Which network it trains."""
+        return Head(self.auto_model, self.looks_back_only, self.forward_options)
 
     @abstractmethod
     def count_targets(self, row: np.ndarray) -> int:

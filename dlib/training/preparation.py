@@ -78,6 +78,6 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_
     )
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
-    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.auto_model, flag))
+    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.head, flag))
     summary = summarize(args, plan, devices, source, parameters)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, summary)

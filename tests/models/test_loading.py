@@ -24,6 +24,7 @@ from transformers import (
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArgs
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.models import limits
+from dlib.models.head import Head
 from dlib.models.limits import (
     check_positions,
     count_parameters,
@@ -43,6 +44,8 @@ from tests.toys import train_wordpiece as train_larger_tokenizer
 pytestmark = pytest.mark.oldest
 
 MASKED_LM = "AutoModelForMaskedLM"
+NO_CACHE = {"use_cache": False}
+CAUSAL_HEAD = Head("AutoModelForCausalLM", looks_back_only=True, forward_options=NO_CACHE)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +73,13 @@ def arguments(*, seed: int = 1, max_length: int = 16, **model: object) -> Experi
 
 def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: object) -> PreTrainedModel:
     precision = str(options.pop("precision", "32-true"))
-    return build_model(arguments(**options), str(folder), tokenizer, MASKED_LM, precision)  # type: ignore[arg-type]
+    return build_model(arguments(**options), str(folder), tokenizer, Head(MASKED_LM), precision)  # type: ignore[arg-type]
 
 
 def plan(
     folder: Path, tokenizer: PreTrainedTokenizerFast, auto_model: str = MASKED_LM, **options: object
 ) -> PreTrainedModel:
-    return build_meta_model(arguments(**options), str(folder), tokenizer, auto_model)  # type: ignore[arg-type]
+    return build_meta_model(arguments(**options), str(folder), tokenizer, Head(auto_model))  # type: ignore[arg-type]
 
 
 def words_of(model: PreTrainedModel) -> torch.Tensor:
@@ -253,13 +256,13 @@ def test_rows_of_the_largest_length_that_is_taken_do_run_padded(name: str) -> No
 @pytest.mark.parametrize(
     ("config", "auto_model", "message"),
     [
-        (GPT2Config, MASKED_LM, "GPT2 has no head to fill in masked tokens; use --objective clm$"),
         (
-            DistilBertConfig,
-            "AutoModelForCausalLM",
-            "DistilBert has no head to predict the next token; use --objective mlm$",
+            GPT2Config,
+            MASKED_LM,
+            "GPT2 has no head of the kind AutoModelForMaskedLM; choose another --model or another --objective$",
         ),
-        (T5Config, "AutoModelForCausalLM", "T5 has no head to predict the next token; choose another --model$"),
+        (DistilBertConfig, "AutoModelForCausalLM", "DistilBert has no head of the kind AutoModelForCausalLM; choose"),
+        (T5Config, "AutoModelForCausalLM", "T5 has no head of the kind AutoModelForCausalLM; choose"),
     ],
 )
 def test_model_of_another_objective_is_told(
@@ -417,14 +420,14 @@ def test_compiled_trunk_gives_the_same_loss(folder: Path, tokenizer: PreTrainedT
 def test_a_model_of_both_directions_reads_from_left_to_right_for_clm(
     folder: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    model = build_model(arguments(from_scratch=True), str(folder), tokenizer, "AutoModelForCausalLM", "32-true")
+    model = build_model(arguments(from_scratch=True), str(folder), tokenizer, CAUSAL_HEAD, "32-true")
     assert model.config.is_decoder
-    refuse_looking_ahead(model, "roberta")
+    refuse_looking_ahead(model, "roberta", NO_CACHE)
 
 
 @pytest.mark.parametrize("name", sorted(CAUSAL_CONFIGS))
 def test_causal_models_do_not_look_ahead(name: str) -> None:
-    refuse_looking_ahead(build_toy(name), name)
+    refuse_looking_ahead(build_toy(name), name, NO_CACHE)
 
 
 def test_a_causal_model_is_tried_out_without_the_cache_as_it_is_trained(
@@ -437,7 +440,7 @@ def test_a_causal_model_is_tried_out_without_the_cache_as_it_is_trained(
         return forward(self, *args, **options)
 
     monkeypatch.setattr(RobertaForCausalLM, "forward", record)
-    build_model(arguments(from_scratch=True), str(folder), tokenizer, "AutoModelForCausalLM", "32-true")
+    build_model(arguments(from_scratch=True), str(folder), tokenizer, CAUSAL_HEAD, "32-true")
     assert len(told) > 2
     assert not any(told)
 
@@ -446,13 +449,13 @@ def test_weights_that_are_no_numbers_are_not_taken_for_looking_ahead() -> None:
     model = build_toy("llama")
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
-    refuse_looking_ahead(model, "toy")
+    refuse_looking_ahead(model, "toy", NO_CACHE)
 
 
 def test_a_model_that_sees_what_it_is_to_predict_is_refused() -> None:
     model = AutoModelForCausalLM.from_config(RobertaConfig(**BERT_SIZES, is_decoder=False))
-    with pytest.raises(UserError, match="--objective clm: roberta sees the tokens that it is to predict"):
-        refuse_looking_ahead(model, "roberta")
+    with pytest.raises(UserError, match=r"^roberta sees the tokens that it is to predict"):
+        refuse_looking_ahead(model, "roberta", NO_CACHE)
 
 
 def test_ids_with_gaps_have_their_rows(folder: Path) -> None:
@@ -466,3 +469,13 @@ def test_the_tokenizer_learns_where_the_models_positions_end(folder: Path) -> No
     tokenizer = train_larger_tokenizer()
     model = build(folder, tokenizer, from_scratch=True)
     assert tokenizer.model_max_length == max_positions(model)
+
+
+def test_a_head_changes_the_configuration_before_the_model_is_built(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    names = {0: "no", 1: "yes", 2: "perhaps"}
+    head = Head("AutoModelForSequenceClassification", config_changes={"num_labels": 3, "id2label": names})
+    model = build_model(arguments(), str(folder), tokenizer, head, "32-true")
+    assert model.config.id2label == names
+    assert build_meta_model(arguments(), str(folder), tokenizer, head).num_labels == 3

@@ -60,9 +60,9 @@ def test_attention_type_is_that_of_the_batch_when_activations_are_computed_again
 def test_model_that_remembers_is_refused() -> None:
     model = big_bird()
     with pytest.raises(UserError, match=r"^bird: BigBirdForMaskedLM gives other numbers .*; choose another model$"):
-        refuse_hidden_state(model, 64, "bird")
+        refuse_hidden_state(model, 64, "bird", {})
     keep_attention_type(model)
-    refuse_hidden_state(model, 64, "bird")
+    refuse_hidden_state(model, 64, "bird", {})
 
 
 @pytest.mark.parametrize("axial", [True, False])
@@ -84,14 +84,14 @@ def test_model_that_draws_by_the_clock_is_refused(axial: bool) -> None:
         is_decoder=False,
     )
     with pytest.raises(UserError, match=r"^toy: ReformerForMaskedLM gives other numbers"):
-        refuse_hidden_state(ReformerForMaskedLM(config), 32, "toy")
+        refuse_hidden_state(ReformerForMaskedLM(config), 32, "toy", {})
 
 
 @pytest.mark.parametrize("name", [*MASKED_CONFIGS, *CAUSAL_CONFIGS])
 def test_usual_models_are_taken_and_left_as_they_were(name: str) -> None:
     model = build_toy(name, dropout=True)
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    refuse_hidden_state(model, 24, name)
+    refuse_hidden_state(model, 24, name, {})
     assert all(map(torch.equal, before.values(), model.state_dict().values()))
     assert torch.equal(torch.get_rng_state(), state)
     assert not model.training
