@@ -81,7 +81,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.models.limits import refuse_broken_weights, refuse_too_large
     from dlib.models.loading import as_saved, build_model
     from dlib.tracking.run_log import open_run_log
-    from dlib.training.checkpoints import hash_weights, read_training_state
+    from dlib.training.checkpoints import add_modules, hash_weights, read_training_state
     from dlib.training.non_finite import NonFiniteError
     from dlib.training.plan import estimate_checkpoint_bytes, kept_checkpoints
     from dlib.training.preparation import prepare
@@ -100,7 +100,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     outlast_reader("stdout")  # libraries print there
     hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
     computes_on = devices.describe(args.hardware.distributed_strategy)
-    with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository) as start:
+    with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository, objective.describe()) as start:
         stopping = Stopping(plan.max_seconds, started)
         stopping.listen()
         keep_messages(folder.log)
@@ -120,10 +120,12 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             flag,
             is_checkpoint=start.checkpoint is not None,
         )
+        saved = None if start.checkpoint is None else Path(source)
+        add_modules(objective, model, args.run.seed, saved)
         if start.step == 0 and args.optim.on_nan != "ignore":
             refuse_broken_weights(model, f"{flag} {source}")
         if start.step == 0 and is_rank_zero():
-            refuse_other_weights(folder, hash_weights(model))
+            refuse_other_weights(folder, hash_weights(model, objective.modules))
         exact = args.hardware.exact_reduce
         module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
         if start.checkpoint is not None:

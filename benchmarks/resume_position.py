@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from dlib.args import ObjectiveArgs
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import StepSampler, TrainingSteps
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
 from dlib.objectives import build_objective
 
@@ -44,9 +45,9 @@ class MemoryRows:
         """Tokens of all rows."""
         return NUM_ROWS * self.length
 
-    def row(self, index: int) -> np.ndarray:
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """One row."""
-        return self.tokens[index % NUM_TOKENS :][: self.length]
+        return Sample((self.tokens[index % NUM_TOKENS :][: self.length],), number=index, key=key)
 
 
 def make_steps(rows: int, length: int, total_steps: int) -> TrainingSteps:

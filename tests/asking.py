@@ -68,7 +68,7 @@ def train_byte_level(folder: Path, objective: str, vocab_size: int = 400) -> Pre
     """The tokenizer that `train.py` would train on a few sentences."""
     text = folder / "sentences.txt"
     text.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
-    return train_tokenizer(text, vocab_size, objective, "strict")
+    return train_tokenizer(text, vocab_size, "strict", open_ended=objective == "clm")
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_a_shipped_shape_builds_and_refuses_rows_beyond_its_positions(
     folder: Path, arguments: ExperimentArgs, session_place: Place
 ) -> None:
     head = Head(AUTO_MODELS[objective_of(folder)])
-    tokenizer_folder = trained_tokenizer_folder(arguments, session_place.data / "train.txt")
+    tokenizer_folder = trained_tokenizer_folder(arguments, session_place.data / "train.txt", open_ended=False)
     tokenizer = load_tokenizer(str(tokenizer_folder), "--tokenizer", trust_remote_code=False)
     model = build_meta_model(arguments, str(folder), tokenizer, head)
     assert type(model).__name__ == json.loads((folder / "config.json").read_text())["architectures"][0]

@@ -11,7 +11,7 @@ import pytest
 
 from dlib.config.configuration import load_config
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import best, read_metrics
+from dlib.runs.metrics_log import BestMetric, best, read_metrics
 from tests.launching import ROOT, Place, Result, environment, start_warm, train
 
 pytestmark = pytest.mark.oldest
@@ -96,7 +96,7 @@ def test_the_links_point_to_the_last_checkpoint_and_to_that_of_the_lowest_dev_lo
     finished: tuple[RunFolder, Result],
 ) -> None:
     folder = finished[0]
-    lowest = best(folder.metrics, "dev/loss", among=range(TOTAL_STEPS + 1))
+    lowest = best(folder.metrics, BestMetric(), among=range(TOTAL_STEPS + 1))
     assert lowest is not None
     assert folder.pointed_step("best") == lowest[0]
     assert folder.pointed_step("last") == TOTAL_STEPS

@@ -10,7 +10,11 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from dlib.args import ObjectiveArgs
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
+from dlib.objectives import build_objective
+from dlib.objectives.token_prediction import TokenPrediction
 from dlib.process.versions import MODEL_TYPES, dtype_option, has
 
 torch.set_num_threads(1)  # toys are too small to share out, and the machine may be busy
@@ -98,6 +102,13 @@ def toy_roles(*, mask_id: int | None = MASK, vocab_size: int = VOCAB_SIZE, start
     )
 
 
+def token_prediction(kind: str) -> TokenPrediction:
+    """The objective `mlm` or `clm` for the toy vocabulary."""
+    objective = build_objective(ObjectiveArgs(objective=kind), toy_roles())
+    assert isinstance(objective, TokenPrediction)
+    return objective
+
+
 def toy_row(length: int, seed: int = 0) -> np.ndarray:
     """A row (length,): the lead token, then ordinary tokens."""
     ordinary = np.random.default_rng([seed, length]).integers(5, VOCAB_SIZE, length - 1)
@@ -113,8 +124,8 @@ class ListRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def row(self, index: int) -> np.ndarray:
-        return self.rows[index]
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
+        return Sample((self.rows[index],), number=index, key=key)
 
     @property
     def num_tokens(self) -> int:

@@ -9,7 +9,7 @@ from dlib.browse.tables import shown_number, shown_size, table
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import refuse_live
-from dlib.runs.metrics_log import BEST_BY, record_of_step
+from dlib.runs.metrics_log import DEV_LOSS, record_of_step
 from dlib.runs.registry import tree_bytes
 
 HEADER = ("step", "size", "dev loss", "")
@@ -39,7 +39,7 @@ def describe_checkpoints(folder: RunFolder) -> list[dict[str, Any]]:
         {
             "step": step,
             "size_bytes": tree_bytes(path),
-            "dev_loss": (record_of_step(folder.metrics, step) or {}).get(BEST_BY),
+            "dev_loss": (record_of_step(folder.metrics, step) or {}).get(DEV_LOSS),
             "names": [name for name in PROTECTED if pointed[name] == step],
         }
         for step, path in folder.whole_checkpoints()

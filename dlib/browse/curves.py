@@ -9,10 +9,10 @@ from typing import Any
 from dlib.config.spelling import did_you_mean
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
+from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
 
 TRAIN_LOSS = "train/loss"
-DEFAULT_METRICS = (TRAIN_LOSS, BEST_BY)
+DEFAULT_METRICS = (TRAIN_LOSS, DEV_LOSS)
 TOKENS, SPEED = "train/tokens", "performance/tokens_per_second"
 SECONDS_AN_HOUR = 3600
 

@@ -15,7 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 X_LABELS = {"step": "optimizer step", "tokens": "tokens", "hours": "training time (hours)"}
 UNITS = {
-    "loss": "nats per target token",
+    "loss": "nats",
     "bits_per_byte": "bits per byte",
     "tokens_per_second": "tokens/s",
     "memory_mib": "MiB",

@@ -16,7 +16,7 @@ from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.evaluations import EvaluationResult, read_evaluations
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics
+from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
 from dlib.runs.record import read_record
 from dlib.runs.registry import RunSummary, summarize
 
@@ -136,13 +136,17 @@ def _curve_lines(folder: RunFolder) -> list[str]:
     except UserError as error:
         return [printable(f"cannot be read: {error}")]
     rows = []
-    for metric in (TRAIN_LOSS, BEST_BY):
+    best_by = folder.best_metric
+    for metric in dict.fromkeys((TRAIN_LOSS, DEV_LOSS, best_by.key)):
         points = [(float(r[metric]), r["step"]) for r in records if is_number(r.get(metric))]
         if points:
             values = [value for value, _ in points]
             ends = f"{shown_number(values[0])} to {shown_number(values[-1])}"
-            lowest = min(((value, step) for value, step in points if not math.isnan(value)), default=None)
-            where = f", lowest {shown_number(lowest[0])} at step {lowest[1]}" if lowest else ""
+            highest = best_by.highest and metric == best_by.key
+            numbers = [(value, step) for value, step in points if not math.isnan(value)]
+            end = (max if highest else min)(numbers, key=lambda point: point[0], default=None)
+            word = "highest" if highest else "lowest"
+            where = f", {word} {shown_number(end[0])} at step {end[1]}" if end else ""
             rows.append((metric, sparkline(values), ends + where))
     return table(rows)
 

@@ -11,7 +11,7 @@ from dlib.browse.tables import printable, shown_number, shown_size, table
 from dlib.process.errors import UserError
 from dlib.runs.comparison import SHORT_COMMIT
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, is_number, read_metrics, record_of_step
+from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics, record_of_step
 from dlib.runs.record import read_record
 from dlib.runs.registry import summarize
 
@@ -49,7 +49,7 @@ def results(folder: RunFolder) -> dict[str, Any]:
     records, measured = read_metrics(folder.metrics), read_metrics(folder.performance)
     train = [record[TRAIN_LOSS] for record in records if is_number(record.get(TRAIN_LOSS))][-TAIL_STEPS:]
     best_step = folder.pointed_step("best")
-    evaluated = [record for record in records if BEST_BY in record]
+    evaluated = [record for record in records if DEV_LOSS in record]
     best = (record_of_step(folder.metrics, best_step) if best_step else None) or (evaluated or [{}])[-1]
     speeds = [record[SPEED] for record in measured if is_number(record.get(SPEED))]
     hours = training_hours(records, measured)

@@ -15,7 +15,7 @@ from dlib.process.ranks import is_rank_zero, logger
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog, read_metrics
 from dlib.tracking.run_log import RunLog
-from dlib.training.non_finite import NonFiniteError, refuse_non_finite_weights
+from dlib.training.non_finite import NonFiniteError
 from dlib.training.training_module import TrainingModule
 
 SPIKE_WINDOW = 50
@@ -59,7 +59,7 @@ class Anomalies(StepCallback):
         step, plan = module.steps_done, module.plan
         may_be_saved = plan.saves_after(step) or plan.evaluates_after(step) or trainer.should_stop
         if may_be_saved and module.optim.on_nan != "ignore":
-            refuse_non_finite_weights(module.model, step)
+            module.refuse_non_finite_weights(step)
         if not trainer.is_global_zero:
             return
         causes = [] if module.left_out is None else [f"the step's update is left out: {module.left_out}"]
@@ -78,7 +78,7 @@ class Anomalies(StepCallback):
     def _tell(self, step: int, module: TrainingModule, cause: str) -> None:
         """Warn of a step, and write it down with its samples."""
         epochs, ids = (numbers.tolist() for numbers in module.plan.batches.step_samples(step - 1))
-        texts = [self.tokenizer.decode(self.rows.row(sample).tolist())[:SHOWN_CHARACTERS] for sample in ids]
+        texts = [self.tokenizer.decode(self.rows.sample(sample).ids.tolist())[:SHOWN_CHARACTERS] for sample in ids]
         samples = [
             {"epoch": epoch, "sample": sample, "text": text}
             for epoch, sample, text in zip(epochs, ids, texts, strict=True)

@@ -1,14 +1,12 @@
 """Save checkpoints: at the plan's steps, at each new best, and when the run is told to stop."""
 
-import math
-
 import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.callbacks.step_callback import StepCallback
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, best
+from dlib.runs.metrics_log import best
 from dlib.tracking.run_log import RunLog
 from dlib.training.checkpoints import checkpoint_bytes, write_checkpoint
 from dlib.training.training_module import TrainingModule
@@ -30,12 +28,12 @@ class Checkpointing(StepCallback):
         self.run_log = run_log
         self.max_checkpoints = args.checkpoint.max_checkpoints
         self.upload = args.tracking.upload_checkpoints
-        self.lowest = math.inf
+        self.best_so_far: float | None = None
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Learn what is to be beaten; later evaluations are remembered."""
-        best_so_far = best(self.folder.metrics, BEST_BY, among=range(1, module.steps_done + 1))
-        self.lowest = math.inf if best_so_far is None else best_so_far[1]
+        found = best(self.folder.metrics, module.objective.best, among=range(1, module.steps_done + 1))
+        self.best_so_far = None if found is None else found[1]
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
@@ -43,7 +41,10 @@ class Checkpointing(StepCallback):
             return
         step = module.steps_done
         self.run_log.flush()
-        is_best = module.plan.evaluates_after(step) and self.run_log.newest[BEST_BY] < self.lowest
+        best_by = module.objective.best
+        is_best = module.plan.evaluates_after(step) and best_by.is_better(
+            self.run_log.newest[best_by.key], self.best_so_far
+        )
         if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
             return
         self.folder.publish_checkpoint(
@@ -51,7 +52,7 @@ class Checkpointing(StepCallback):
         )
         self.folder.point("last", step)
         if is_best:
-            self.lowest = self.run_log.newest[BEST_BY]
+            self.best_so_far = self.run_log.newest[best_by.key]
             self.folder.point("best", step)
         self.folder.remove_old_checkpoints(self.max_checkpoints, module.plan.extra_steps)
         self.folder.write_status("running", step, module.plan.total_steps)

@@ -50,7 +50,7 @@ class Performance(StepCallback):
         now = time.perf_counter()
         self._computing_seconds += now - self._started
         self._tokens += module.step_tokens
-        self._flops += module.step_tokens * self._flops_per_token + module.step_targets * self._flops_per_target
+        self._flops += module.step_tokens * self._flops_per_token + module.step_weight * self._flops_per_target
         self._idle_since = None if plan.evaluates_after(step) or plan.saves_after(step) else now
         if plan.logs_after(step):
             self.run_log.measure(step, self._means(module.device))

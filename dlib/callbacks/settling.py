@@ -9,7 +9,7 @@ from dlib.training.training_module import TrainingModule
 
 
 class SettlingBuckets(StepCallback):
-    """Runs a backward pass without targets, whose gradients are zero.
+    """Runs a backward pass of a loss that is zero, and so are its gradients.
 
     After its first backward pass DDP sorts gradients into other buckets, in the order in which they came. From three
     processes on, the place of a gradient in its bucket decides in which order it is added up: the first step of a
@@ -25,8 +25,8 @@ class SettlingBuckets(StepCallback):
         model = trainer.strategy.model
         if isinstance(model, DistributedDataParallel):
             module.model.train()
-            batch = self.data.transfer_batch_to_device(self.data.batch_without_targets(), module.device, 0)
+            batch = self.data.transfer_batch_to_device(self.data.first_batch(), module.device, 0)
             with trainer.precision_plugin.train_step_context():
-                loss = model(batch)
+                loss = model(batch) * 0
             loss.backward()
             module.zero_grad()

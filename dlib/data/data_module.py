@@ -7,13 +7,13 @@ It knows nothing of objectives: whoever turns rows into batches is handed in as 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
@@ -22,21 +22,23 @@ from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import StepLoader
 from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
+from dlib.data.samples import Sample
 from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
+from dlib.process.errors import UserError
 
 TensorBatch = dict[str, torch.Tensor]
 
 
 class Collator(Protocol):
-    """Turns rows of tokens into what a model is given. An objective is one."""
+    """Turns samples into what a model is given. An objective is one."""
 
-    def count_targets(self, row: np.ndarray) -> int:
-        """Number of target tokens of a row (T,)."""
+    def weight(self, sample: Sample) -> float:
+        """Share of a sample in the number that the step's loss is divided by."""
 
-    def collate(self, rows: Sequence[np.ndarray], keys: Sequence[tuple[int | str, ...]]) -> TensorBatch:
-        """Prepare and stack rows, each by its own key; `targets` and `target_positions` (K,) are in the result."""
+    def collate(self, samples: Sequence[Sample]) -> TensorBatch:
+        """Prepare and stack samples, each by its own key."""
 
 
 @dataclass(frozen=True)
@@ -134,42 +136,50 @@ class TrainingSteps(Dataset[dict[str, Any]]):
         """One optimizer step.
 
         Returns:
-            `step`; `micro_batches`, each with its `index` within the step over all processes; and, summed
-            over all processes, `num_samples`, `num_tokens` and `num_targets`. Every process knows these
-            sums by itself, because it can read every row of the step: that costs less than asking.
+            `step`; `micro_batches`, each with its `index` within the step over all processes, its `batch`, and whether
+            it `counts`; and, summed over all processes, `num_samples`, `num_tokens` and `weight`. Every process knows
+            these sums by itself, because it can read every row of the step: that costs less than asking.
+
+        Raises:
+            UserError: the weight of a sample is no finite number of at least 0.
         """
-        _, sample_ids = self.plan.step_samples(step)
-        step_rows = {int(sample): self.rows.row(int(sample)) for sample in sample_ids}
+        epochs, numbers = (values.tolist() for values in self.plan.step_samples(step))
+        samples = {place: self._sample(*place) for place in zip(epochs, numbers, strict=True)}
         return {
             "step": step,
             "micro_batches": [
-                {"index": micro_batch.index, "batch": self._collate(micro_batch, step_rows)}
+                self._collate(micro_batch, samples)
                 for micro_batch in self.plan.micro_batches(step, self.rank, self.world_size)
             ],
-            "num_samples": len(sample_ids),
-            "num_tokens": sum(len(step_rows[int(sample)]) for sample in sample_ids),
-            "num_targets": sum(self.collator.count_targets(step_rows[int(sample)]) for sample in sample_ids),
+            "num_samples": len(numbers),
+            "num_tokens": sum(sample.num_tokens for sample in samples.values()),
+            "weight": sum(map(self._weight, samples.values())),
         }
 
-    def _collate(self, micro_batch: MicroBatch, step_rows: dict[int, np.ndarray]) -> TensorBatch:
-        if len(micro_batch.sample_ids) == 0:
-            return self.without_targets(next(iter(step_rows)))
-        samples = [
-            (int(epoch), int(sample)) for epoch, sample in zip(micro_batch.epochs, micro_batch.sample_ids, strict=True)
-        ]
-        keys = [(self.plan.seed, epoch, sample) for epoch, sample in samples]
-        return self.collator.collate([step_rows[sample] for _, sample in samples], keys)
+    def _sample(self, epoch: int, number: int) -> Sample:
+        return self.rows.sample(number, (self.plan.seed, epoch, number))
 
-    def without_targets(self, sample: int) -> TensorBatch:
-        """A sample of which nothing is to be predicted, for a process that has none left in the last step.
+    def _weight(self, sample: Sample) -> float:
+        weight = self.collator.weight(sample)
+        if not 0 <= weight < math.inf:
+            raise UserError(
+                f"--objective: row {sample.number} has the weight {weight}: it must be 0 or more, and finite"
+            )
+        return weight
 
-        Its gradients are zero, and computing them keeps the processes in step.
-        """
-        batch = self.collator.collate([self.rows.row(sample)], [(self.plan.seed, 0, sample)])
-        return {**batch, "targets": batch["targets"][:0], "target_positions": batch["target_positions"][:0]}
+    def _collate(self, micro_batch: MicroBatch, samples: Mapping[tuple[int, int], Sample]) -> dict[str, Any]:
+        """The batch of a micro-batch. Where it has no sample, in the last step, any sample keeps processes in step."""
+        places = zip(micro_batch.epochs.tolist(), micro_batch.sample_ids.tolist(), strict=True)
+        own = [samples[place] for place in places]
+        batch = self.collator.collate(own or [next(iter(samples.values()))])
+        return {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
+
+    def first_batch(self) -> TensorBatch:
+        """A batch of one sample."""
+        return self.collator.collate([self._sample(0, 0)])
 
 
-class EvaluationBatches(Dataset[TensorBatch]):
+class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
     """Item i: the i-th batch of one process; over all processes every row once."""
 
     def __init__(self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int) -> None:
@@ -182,10 +192,10 @@ class EvaluationBatches(Dataset[TensorBatch]):
         """Number of this process's batches."""
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> TensorBatch:
-        """One batch; what is drawn for a row depends on the row alone, not on the run's seed."""
-        samples = [int(sample) for sample in self.batches[index]]
-        return self.collator.collate([self.rows.row(s) for s in samples], [("evaluation", s) for s in samples])
+    def __getitem__(self, index: int) -> tuple[TensorBatch, float]:
+        """One batch and its weight; what is drawn for a row depends on the row alone, not on the run's seed."""
+        samples = [self.rows.sample(number, ("evaluation", number)) for number in self.batches[index].tolist()]
+        return self.collator.collate(samples), sum(map(self.collator.weight, samples))
 
 
 class StepSampler(Sampler[int]):
@@ -231,9 +241,9 @@ class DataModule(pl.LightningDataModule):
         sampler = StepSampler(self.first_step, self.plan.total_steps)
         return StepLoader(self._training_steps(), sampler=sampler, num_workers=self.num_workers)
 
-    def batch_without_targets(self) -> TensorBatch:
-        """A training sample of which nothing is to be predicted: its gradients are zero."""
-        return self._training_steps().without_targets(0)
+    def first_batch(self) -> TensorBatch:
+        """A batch of one training sample."""
+        return self._training_steps().first_batch()
 
     def dev_dataloader(self) -> DataLoader[Any]:
         """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 
@@ -29,8 +30,8 @@ class Rows(Protocol):
         """Number of rows, at least 1."""
         ...
 
-    def row(self, index: int) -> np.ndarray:
-        """Row `index`, (T,) int64, T at most the `max_length` of the source."""
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
+        """Row `index`, at most the source's `max_length` tokens a sequence; what is drawn for it is drawn by `key`."""
         ...
 
 
@@ -80,7 +81,7 @@ class PackedRows:
         """Sum of the lengths of all rows, lead tokens included."""
         return min(self.store.num_tokens, len(self) * (self.max_length - 1)) + len(self)
 
-    def row(self, index: int) -> np.ndarray:
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index`, (T,) int64; T = max_length but for a kept tail.
 
         Raises:
@@ -88,7 +89,8 @@ class PackedRows:
         """
         _require_row(index, len(self))
         start = index * (self.max_length - 1)
-        return _joined([self.lead_id], self.store.tokens[start : start + self.max_length - 1], [])
+        ids = _joined([self.lead_id], self.store.tokens[start : start + self.max_length - 1], [])
+        return Sample((ids,), number=index, key=key)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class LineRows:
             total += int(np.minimum(len(self.prefix_ids) + lengths + ends, self.max_length).sum())
         return total
 
-    def row(self, index: int) -> np.ndarray:
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index`, (T,) int64, T at most `max_length`.
 
         Raises:
@@ -143,7 +145,8 @@ class LineRows:
         fits = stop - start <= self.max_length - self._num_special
         suffix_ids = self.suffix_ids if fits or self.close_truncated else []
         stop = min(stop, start + self.max_length - len(self.prefix_ids) - len(suffix_ids))
-        return _joined(self.prefix_ids, self.store.tokens[start:stop], suffix_ids)
+        ids = _joined(self.prefix_ids, self.store.tokens[start:stop], suffix_ids)
+        return Sample((ids,), number=index, key=key)
 
     @property
     def _num_special(self) -> int:

@@ -13,19 +13,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.data.data_module import EvaluationBatches, cut_rows, tokenize
 from dlib.data.packing import Rows
-from dlib.data.token_roles import TokenRoles, token_roles
+from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.measuring.processes import Processes, precision_plugin
 from dlib.measuring.subjects import Evaluation, Subject
 from dlib.models.limits import check_positions, refuse_broken_weights
-from dlib.models.loading import as_saved, build_model
+from dlib.models.loading import as_saved, build_model, load_model_config
 from dlib.models.sources import has_tokenizer
 from dlib.models.tokenization import load_tokenizer
 from dlib.objectives import build_objective
-from dlib.objectives.pseudo_perplexity import MaskedInTurn, PredictionInTurn
-from dlib.objectives.sliding_window import SlidingWindowPrediction, SlidingWindows
-from dlib.objectives.token_prediction import TokenPrediction
+from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
+from dlib.training.checkpoints import add_modules
 from dlib.training.devices import choose_precision
 from dlib.training.evaluation import evaluate
 from dlib.training.training_module import own_memory
@@ -55,6 +54,7 @@ class Measurement:
         self.precision = choose_precision(args.hardware.precision, devices.accelerator, devices.indices)
         self.tokenizer = find_tokenizer(subject.model, trust_remote_code=args.model.trust_remote_code)
         self.objective = build_objective(args.objective, token_roles(self.tokenizer))
+        self.objective.recall(load_model_config(as_saved(args).model, subject.model, self.tokenizer, "the model"))
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
         self.model = self._load(subject)
@@ -71,8 +71,11 @@ class Measurement:
         )
         refuse_broken_weights(model, subject.name)
         check_positions(model, self.args.data.max_length, subject.name)
-        own_memory(model)
-        self.plugin.convert_module(model)
+        add_modules(self.objective, model, self.args.run.seed, Path(subject.model))
+        for network in (model, self.objective.modules):
+            own_memory(network)
+            self.plugin.convert_module(network)
+            network.to(self.processes.device)  # type: ignore[arg-type]
         return model.to(self.processes.device).eval()  # type: ignore[arg-type]
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
@@ -82,15 +85,13 @@ class Measurement:
             UserError: the text cannot be read.
         """
         assert evaluation.text is not None
-        args, order, roles = self.args, evaluation.order, self.objective.roles
-        store = tokenize(args.data, evaluation.text, self.tokenizer, roles)
-        closes = self.objective.close_truncated
-        rows = cut_rows(args.data, store, roles, keep_tail=True, close_truncated=closes)
-        metrics = self._evaluate(self.objective, rows, store)
-        if order.stride is not None:
-            metrics |= self._by_windows(store, roles, order.stride)
-        if order.pseudo_perplexity:
-            metrics |= self._in_turn(store, roles, order.max_documents)
+        args, objective = self.args, self.objective
+        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles)
+        rows = cut_rows(args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended)
+        metrics = self._evaluate(objective, rows, store)
+        for further in objective.further_evaluations(store, args.data.max_length, vars(evaluation.order)):
+            found = self._evaluate(further.objective, further.rows, store)
+            metrics |= {f"{further.prefix}{name}": found[name] for name in further.names}
         return metrics
 
     def describe_hardware(self) -> dict[str, Any]:
@@ -98,21 +99,7 @@ class Measurement:
         described = self.processes.devices.describe(self.args.hardware.distributed_strategy)
         return {**described, "threads": torch.get_num_threads(), "precision": self.precision}
 
-    def _by_windows(self, store: TokenStore, roles: TokenRoles, stride: int) -> dict[str, float]:
-        windows = SlidingWindows(store, self.args.data.max_length, stride, roles.lead_id)
-        objective = SlidingWindowPrediction(self.args.objective, roles)
-        objective.windows = windows
-        found = self._evaluate(objective, windows, store)
-        return {f"stride_{name}": found[name] for name in ("loss", "perplexity", "bits_per_byte")}
-
-    def _in_turn(self, store: TokenStore, roles: TokenRoles, max_documents: int | None) -> dict[str, float]:
-        rows = MaskedInTurn(store, self.args.data.max_length, roles, max_documents)
-        objective = PredictionInTurn(self.args.objective, roles)
-        objective.rows = rows
-        found = self._evaluate(objective, rows, store)
-        return {f"pseudo_{name}": found[name] for name in ("loss", "perplexity")}
-
-    def _evaluate(self, objective: TokenPrediction, rows: Rows, store: TokenStore) -> dict[str, float]:
+    def _evaluate(self, objective: Objective, rows: Rows, store: TokenStore) -> dict[str, float]:
         batch = self.args.batch
         size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
         processes = self.processes

@@ -33,7 +33,7 @@ SPECIAL_TOKENS = {
 """Special tokens of a trained tokenizer, by role; their ids are 0 to 4, as in RoBERTa."""
 
 
-TRAINING_FORMAT = 2
+TRAINING_FORMAT = 3
 """Raised whenever the same text and options train another tokenizer."""
 
 
@@ -57,14 +57,16 @@ def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrain
     return tokenizer
 
 
-def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_errors: str) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    text_file: Path, vocab_size: int, encoding_errors: str, *, open_ended: bool
+) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
 
     Args:
         text_file: the text, one document a line.
         vocab_size: number of tokens, special ones included; fewer when the text is too small for more.
-        objective: `clm` gets a template without an end-of-text token, so that a prompt stays open.
         encoding_errors: what to do with bytes that are not UTF-8, see `DataArgs`.
+        open_ended: give it a template without an end-of-text token, so that a prompt stays open.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -81,7 +83,7 @@ def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_e
     tokenizer.add_special_tokens([mask])
     bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A" if objective == "clm" else f"{bos} $A {eos}",
+        single=f"{bos} $A" if open_ended else f"{bos} $A {eos}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
     )
     roles = {**SPECIAL_TOKENS, "cls_token": bos, "sep_token": eos, "mask_token": mask}
@@ -89,7 +91,7 @@ def train_tokenizer(text_file: Path, vocab_size: int, objective: str, encoding_e
 
 
 def build_tokenizer(
-    args: ExperimentArgs, text_file: Path, model_folder: str, *, goes_on: bool = False
+    args: ExperimentArgs, text_file: Path, model_folder: str, *, open_ended: bool, goes_on: bool = False
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
 
@@ -99,6 +101,7 @@ def build_tokenizer(
         args: the experiment.
         text_file: the training text.
         model_folder: name or folder of the model that the run starts from.
+        open_ended: whether the objective learns where texts end, see `train_tokenizer`.
         goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
 
     Raises:
@@ -111,7 +114,7 @@ def build_tokenizer(
         return load(args.model.tokenizer, "--tokenizer")
     if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
         return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
-    return load(str(trained_tokenizer_folder(args, text_file)), "--tokenizer")
+    return load(str(trained_tokenizer_folder(args, text_file, open_ended=open_ended)), "--tokenizer")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -127,7 +130,7 @@ def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     sync(folder.parent)
 
 
-def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
+def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path, *, open_ended: bool) -> Path:
     """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
 
     Several processes that start together train it once. It is written beside and renamed whole.
@@ -140,7 +143,7 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
         TRAINING_FORMAT,
         *tokenizer_series(),
         args.model.vocab_size,
-        args.objective.objective,
+        open_ended,
         args.data.encoding_errors,
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
@@ -153,7 +156,7 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path) -> Path:
             if not has_tokenizer(folder):
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
                 tokenizer = train_tokenizer(
-                    text_file, args.model.vocab_size, args.objective.objective, args.data.encoding_errors
+                    text_file, args.model.vocab_size, args.data.encoding_errors, open_ended=open_ended
                 )
                 save_whole(tokenizer, folder)
     return folder

@@ -5,13 +5,19 @@ token, 10 % stay. The number chosen is exact for every row, which makes the numb
 an optimizer step known before any of its forward passes.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dlib.args import ObjectiveArgs
+from dlib.data.samples import Sample
 from dlib.data.token_roles import TokenRoles
-from dlib.objectives.token_prediction import SampleKey, TokenPrediction
+from dlib.data.token_store import TokenStore
+from dlib.models.head import Head
+from dlib.objectives.objective import FurtherEvaluation
+from dlib.objectives.pseudo_perplexity import MaskedInTurn
+from dlib.objectives.token_prediction import TokenPrediction
 from dlib.process.seeding import keyed_generator
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
@@ -20,7 +26,10 @@ MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 class MaskedLanguageModeling(TokenPrediction):
     """Fill in masked tokens."""
 
-    auto_model: ClassVar[str] = "AutoModelForMaskedLM"
+    architectures = ("ForMaskedLM", "ForPreTraining")
+    measures = ("pseudo_perplexity",)
+    answerer = "dlib.generation.filling:MaskFiller"
+    card: ClassVar[Mapping[str, str]] = {"kind": "masked language model", "pipeline_tag": "fill-mask"}
 
     def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
         """Build the tables of ordinary tokens.
@@ -34,14 +43,20 @@ class MaskedLanguageModeling(TokenPrediction):
         self.is_special[list(roles.special_ids)] = True
         self.ordinary_ids = np.flatnonzero(~self.is_special)
 
+    @property
+    def head(self) -> Head:
+        """A head that predicts tokens from both sides."""
+        return Head("AutoModelForMaskedLM")
+
     def count_targets(self, row: np.ndarray) -> int:
         """The fraction of the row's length, rounded, at least 1 and at most all its ordinary tokens."""
         wanted = max(1, round(self.args.mask_fraction * len(row)))
         return min(wanted, len(row) - int(self.is_special[row].sum()))
 
-    def prepare_row(self, row: np.ndarray, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def prepare(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Choose and hide tokens, with a generator of the sample's own key."""
-        generator = keyed_generator("mask", *key)
+        row = sample.ids
+        generator = keyed_generator("mask", *sample.key)
         candidates = np.flatnonzero(~self.is_special[row])
         choose = choose_words if self.args.whole_word_masking else choose_tokens
         count = self.count_targets(row)
@@ -59,6 +74,30 @@ class MaskedLanguageModeling(TokenPrediction):
             np.where(draws < MASKED_SHARE + RANDOM_SHARE, random_ids, row[positions]),
         )
         return hidden
+
+    def further_evaluations(
+        self, store: TokenStore, max_length: int, options: Mapping[str, Any]
+    ) -> Sequence[FurtherEvaluation]:
+        """Pseudo-perplexity: each token masked in turn."""
+        if not options["pseudo_perplexity"]:
+            return ()
+        rows = MaskedInTurn(store, max_length, self.roles, options["max_documents"])
+        return [FurtherEvaluation("pseudo_", ("loss", "perplexity"), rows, PredictionInTurn(self.args, self.roles))]
+
+
+class PredictionInTurn(MaskedLanguageModeling):
+    """Predict, in each row, the one token whose turn it is."""
+
+    def weight(self, sample: Sample) -> int:
+        """That token."""
+        return 1
+
+    def prepare(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The row with that token masked. Nothing is drawn."""
+        row, position = sample.ids, sample.fields["target"]
+        hidden = row.copy()
+        hidden[position] = self.mask_id
+        return hidden, np.array([position]), row[position : position + 1]
 
 
 def choose_tokens(

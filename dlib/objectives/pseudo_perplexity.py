@@ -8,10 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
-from dlib.objectives.mlm import MaskedLanguageModeling
-from dlib.objectives.token_prediction import SampleKey
 
 
 class MaskedInTurn:
@@ -34,32 +33,19 @@ class MaskedInTurn:
         """Number of tokens that are scored."""
         return int(self._first_rows[-1])
 
-    def row(self, index: int) -> np.ndarray:
-        """The lead token, the piece that token `index` stands in, and the separator, (T,) int64."""
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
+        """The lead token, the piece that token `index` stands in, and the separator, (T,) int64.
+
+        The field `target` is the place of token `index` in that row.
+        """
         document, place = self._place(index)
         start, stop = (int(offset) for offset in self.store.offsets[document : document + 2])
         start += place // self.room * self.room
         piece = self.store.tokens[start : min(start + self.room, stop - 1)]
-        return np.concatenate([[self.roles.lead_id], piece, [self.roles.separator_id]]).astype(np.int64)
-
-    def target(self, index: int) -> int:
-        """Place of token `index` in its row."""
-        return 1 + self._place(index)[1] % self.room
+        ids = np.concatenate([[self.roles.lead_id], piece, [self.roles.separator_id]]).astype(np.int64)
+        return Sample((ids,), {"target": 1 + place % self.room}, index, key)
 
     def _place(self, index: int) -> tuple[int, int]:
         """The document of a token, and the token's place in it."""
         document = int(np.searchsorted(self._first_rows, index, side="right")) - 1
         return document, index - int(self._first_rows[document])
-
-
-class PredictionInTurn(MaskedLanguageModeling):
-    """Predict, in each row, the one token whose turn it is."""
-
-    rows: MaskedInTurn
-
-    def prepare_row(self, row: np.ndarray, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The row with that token masked; `key` ends with the token's number. Nothing is drawn."""
-        position = self.rows.target(int(key[-1]))
-        hidden = row.copy()
-        hidden[position] = self.mask_id
-        return hidden, np.array([position]), row[position : position + 1]

@@ -9,9 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_store import TokenStore
-from dlib.objectives.clm import CausalLanguageModeling
-from dlib.objectives.token_prediction import SampleKey
 
 
 class SlidingWindows:
@@ -39,31 +38,19 @@ class SlidingWindows:
         """Number of windows."""
         return int(self._first_windows[-1])
 
-    def row(self, index: int) -> np.ndarray:
-        """The tokens of window `index`, (T,) int64."""
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
+        """The tokens of window `index`, (T,) int64.
+
+        The field `first_target` is the place in the window of the first token that no window before it scored.
+        """
         start, document = self._place(index)
         first, stop = (int(offset) for offset in self.store.offsets[document : document + 2])
         lead = [self.lead_id] if start == 0 else []
         tokens = self.store.tokens[first + max(0, start - 1) : min(stop, first + start - 1 + self.max_length)]
-        return np.concatenate([lead, tokens]).astype(np.int64)
-
-    def first_target(self, index: int) -> int:
-        """Place in window `index` of the first token that no window before it scored."""
-        start, _ = self._place(index)
-        return 1 if start == 0 else self.max_length - self.stride
+        ids = np.concatenate([lead, tokens]).astype(np.int64)
+        return Sample((ids,), {"first_target": 1 if start == 0 else self.max_length - self.stride}, index, key)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Where a window starts within its document, and the document's number."""
         document = int(np.searchsorted(self._first_windows, index, side="right")) - 1
         return (index - int(self._first_windows[document])) * self.stride, document
-
-
-class SlidingWindowPrediction(CausalLanguageModeling):
-    """Predict, in each window, the tokens that are new in it."""
-
-    windows: SlidingWindows
-
-    def prepare_row(self, row: np.ndarray, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The window as it is; `key` ends with its number."""
-        first = self.windows.first_target(int(key[-1]))
-        return row, np.arange(first - 1, len(row) - 1), row[first:]

@@ -9,7 +9,7 @@ Letters: B rows, T tokens a row, K targets in all rows, H hidden size, V vocabul
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,81 +19,47 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.args import ObjectiveArgs
-from dlib.data.packing import PADDING_MULTIPLE
-from dlib.data.token_roles import TokenRoles
-from dlib.models.head import Head
-
-Batch = dict[str, Tensor]
-"""`input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices
-into the B*T flattened tokens; `targets` (K,). All int64."""
-
-SampleKey = tuple[int | str, ...]
-"""All that a sample's randomness may depend on: (seed, epoch, sample id) in training, (name of the
-pass, sample id) in an evaluation, where two models must see the same masks whatever their seeds."""
-
+from dlib.data.samples import Sample
+from dlib.objectives.objective import Batch, Measured, Objective
+from dlib.objectives.padding import stack_rows
 
 LARGEST_EXPONENT = 700
 """Of e, in a float."""
 
 
-class TokenPrediction(ABC):
-    """An objective: rows of tokens in, a sum of losses over target tokens out."""
+class TokenPrediction(Objective):
+    """Rows of tokens in, a sum of losses over target tokens out.
 
-    auto_model: ClassVar[str]
-    """Name of the transformers class that loads a model with the right head."""
+    Its batches hold `input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices
+    into the B*T flattened tokens; `targets` (K,). All int64.
+    """
 
-    looks_back_only: ClassVar[bool] = False
-    """Whether no position may see what follows it."""
-
-    SUMS: ClassVar[tuple[str, ...]] = ("loss", "targets", "correct")
-    """What `evaluation_sums` returns, by name."""
-
-    close_truncated: ClassVar[bool] = True
-    """Whether a line that was cut to fit its row ends with the separator all the same."""
-
-    forward_options: ClassVar[dict[str, Any]] = {}
+    forward_options: ClassVar[Mapping[str, Any]] = {}
     """Further arguments of the model's forward pass."""
-
-    def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
-        """Keep the arguments and the roles of the tokenizer's special tokens."""
-        self.args = args
-        self.roles = roles
-
-    @property
-    def head(self) -> Head:
-        """Which network it trains."""
-        return Head(self.auto_model, self.looks_back_only, self.forward_options)
 
     @abstractmethod
     def count_targets(self, row: np.ndarray) -> int:
-        """Number of target tokens that `prepare_row` will choose in a row (T,), without choosing them."""
+        """Number of target tokens that `prepare` will choose in a row (T,), without choosing them."""
 
     @abstractmethod
-    def prepare_row(self, row: np.ndarray, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Turn a row (T,) into what the model sees (T,), the target positions (k,) and the targets (k,)."""
+    def prepare(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Turn a sample into what the model sees (T,), the target positions (k,) and the targets (k,)."""
 
-    def collate(self, rows: Sequence[np.ndarray], keys: Sequence[SampleKey]) -> Batch:
-        """Prepare each row by its own key, pad the rows to one length, and stack them."""
-        prepared = [self.prepare_row(row, key) for row, key in zip(rows, keys, strict=True)]
-        lengths = [len(row) for row in rows]
-        width = max(lengths)
-        padded = min(lengths) < width
-        if padded:
-            width = math.ceil(width / PADDING_MULTIPLE) * PADDING_MULTIPLE
-        input_ids = np.full((len(rows), width), self.roles.pad_id, dtype=np.int64)
-        for index, (tokens, _, _) in enumerate(prepared):
-            input_ids[index, : len(tokens)] = tokens
-        batch = {
-            "input_ids": torch.from_numpy(input_ids),
-            "target_positions": torch.from_numpy(
-                np.concatenate([index * width + positions for index, (_, positions, _) in enumerate(prepared)])
-            ),
-            "targets": torch.from_numpy(np.concatenate([targets for _, _, targets in prepared])),
+    def weight(self, sample: Sample) -> int:
+        """Its target tokens."""
+        return self.count_targets(sample.ids)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Prepare each sample, pad the rows to one length, and stack them."""
+        rows, positions, targets = zip(*map(self.prepare, samples), strict=True)
+        batch = stack_rows(rows, self.roles.pad_id)
+        width = batch["input_ids"].shape[1]
+        flat = np.concatenate([index * width + places for index, places in enumerate(positions)])
+        return {
+            **batch,
+            "target_positions": torch.from_numpy(flat),
+            "targets": torch.from_numpy(np.concatenate(targets)),
         }
-        if padded:  # full rows go without: attention kernels are faster when there is no mask
-            batch["attention_mask"] = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-        return batch
 
     def losses(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats (K,) and logits (K, V) of each target token."""
@@ -106,28 +72,31 @@ class TokenPrediction(ABC):
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
         return self.losses(model, batch)[0].sum()
 
-    def evaluation_sums(self, model: PreTrainedModel, batch: Batch) -> dict[str, float]:
-        """What an evaluation adds up over batches and processes, summed in float64."""
+    def measure(self, model: PreTrainedModel, batch: Batch) -> Measured:
+        """Loss in nats, summed in float64, number of target tokens, and how many of them were predicted."""
         losses, logits = self.losses(model, batch)
-        return {
-            "loss": float(losses.cpu().double().sum()),
-            "targets": float(len(losses)),
-            "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
-        }
+        return Measured(
+            {
+                "loss": float(losses.cpu().double().sum()),
+                "targets": float(len(losses)),
+                "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
+            }
+        )
 
-    def metrics(self, sums: Mapping[str, float], tokens_per_byte: float) -> dict[str, float]:
-        """Turn the sums of a whole evaluation into the reported numbers.
+    def metrics(self, measured: Measured, tokens_per_byte: float) -> dict[str, float]:
+        """Loss and accuracy of a target token, and what follows from the loss.
 
         `bits_per_byte` divides by bytes of text in place of tokens, so that models with different
         tokenizers can be compared: loss / ln 2 * tokens per byte (the text's line ends count, as its
         separator tokens do).
         """
-        loss = sums["loss"] / max(sums["targets"], 1.0)
+        targets = max(measured.sums["targets"], 1.0)
+        loss = measured.sums["loss"] / targets
         return {
             "loss": loss,
             "perplexity": math.inf if loss > LARGEST_EXPONENT else math.exp(loss),
             "bits_per_byte": loss / math.log(2) * tokens_per_byte,
-            "accuracy": sums["correct"] / max(sums["targets"], 1.0),
+            "accuracy": measured.sums["correct"] / targets,
         }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dlib.process.durable import is_in_place, overwrite_text, refusals_told, sync, sync_tree, write_text_atomically
 from dlib.process.errors import UserError
+from dlib.runs.metrics_log import BestMetric
 from dlib.runs.paths import CheckpointFolder, RunPaths, checkpoint_step, step_name
 from dlib.runs.status import STATES, Status
 
@@ -83,12 +84,24 @@ class RunFolder(RunPaths):
         finally:
             lock.release()
 
-    def write_status(self, state: str, step: int, total_steps: int, reason: str | None = None) -> None:
-        """Replaces status.json, signed with this process and the time; `reason` is what made the run fail."""
+    def write_status(
+        self, state: str, step: int, total_steps: int, reason: str | None = None, best: BestMetric | None = None
+    ) -> None:
+        """Replaces status.json, signed with this process and the time.
+
+        Args:
+            state: one of `STATES`.
+            step: optimizer steps done.
+            total_steps: optimizer steps of the whole run.
+            reason: what made the run fail.
+            best: the metric that says which checkpoint is the best; None: as before.
+        """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
         time = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        status = Status(state, step, total_steps, time, os.getpid(), socket.gethostname(), reason)
+        best = best or self.best_metric
+        place = time, os.getpid(), socket.gethostname()
+        status = Status(state, step, total_steps, *place, reason, best.key, best.highest)
         text = json.dumps(asdict(status), indent=2) + "\n"
         try:
             write_text_atomically(self.status, text)
@@ -96,6 +109,12 @@ class RunFolder(RunPaths):
             if state != "failed":
                 raise
             overwrite_text(self.status, text)
+
+    @property
+    def best_metric(self) -> BestMetric:
+        """The metric that says which checkpoint is the best."""
+        status = self.read_status()
+        return BestMetric(status.best_by, status.best_is_highest) if status else BestMetric()
 
     def read_status(self) -> Status | None:
         """What status.json says; None when it is missing or damaged."""

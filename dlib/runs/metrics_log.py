@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,27 @@ from typing import Any
 from dlib.process.durable import is_in_place, refusals_told, write_text_atomically
 from dlib.process.errors import TrainingError, UserError
 
-BEST_BY = "dev/loss"
-"""The metric whose lowest value makes a checkpoint the best."""
+DEV_LOSS = "dev/loss"
+
+
+@dataclass(frozen=True)
+class BestMetric:
+    """The metric that says which checkpoint of a run is the best.
+
+    Attributes:
+        key: its name in metrics.jsonl.
+        highest: whether it is to be high.
+    """
+
+    key: str = DEV_LOSS
+    highest: bool = False
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a value beats another, or the none before it; what is no number beats nothing."""
+        if math.isnan(value):
+            return False
+        return than is None or (value > than if self.highest else value < than)
+
 
 # `add` puts the step first, so that a line can be placed without reading it whole.
 _STEP = re.compile(rb'\{"step": (\d+)[,}]')
@@ -137,12 +157,14 @@ def _read(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def best(path: Path, key: str, among: Container[int]) -> tuple[int, float] | None:
-    """Step, one of `among`, and value at which a metric is lowest: the earliest of equals; None if never a number."""
-    records = (r for r in read_metrics(path) if is_number(r.get(key)) and r["step"] in among)
-    values = [(record[key], record["step"]) for record in records]
-    value, step = min((pair for pair in values if not math.isnan(pair[0])), default=(None, -1))
-    return None if value is None else (step, value)
+def best(path: Path, metric: BestMetric, among: Container[int]) -> tuple[int, float] | None:
+    """Step, one of `among`, and value at which a metric is best: the earliest of equals; None if never a number."""
+    found: tuple[int, float] | None = None
+    for record in read_metrics(path):
+        value = record.get(metric.key, math.nan)
+        if is_number(value) and record["step"] in among and metric.is_better(value, found[1] if found else None):
+            found = record["step"], value
+    return found
 
 
 def newest_record(path: Path) -> dict[str, Any] | None:

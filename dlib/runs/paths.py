@@ -30,6 +30,11 @@ class CheckpointFolder:
         return self.root / "model"
 
     @property
+    def modules(self) -> Path:
+        """The weights of the objective's own networks; beside the model's, because they go wherever it goes."""
+        return self.model / "objective.safetensors"
+
+    @property
     def state(self) -> Path:
         """The rest of the training state."""
         return self.root / "state.ckpt"

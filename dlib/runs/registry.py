@@ -14,7 +14,7 @@ from pathlib import Path
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_held
-from dlib.runs.metrics_log import BEST_BY, decode, is_number, newest_record, record_of_step
+from dlib.runs.metrics_log import DEV_LOSS, decode, is_number, newest_record, record_of_step
 from dlib.runs.status import STATES, Status
 
 HALF_WRITTEN, DAMAGED, FOREIGN = "half-written", "damaged", "foreign"
@@ -178,7 +178,7 @@ def _best_dev_loss(folder: RunFolder) -> float | str | None:
     except OSError:
         return None
     record = record_of_step(folder.metrics, int(match[1])) if match else None
-    value = record.get(BEST_BY) if record else None
+    value = record.get(DEV_LOSS) if record else None
     return value if value is None or is_number(decode(value)) else DAMAGED
 
 

@@ -18,7 +18,7 @@ from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.ranks import is_rank_zero, logger, say
 from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BEST_BY, best, newest_record, read_metrics
+from dlib.runs.metrics_log import BestMetric, best, newest_record, read_metrics
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import describe_session, write_record
 
@@ -78,6 +78,7 @@ def opened(
     hashes: Mapping[str, str],
     devices: Mapping[str, Any],
     repository: Path,
+    objective: Mapping[str, Any],
 ) -> Iterator[Start]:
     """Hold the run for this session: write what it is, or check that it is still the same.
 
@@ -91,6 +92,7 @@ def opened(
         hashes: hashes of its data.
         devices: what it computes on, as the record says it.
         repository: a folder in the code's working tree.
+        objective: `best`, the metric that says which checkpoint is the best, and the `card` of a model that learned it.
 
     Raises:
         UserError: another process holds the run, or it began with other arguments or data.
@@ -108,25 +110,25 @@ def opened(
         session = describe_session(folder, sys.argv, devices, start.step, repository)
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
         with refusals_told(folder.root):
-            _finish_saving(folder, start, args)
+            _finish_saving(folder, start, args, objective["best"])
             recorded = recorded_args(folder)
             if recorded is None or recorded.optim.on_nan != args.optim.on_nan:
                 kept = args if recorded is None else replace(recorded, optim=args.optim)
                 write_text_atomically(folder.config, dump_config(kept))
-            write_record(folder, session, hashes, repository)
-            folder.write_status("running", start.step, total_steps)
+            write_record(folder, {**session, "card": objective["card"]}, hashes, repository)
+            folder.write_status("running", start.step, total_steps, best=objective["best"])
         with _told_in_status(folder, total_steps, is_in_place):
             yield start
 
 
-def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs) -> None:
+def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric: BestMetric) -> None:
     """Do what a kill kept from being done once the newest checkpoint was whole: move the links, remove the old."""
     if start.checkpoint is None:
         return
     folder.point("last", start.step)
-    lowest = best(folder.metrics, BEST_BY, among={step for step, _ in folder.whole_checkpoints()})
-    if lowest is not None:
-        folder.point("best", lowest[0])
+    found = best(folder.metrics, metric, among={step for step, _ in folder.whole_checkpoints()})
+    if found is not None:
+        folder.point("best", found[0])
     folder.remove_old_checkpoints(args.checkpoint.max_checkpoints, args.checkpoint.extra_steps)
 
 

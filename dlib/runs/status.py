@@ -25,6 +25,8 @@ class Status:
         pid: process that holds or last held the run.
         host: the machine of that process.
         reason: what made it fail, in one line; None in any other state.
+        best_by: the metric that says which checkpoint is the best.
+        best_is_highest: whether it is to be high.
     """
 
     state: str
@@ -34,10 +36,12 @@ class Status:
     pid: int
     host: str
     reason: str | None = None
+    best_by: str = "dev/loss"
+    best_is_highest: bool = False
 
     def is_sound(self) -> bool:
         """Whether every attribute is of its type: what a file says may be of any."""
-        numbers, texts = (self.step, self.total_steps, self.pid), (self.time, self.host)
+        numbers, texts = (self.step, self.total_steps, self.pid), (self.time, self.host, self.best_by)
         return (
             self.state in STATES
             and all(isinstance(number, int) for number in numbers)

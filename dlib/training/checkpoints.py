@@ -1,7 +1,7 @@
 """What a checkpoint holds: a `model/` folder that transformers loads as it is, and the rest of the state.
 
     step-00001000/
-      model/        config, weights (safetensors), tokenizer
+      model/        config, weights (safetensors), tokenizer; objective.safetensors where the objective has networks
       state.ckpt    steps done, AdamW's two means, the loss scale where there is one, checksums of the weights' files
 
 Lightning's own checkpoints hold loop counters that do not bring a run back to where it was in the
@@ -12,17 +12,21 @@ else to hold: the data, the masks, dropout and the learning rate follow from it.
 import hashlib
 import json
 import zlib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model, save_model
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.models.pretrained import refuse_unsafe_pickle
 from dlib.models.sources import has_tokenizer
-from dlib.process.errors import UserError
+from dlib.objectives.objective import Objective, learns
+from dlib.process.errors import UserError, one_line
+from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
 from dlib.training.training_module import TrainingModule
 
@@ -36,6 +40,8 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
     checkpoint = CheckpointFolder(folder)
     module.model.save_pretrained(checkpoint.model)
     tokenizer.save_pretrained(checkpoint.model)
+    if own := learning_modules(module.objective):
+        save_model(own, str(checkpoint.modules))
     state = {
         "steps_done": module.steps_done,
         "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
@@ -46,11 +52,41 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
         torch.save(state, file)
 
 
+def learning_modules(objective: Objective) -> nn.ModuleDict:
+    """Those of an objective's networks that learn; the others come from elsewhere whenever they are needed."""
+    return nn.ModuleDict({name: module for name, module in objective.modules.items() if learns(module)})
+
+
+def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: Path | None) -> None:
+    """Give an objective its own networks.
+
+    Args:
+        objective: what a model is trained to do.
+        model: that model.
+        seed: of the run, for weights that are drawn.
+        saved: the model's folder of a checkpoint that holds what they learned; None: at a run's beginning.
+
+    Raises:
+        UserError: the folder does not hold it.
+    """
+    seed_torch("modules", seed)
+    objective.modules.update(objective.build_modules(model))
+    if saved is None or not (own := learning_modules(objective)):
+        return
+    file = saved / CheckpointFolder(saved.parent).modules.name
+    if not file.is_file():
+        raise UserError(f"{file} is missing: the objective has networks of its own; give a checkpoint of a run")
+    try:
+        load_model(own, file)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{file} does not hold the networks of the objective: {one_line(str(error))}") from error
+
+
 def checkpoint_bytes(module: TrainingModule) -> int:
     """About how much room a checkpoint needs: the weights, and what the optimizer keeps of them."""
     states = module.optimizers().optimizer.state.values()  # type: ignore[union-attr]
     kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*module.model.parameters(), *kept])
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*module.parameters(), *kept])
 
 
 def weight_files(checkpoint: CheckpointFolder) -> list[Path]:
@@ -120,10 +156,10 @@ def crc32_of(file: Path) -> int:
     return checksum
 
 
-def hash_weights(model: nn.Module) -> str:
+def hash_weights(*networks: nn.Module) -> str:
     """SHA-256 of all weights and buffers that a checkpoint would hold: names, types, shapes and bytes."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in chain.from_iterable(network.state_dict().items() for network in networks):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         # As bytes, because NumPy does not know every type of torch's.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

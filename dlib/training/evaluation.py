@@ -1,53 +1,60 @@
-"""Evaluate a model on rows: every token once, for any number of processes and any batch size.
+"""Evaluate a model on rows: every row once, for any number of processes and any batch size.
 
 The batches are the same for any number of processes, which take them in turn. Each is summed in float64, and the
-processes exchange these sums once, at the end: shards of unequal size need no filling up and cannot hang, and the
-result has the same bits for any number of processes with as many threads each.
+processes exchange what they gathered once, at the end: shards of unequal size need no filling up and cannot hang, and
+the result has the same bits for any number of processes with as many threads each.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from transformers import PreTrainedModel
 
-from dlib.objectives.token_prediction import Batch, TokenPrediction
+from dlib.objectives.objective import Batch, Measured, Objective
 
 
 @torch.no_grad()
 def evaluate(
-    model: PreTrainedModel, objective: TokenPrediction, batches: Iterable[Batch], *, tokens_per_byte: float
+    model: PreTrainedModel, objective: Objective, batches: Iterable[tuple[Batch, float]], *, tokens_per_byte: float
 ) -> dict[str, float]:
     """The objective's metrics over the batches of all processes.
 
-    Nothing random is drawn, and the model is left in the mode in which it was found.
+    Nothing random is drawn, and the networks are left in the modes in which they were found.
 
     Args:
         model: on its device; not wrapped for distributed training.
         objective: what the model is measured by.
-        batches: this process's share, on any device.
+        batches: this process's share with the weight of each, on any device.
         tokens_per_byte: of the whole text.
     """
-    was_training = model.training
-    model.eval()
-    sums: defaultdict[str, list[float]] = defaultdict(list)
-    for batch in batches:
+    networks = nn.ModuleList([model, objective.modules])
+    modes = [(module, module.training) for module in networks.modules()]
+    networks.eval()
+    measured = []
+    for batch, weight in batches:
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()}
-        for name, value in objective.evaluation_sums(model, on_device).items():
-            sums[name].append(value)
-    model.train(was_training)
-    return objective.metrics(add_up(sums, objective.SUMS), tokens_per_byte)
+        found = objective.measure(model, on_device)
+        measured.append(Measured({**found.sums, "weight": weight}, found.items))
+    for module, mode in modes:
+        module.training = mode
+    return objective.metrics(gather(measured), tokens_per_byte)
 
 
-def add_up(values: Mapping[str, list[float]], names: Iterable[str]) -> dict[str, float]:
-    """Sum of each named list over all processes; a process without rows adds nothing.
+def gather(measured: Sequence[Measured]) -> Measured:
+    """What all processes measured: a process without rows adds nothing.
 
-    Each sum is the exact one, rounded once (`math.fsum`), so that it does not depend on who held which value.
+    Each sum is the exact one, rounded once (`math.fsum`), and the items stand in the order of the rows, so that neither
+    depends on who held which batch.
     """
-    shares: list[Mapping[str, list[float]]] = [values]
+    shares = [measured]
     if dist.is_available() and dist.is_initialized():
-        shares = [{} for _ in range(dist.get_world_size())]
-        dist.all_gather_object(shares, values)
-    return {name: math.fsum(value for share in shares for value in share.get(name, ())) for name in names}
+        shares = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(shares, measured)
+    in_order = [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
+    names = dict.fromkeys(chain.from_iterable(batch.sums for batch in in_order))
+    sums = {name: math.fsum(batch.sums.get(name, 0.0) for batch in in_order) for name in names}
+    return Measured(sums, [item for batch in in_order for item in batch.items])

@@ -15,8 +15,8 @@ from dlib.models.limits import count_parameters
 from dlib.models.loading import as_saved, build_meta_model
 from dlib.models.sources import flag_of_source
 from dlib.models.tokenization import build_tokenizer
-from dlib.objectives import build_objective
-from dlib.objectives.token_prediction import TokenPrediction
+from dlib.objectives import build_objective, objective_class
+from dlib.objectives.objective import Objective
 from dlib.training.checkpoints import refuse_damage
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan, make_plan, summarize
@@ -45,7 +45,7 @@ class Preparation:
     source: str
     flag: str
     tokenizer: PreTrainedTokenizerBase
-    objective: TokenPrediction
+    objective: Objective
     data: TextData
     plan: TrainingPlan
     parameters: tuple[int, int]
@@ -71,11 +71,13 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_
     source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
     if inputs.checkpoint is not None:
         refuse_damage(inputs.checkpoint)
-    tokenizer = build_tokenizer(args, inputs.texts.train, source, goes_on=goes_on)
+    open_ended = objective_class(args.objective).open_ended
+    tokenizer = build_tokenizer(args, inputs.texts.train, source, open_ended=open_ended, goes_on=goes_on)
     objective = build_objective(args.objective, token_roles(tokenizer))
     data = build_text_data(
-        args.data, inputs.texts, tokenizer, objective.roles, close_truncated=objective.close_truncated
+        args.data, inputs.texts, tokenizer, objective.roles, close_truncated=not objective.open_ended
     )
+    objective.study(data.train_store)
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
     parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.head, flag))

@@ -2,8 +2,8 @@
 
 Lightning's own accumulation averages the means of micro-batches, which is not the mean over tokens when
 rows differ in length (its issue 20350), so the step is written out: a Lightning batch is a whole
-optimizer step, and the loss is a sum over target tokens divided by their number in the whole step, over
-all micro-batches and processes. That number is known beforehand.
+optimizer step, and the loss is a sum over samples divided by their weight in the whole step, over
+all micro-batches and processes. That weight is known beforehand.
 """
 
 import math
@@ -21,7 +21,7 @@ from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
-from dlib.objectives.token_prediction import Batch, TokenPrediction
+from dlib.objectives.objective import Batch, Objective, learns
 from dlib.process.errors import UserError
 from dlib.process.seeding import seed_other_generators, seed_torch
 from dlib.training.non_finite import (
@@ -42,9 +42,9 @@ class TrainingModule(pl.LightningModule):
     Attributes:
         steps_done: optimizer steps done since the run began, over all its sessions.
         samples_done: samples seen in these steps, by all processes.
-        step_loss_sum: sum of the losses of the newest step's target tokens, a scalar in nats; those of this process, or
-            with `exact_reduce` of all.
-        step_targets: target tokens of the newest step, of all processes.
+        step_loss_sum: sum of the losses of the newest step's samples, a scalar; those of this process, or with
+            `exact_reduce` of all.
+        step_weight: what the loss of the newest step is divided by, of all processes: target tokens, or rows.
         step_tokens: tokens of the newest step, of all processes.
         gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
         learning_rate: learning rate of the newest step.
@@ -54,7 +54,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(
         self,
         model: PreTrainedModel,
-        objective: TokenPrediction,
+        objective: Objective,
         optim: OptimArgs,
         plan: TrainingPlan,
         precision: str,
@@ -64,8 +64,10 @@ class TrainingModule(pl.LightningModule):
         """Take a built model; with `exact_reduce`, gradients are added up in a tree (`dlib/training/tree_sum.py`)."""
         super().__init__()
         own_memory(model)
+        own_memory(objective.modules)
         self.automatic_optimization = False
         self.model = model
+        self.modules_of_objective = objective.modules  # so that Lightning moves and DDP synchronises them, too
         self.objective = objective
         self.optim = optim
         self.plan = plan
@@ -86,7 +88,7 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> AdamW:
         """The optimizer, as it stood at the checkpoint where the run goes on from one."""
         fused = has_fused_kernel(self.device, self.precision)
-        optimizer = build_optimizer(self.model.named_parameters(), self.optim, fused=fused)
+        optimizer = build_optimizer(self.named_parameters(), self.optim, fused=fused)
         if self.resumed_state is not None:
             optimizer.load_state_dict(self.resumed_state["optimizer"])
             self.trainer.precision_plugin.load_state_dict(self.resumed_state["precision"])
@@ -101,9 +103,11 @@ class TrainingModule(pl.LightningModule):
         """
         refuse_different_starts(self.steps_done)
         self.model.train()
+        for module in self.objective.modules.values():
+            module.train(learns(module))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Sum of the losses of a micro-batch's target tokens, a scalar in nats."""
+        """Sum of the losses of a micro-batch's samples, a scalar."""
         return self.objective.loss_sum(self.model, batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -112,7 +116,7 @@ class TrainingModule(pl.LightningModule):
         Raises:
             NonFiniteError: its gradient is not finite, in every process alike.
         """
-        self.step_targets, self.step_tokens = batch["num_targets"], batch["num_tokens"]
+        self.step_weight, self.step_tokens = batch["weight"], batch["num_tokens"]
         self.left_out = None
         optimizer = cast(LightningOptimizer, self.optimizers())
         self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
@@ -127,10 +131,10 @@ class TrainingModule(pl.LightningModule):
         self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
 
     def mean_loss(self) -> float:
-        """Loss of the newest step, in nats a target token, over all processes; each of them has to ask."""
+        """Mean loss of the newest step over all processes; each of them has to ask."""
         own = self.step_loss_sum
         loss_sum = own if self.exact_reduce else self.trainer.strategy.reduce(own, reduce_op="sum")
-        return float(loss_sum) / max(1, self.step_targets)
+        return float(loss_sum) / (self.step_weight or 1)
 
     def _accumulate(self, batch: dict[str, Any]) -> Tensor:
         """Add up gradients as they come, DDP over the processes; returns the loss sum of this process."""
@@ -143,7 +147,7 @@ class TrainingModule(pl.LightningModule):
 
     def _accumulate_in_tree(self, batch: dict[str, Any]) -> Tensor:
         """Add up gradients in a tree over micro-batches and processes; returns the loss sum of all processes."""
-        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         tree = TreeSum(len(batch["micro_batches"]))
         for item in batch["micro_batches"]:
             loss = self._zero_loss() + self._backward(item, batch, 1)
@@ -161,13 +165,15 @@ class TrainingModule(pl.LightningModule):
         the same whichever process computes it, and whatever else was drawn before.
 
         Returns:
-            Sum of the losses of its target tokens, in nats, without a gradient.
+            Sum of the losses of its samples, without a gradient.
         """
         key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
         seed_torch(*key)
         seed_other_generators(*key)
         loss = self(item["batch"])
-        self.manual_backward(loss * (factor / max(1, batch["num_targets"])))
+        if not item["counts"]:
+            loss = loss * 0
+        self.manual_backward(loss * (factor / (batch["weight"] or 1)))
         return loss.detach()
 
     def _zero_loss(self) -> Tensor:
@@ -185,7 +191,7 @@ class TrainingModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient, once it is whole and without a loss scale; leave it out where it is not finite."""
         limit = self.optim.max_grad_norm or float("inf")
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
         self.gradient_norm = clip_grad_norm_(parameters, limit)
         # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
         if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
@@ -201,7 +207,7 @@ class TrainingModule(pl.LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None and math.isfinite(loss) and scaler.get_scale() >= 1:
             return  # 16-mixed: the scaled gradient overflowed, as it does now and then; the scaler leaves the step out
-        refuse_non_finite_weights(self.model, step)
+        self.refuse_non_finite_weights(step)
         cause = name_cause(loss, float(self.gradient_norm))
         if self.optim.on_nan == "stop":
             raise NonFiniteError(step, cause, f"{RATE_ADVICE}, or leave such steps out with --on_nan skip")
@@ -209,6 +215,11 @@ class TrainingModule(pl.LightningModule):
             raise NonFiniteError(step, f"{cause}, after {MOST_STEPS_LEFT_OUT} left out in a row", RATE_ADVICE)
         optimizer.zero_grad()
         self.left_out = cause
+
+    def refuse_non_finite_weights(self, step: int) -> None:
+        """Refuse weights that are not finite, see `refuse_non_finite_weights`."""
+        for network in (self.model, self.objective.modules):
+            refuse_non_finite_weights(network, step)
 
     def steps_left_out(self) -> int:
         """Optimizer steps since the run began that changed no weight, by the optimizer's own count."""
@@ -239,7 +250,7 @@ def take_gradient(parameter: torch.nn.Parameter) -> Tensor:
     return torch.zeros_like(parameter) if gradient is None else gradient
 
 
-def own_memory(model: PreTrainedModel) -> None:
+def own_memory(model: torch.nn.Module) -> None:
     """Copy weights into memory of torch's own, whose alignment is always the same.
 
     Loaded weights are a view of their file, where they start at any byte. Kernels sum in another order there, so that

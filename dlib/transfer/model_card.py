@@ -19,12 +19,6 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import record_of_step
 from dlib.runs.record import read_record
 
-KINDS = {
-    "mlm": ("masked language model", "AutoModelForMaskedLM", "fill-mask"),
-    "clm": ("causal language model", "AutoModelForCausalLM", "text-generation"),
-}
-"""By objective: what it trains, the class that loads it, and the hub's word for its use."""
-OTHER_KIND = ("model", "AutoModel", None)
 PRIVATE_SECTIONS = ("run", "tracking", "hardware")
 PRIVATE_KEYS = ("data.data_dir", "data.cache_dir", "model.checkpoint")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -38,13 +32,14 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     """
     args = load_config([folder.config])
     record = read_record(folder) or {}
-    words, auto_class, use = KINDS.get(args.objective.objective, OTHER_KIND)
+    card = {"kind": "model", "auto_model": "AutoModel", **record.get("card", {})}
+    auto_class = card["auto_model"]
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
     parts = [
-        "\n".join(["---", *_front_matter(args, use), "---"]),
+        "\n".join(["---", *_front_matter(args, card.get("pipeline_tag")), "---"]),
         f"# {title}",
-        f"A {words}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
+        f"A {card['kind']}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
         f"## How to load\n\n```python\n{_loading(auto_class, title)}\n```",
         *_metrics(folder, step),
         *_data(record),
@@ -82,7 +77,7 @@ def _metrics(folder: RunFolder, step: int) -> Iterator[str]:
         for name, value in result.metrics.items()
     ]
     if rows:
-        yield "## Metrics\n\nLosses are in nats per target token.\n\n" + _table(("metric", "on", "value"), rows)
+        yield "## Metrics\n\nLosses are in nats.\n\n" + _table(("metric", "on", "value"), rows)
 
 
 def _data(record: Mapping[str, Any]) -> Iterator[str]:

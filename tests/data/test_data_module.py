@@ -41,13 +41,13 @@ def steps(rank: int = 0, world_size: int = 1, objective: Any = MLM) -> TrainingS
 
 
 def rows_of(item: dict[str, Any]) -> list[tuple[int, ...]]:
-    """What the collated micro-batches that have targets say, row by row, sorted: padding and places do not count."""
+    """What the collated micro-batches that count say, row by row, sorted: padding and places do not count."""
     found = []
     for micro_batch in item["micro_batches"]:
         batch = micro_batch["batch"]
         width = batch["input_ids"].shape[1]
         mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
-        for row in range(len(batch["input_ids"])) if len(batch["targets"]) else []:
+        for row in range(len(batch["input_ids"])) if micro_batch["counts"] else []:
             own = batch["target_positions"] // width == row
             seen = batch["input_ids"][row][mask[row].bool()].tolist()
             places = (batch["target_positions"][own] % width).tolist()
@@ -60,7 +60,7 @@ def assert_equal_items(first: dict[str, Any], second: dict[str, Any]) -> None:
     for one, other in zip(first["micro_batches"], second["micro_batches"], strict=True):
         assert one["batch"].keys() == other["batch"].keys()
         assert all(one["batch"][name].equal(other["batch"][name]) for name in one["batch"])
-    names = ("step", "num_samples", "num_tokens", "num_targets")
+    names = ("step", "num_samples", "num_tokens", "weight")
     assert [first[name] for name in names] == [second[name] for name in names]
 
 
@@ -74,9 +74,10 @@ def test_ranks_share_the_same_samples_masks_and_sums(world_size: int, objective:
         assert len({len(share["micro_batches"]) for share in shares}) == 1
         indices = [item["index"] for share in shares for item in share["micro_batches"]]
         assert indices == list(range(4))
-        collated = sum(len(item["batch"]["targets"]) for share in shares for item in share["micro_batches"])
+        items = [item for share in shares for item in share["micro_batches"]]
+        collated = sum(len(item["batch"]["targets"]) for item in items if item["counts"])
         for share in shares:
-            assert share["num_targets"] == collated == alone["num_targets"]
+            assert share["weight"] == collated == alone["weight"]
             assert share["num_tokens"] == alone["num_tokens"]
             assert share["num_samples"] == alone["num_samples"]
 
@@ -84,21 +85,21 @@ def test_ranks_share_the_same_samples_masks_and_sums(world_size: int, objective:
 def test_step_tells_the_size_of_its_rows_alone() -> None:
     sizes = [(item["num_samples"], item["num_tokens"]) for item in (steps()[step] for step in range(5))]
     assert [samples for samples, _ in sizes] == [8, 8, 8, 8, 1]
-    expected = [sum(len(ROWS.row(i)) for i in PLAN.step_samples(step)[1]) for step in range(5)]
+    expected = [sum(len(ROWS.sample(i).ids) for i in PLAN.step_samples(step)[1]) for step in range(5)]
     assert [tokens for _, tokens in sizes] == expected
 
 
-def test_rank_without_samples_gets_a_micro_batch_without_targets() -> None:
+def test_rank_without_samples_gets_a_micro_batch_that_does_not_count() -> None:
     item = steps(3, 4)[4]
     (micro_batch,) = item["micro_batches"]
     assert micro_batch["batch"]["input_ids"].numel() > 0
-    assert len(micro_batch["batch"]["targets"]) == len(micro_batch["batch"]["target_positions"]) == 0
-    assert item["num_targets"] == steps(0, 4)[4]["num_targets"] > 0
+    assert not micro_batch["counts"]
+    assert item["weight"] == steps(0, 4)[4]["weight"] > 0
 
 
 def test_step_that_spans_epochs_masks_a_sample_anew_in_each() -> None:
     plan = BatchPlan(num_samples=2, batch_size=8, micro_batch_size=8, total_samples=8, seed=3)
-    item = TrainingSteps(ListRows([ROWS.row(0), ROWS.row(1)]), plan, MLM, 0, 1)[0]
+    item = TrainingSteps(ListRows([ROWS.sample(0).ids, ROWS.sample(1).ids]), plan, MLM, 0, 1)[0]
     assert item["num_samples"] == 8
     assert len(set(rows_of(item))) > 2
 
@@ -112,11 +113,11 @@ def test_item_is_a_pure_function_and_survives_pickling() -> None:
 
 
 def test_evaluation_masks_do_not_depend_on_the_seed_or_the_batch() -> None:
-    whole = EvaluationBatches(ROWS, MLM, 13, 0, 1)[0]
+    whole = EvaluationBatches(ROWS, MLM, 13, 0, 1)[0][0]
     for index in range(5):
-        batch = EvaluationBatches(ROWS, MLM, 3, 0, 1)[index]
+        batch = EvaluationBatches(ROWS, MLM, 3, 0, 1)[index][0]
         for row, tokens in enumerate(batch["input_ids"]):
-            length = len(ROWS.row(index * 3 + row))
+            length = len(ROWS.sample(index * 3 + row).ids)
             assert tokens[:length].equal(whole["input_ids"][index * 3 + row, :length])
 
 
@@ -143,7 +144,7 @@ def text_data(tmp_path_factory: pytest.TempPathFactory) -> TextData:
     args = DataArgs(str(folder), max_length=16, cache_dir=str(folder / "cache"), tokenizer_processes=1)
     tokenizer = train_wordpiece()
     data = build_text_data(args, find_text(args), tokenizer, token_roles(tokenizer))
-    small = [data.train.row(i) % 60 for i in range(len(data.train))]
+    small = [data.train.sample(i).ids % 60 for i in range(len(data.train))]
     return TextData(data.train_store, data.dev_store, ListRows(small), data.dev)
 
 
@@ -170,7 +171,7 @@ def test_dev_loaders_of_all_ranks_have_each_row_once(text_data: TextData) -> Non
     data = TextData(text_data.train_store, text_data.dev_store, ROWS, ROWS)
     for world_size in (1, 2, 7):
         modules = [make_module(data, 0, rank=rank, world_size=world_size) for rank in range(world_size)]
-        assert sum(len(b["input_ids"]) for module in modules for b in module.dev_dataloader()) == len(ROWS)
+        assert sum(len(b["input_ids"]) for module in modules for b, _ in module.dev_dataloader()) == len(ROWS)
 
 
 def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
@@ -184,8 +185,8 @@ def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
         assert find_text(args).dev.name == "val.txt"
         data = build_text_data(args, find_text(args), tokenizer, roles)
         assert type(data.train) is kind
-        assert {int(data.train.row(i)[0]) for i in range(len(data.train))} == {roles.lead_id}
-        assert max(len(data.train.row(i)) for i in range(len(data.train))) == 12
+        assert {int(data.train.sample(i).ids[0]) for i in range(len(data.train))} == {roles.lead_id}
+        assert max(len(data.train.sample(i).ids) for i in range(len(data.train))) == 12
     assert len(data.train) == len(SENTENCES)
     num_bytes = (tmp_path / "val.txt").stat().st_size + 1  # the last line end, which the file lacks
     assert data.dev_tokens_per_byte == data.dev_store.num_tokens / num_bytes

@@ -16,7 +16,7 @@ MakeStore = Callable[[str], TokenStore]
 
 def all_rows(source: RowSource) -> list[np.ndarray]:
     """Every row, in order."""
-    return [source.row(index) for index in range(len(source))]
+    return [source.sample(index).ids for index in range(len(source))]
 
 
 def test_packed_rows_are_the_stream_behind_lead_tokens(make_store: MakeStore) -> None:
@@ -50,7 +50,7 @@ def test_a_text_shorter_than_a_row_is_one_row(make_store: MakeStore) -> None:
     store = make_store("one")
     source = PackedRows(store, max_length=512, lead_id=LEAD, keep_tail=False)
     assert len(source) == 1
-    assert source.row(0).tolist() == [LEAD, *store.tokens.tolist()]
+    assert source.sample(0).ids.tolist() == [LEAD, *store.tokens.tolist()]
     assert source.num_tokens == store.num_tokens + 1
 
 
@@ -87,8 +87,8 @@ def test_lengths_are_summed_in_blocks(make_store: MakeStore, monkeypatch: pytest
 def test_rows_survive_pickling(make_store: MakeStore) -> None:
     store = make_store("one two three\n" * 5)
     for source in (PackedRows(store, 8, LEAD, False), LineRows(store, 8, [0], [1])):
-        expected = source.row(1)
-        assert np.array_equal(pickle.loads(pickle.dumps(source)).row(1), expected)
+        expected = source.sample(1).ids
+        assert np.array_equal(pickle.loads(pickle.dumps(source)).sample(1).ids, expected)
 
 
 def test_a_row_that_does_not_exist_is_refused(make_store: MakeStore) -> None:
@@ -96,7 +96,7 @@ def test_a_row_that_does_not_exist_is_refused(make_store: MakeStore) -> None:
     for source in (PackedRows(store, 8, LEAD, False), LineRows(store, 8, [0], [1])):
         for index in (-1, len(source)):
             with pytest.raises(IndexError):
-                source.row(index)
+                source.sample(index)
 
 
 def test_a_length_without_room_for_text_names_the_flag(make_store: MakeStore) -> None:

@@ -190,17 +190,18 @@ def stop_evaluation(trap: Trap) -> None:
     """Die after a batch of an evaluation."""
     quiet_libraries()
     let_threads_sleep()  # as `train.py` does before it imports these
+    from dlib.objectives.objective import Measured
     from dlib.objectives.token_prediction import TokenPrediction
 
-    original = TokenPrediction.evaluation_sums
+    original = TokenPrediction.measure
 
-    def sums(objective: Any, *arguments: Any) -> dict[str, float]:
+    def measure(objective: Any, *arguments: Any) -> Measured:
         result = original(objective, *arguments)
         if trap.counts(trap.fault.under):
             trap.kill("an evaluation")
         return result
 
-    TokenPrediction.evaluation_sums = sums  # type: ignore[method-assign, assignment]
+    TokenPrediction.measure = measure  # type: ignore[method-assign, assignment]
 
 
 INSIDE: dict[str, Callable[[Trap], None]] = {

@@ -64,7 +64,7 @@ class Watching(StepCallback):
         self.sums.append(float(module.step_loss_sum))
         self.losses.append(module.mean_loss())
         self.norms.append(float(module.gradient_norm))
-        self.sizes.append((module.steps_done, module.samples_done, module.step_targets, module.step_tokens))
+        self.sizes.append((module.steps_done, module.samples_done, module.step_weight, module.step_tokens))
         self.action(module)
 
 

@@ -19,7 +19,7 @@ from dlib.training.evaluation import evaluate
 from tests.exactness.comparing import contents
 from tests.exactness.ranks import run_on_ranks
 from tests.launching import Place, train
-from tests.toys import build_toy, toy_roles, unequal_rows
+from tests.toys import build_toy, token_prediction, toy_roles, unequal_rows
 
 ROWS = unequal_rows(19)
 # 19, 5, 4 and 1 batches: shares of two and three ranks are uneven, and of the last one rank alone has rows.
@@ -59,9 +59,9 @@ def evaluate_share(model: PreTrainedModel, kind: str, batch_size: int, rank: int
     share = EvaluationBatches(ROWS, objective, batch_size, rank, world_size)
     samples: list[tuple[tuple[int, ...], ...]] = []
 
-    def noted() -> Iterator[Batch]:
+    def noted() -> Iterator[tuple[Batch, float]]:
         for index in range(len(share)):
-            samples.extend(samples_of(share[index]))
+            samples.extend(samples_of(share[index][0]))
             yield share[index]
 
     metrics = evaluate(model, objective, noted(), tokens_per_byte=0.3)
@@ -93,8 +93,8 @@ def evaluations() -> Evaluations:
 def test_ranks_have_each_row_once_with_masks_that_depend_on_the_row_alone(
     evaluations: Evaluations, name: str, batch_size: int
 ) -> None:
-    objective = build_objective(ObjectiveArgs(objective=MODELS[name]), toy_roles())
-    prepared = [objective.prepare_row(ROWS.row(index), ("evaluation", index)) for index in range(len(ROWS))]
+    objective = token_prediction(MODELS[name])
+    prepared = [objective.prepare(ROWS.sample(index, ("evaluation", index))) for index in range(len(ROWS))]
     expected = Counter(tuple(tuple(part.tolist()) for part in parts) for parts in prepared)
     for ranks in evaluations.values():
         assert sum((Counter(rank[name, batch_size].samples) for rank in ranks), Counter()) == expected

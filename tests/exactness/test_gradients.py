@@ -21,7 +21,7 @@ from tests.exactness.steps import (
     relative_difference,
     train,
 )
-from tests.toys import ListRows, build_toy, toy_roles, toy_row
+from tests.toys import ListRows, build_toy, token_prediction, toy_roles, toy_row
 
 # Padded to 32 wherever a long row is in the micro-batch: most of it is padding then.
 LENGTHS = (2, 31, 3, 3, 30, 2, 5, 4, 25, 2)
@@ -130,7 +130,7 @@ def test_gradients_and_weights_are_those_of_a_plain_loop() -> None:
     optim = OptimArgs(max_grad_norm=0.5, learning_rate=1e-2, weight_decay=0.1)
     trained = train(plan, watching, optim=optim).model
 
-    objective = build_objective(ObjectiveArgs(), toy_roles())
+    objective = token_prediction("mlm")
     model = build_toy("bert", dtype=torch.float64)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
@@ -139,7 +139,7 @@ def test_gradients_and_weights_are_those_of_a_plain_loop() -> None:
     for step in range(plan.total_steps):
         loss_sum, count = torch.zeros((), dtype=torch.float64), 0
         for epoch, sample in zip(*plan.batches.step_samples(step), strict=True):
-            hidden, positions, targets = objective.prepare_row(ROWS.row(sample), (3, int(epoch), int(sample)))
+            hidden, positions, targets = objective.prepare(ROWS.sample(sample, (3, int(epoch), int(sample))))
             logits = model(input_ids=torch.from_numpy(hidden)[None]).logits[0, positions]
             loss_sum = loss_sum + F.cross_entropy(logits, torch.from_numpy(targets), reduction="sum")
             count += len(targets)

@@ -15,6 +15,7 @@ from dlib.data import batching
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import DataModule, StepSampler, TextData
 from dlib.data.permutation import permute
+from dlib.data.samples import Sample, SampleKey
 from dlib.objectives import build_objective
 from tests.toys import toy_roles, toy_row
 
@@ -37,11 +38,11 @@ class EndlessRows:
     def num_tokens(self) -> int:
         return 16 * self.num_rows
 
-    def row(self, index: int) -> np.ndarray:
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """A row (16,) that its number alone decides."""
         self.read.append(index)
         assert len(self.read) <= 100 * BATCH_SIZE, "the data is replayed"
-        return toy_row(16, index)
+        return Sample((toy_row(16, index),), number=index, key=key)
 
 
 def first_batch(rows: EndlessRows, step: int) -> dict[str, Any]:

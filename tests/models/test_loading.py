@@ -23,6 +23,7 @@ from transformers import (
 
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArgs
 from dlib.data.packing import PADDING_MULTIPLE
+from dlib.data.samples import Sample
 from dlib.models import limits
 from dlib.models.head import Head
 from dlib.models.limits import (
@@ -249,7 +250,7 @@ def test_rows_of_the_largest_length_that_is_taken_do_run_padded(name: str) -> No
     longest = limit // 8 * 8
     check_positions(model, longest, name)
     objective = build_objective(ObjectiveArgs(objective="clm" if name == "gpt2" else "mlm"), toy_roles())
-    batch = objective.collate([toy_row(longest), toy_row(3)], [(1, 0, 0), (1, 0, 1)])
+    batch = objective.collate([Sample((toy_row(longest),), key=(1, 0, 0)), Sample((toy_row(3),), key=(1, 0, 1))])
     assert objective.loss_sum(model, batch).isfinite()
 
 
@@ -394,7 +395,7 @@ def test_freezing(name: str) -> None:
 
 def test_gradient_checkpointing_gives_equal_gradients(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     objective = build_objective(ObjectiveArgs(), toy_roles())
-    batch = objective.collate([toy_row(12), toy_row(7)], [(1, 0, 0), (1, 0, 1)])
+    batch = objective.collate([Sample((toy_row(12),), key=(1, 0, 0)), Sample((toy_row(7),), key=(1, 0, 1))])
     gradients = []
     for checkpointing in (False, True):
         options = {"gradient_checkpointing": checkpointing, "precision": "64-true"}
@@ -411,7 +412,7 @@ def test_gradient_checkpointing_gives_equal_gradients(folder: Path, tokenizer: P
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a compiler")
 def test_compiled_trunk_gives_the_same_loss(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     objective = build_objective(ObjectiveArgs(), toy_roles())
-    batch = objective.collate([toy_row(12), toy_row(7)], [(1, 0, 0), (1, 0, 1)])
+    batch = objective.collate([Sample((toy_row(12),), key=(1, 0, 0)), Sample((toy_row(7),), key=(1, 0, 1))])
     with torch.no_grad():
         plain, compiled = (objective.loss_sum(build(folder, tokenizer, compile=c).eval(), batch) for c in (False, True))
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-5)

@@ -48,7 +48,7 @@ def reload(tokenizer: PreTrainedTokenizerFast, folder: Path) -> PreTrainedTokeni
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_trained_tokenizer_gives_back_any_text(text_file: Path, tmp_path: Path, saved: bool) -> None:
-    tokenizer: PreTrainedTokenizerBase = train_tokenizer(text_file, 320, "mlm", "strict")
+    tokenizer: PreTrainedTokenizerBase = train_tokenizer(text_file, 320, "strict", open_ended=False)
     if saved:
         tokenizer = reload(tokenizer, tmp_path / "saved")  # type: ignore[arg-type]
     every_character = "".join(map(chr, [*range(0x300), 0xFFFD, 0x10FFFF]))
@@ -59,7 +59,7 @@ def test_trained_tokenizer_gives_back_any_text(text_file: Path, tmp_path: Path, 
 
 
 def test_special_tokens_are_the_first_five(text_file: Path) -> None:
-    tokenizer = train_tokenizer(text_file, 300, "mlm", "strict")
+    tokenizer = train_tokenizer(text_file, 300, "strict", open_ended=False)
     assert tokenizer.convert_ids_to_tokens(list(range(5))) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     roles = token_roles(tokenizer)
     assert (roles.lead_id, roles.pad_id, roles.separator_id, roles.mask_id) == (0, 1, 2, 4)
@@ -67,46 +67,48 @@ def test_special_tokens_are_the_first_five(text_file: Path) -> None:
     assert roles.vocab_size == len(tokenizer) == 300
 
 
-@pytest.mark.parametrize(("objective", "ends"), [("mlm", [2]), ("clm", [])])
-def test_template_of_clm_leaves_a_prompt_open(text_file: Path, tmp_path: Path, objective: str, ends: list[int]) -> None:
-    tokenizer = reload(train_tokenizer(text_file, 300, objective, "strict"), tmp_path / "saved")
+@pytest.mark.parametrize(("open_ended", "ends"), [(False, [2]), (True, [])])
+def test_open_ended_template_leaves_a_prompt_open(
+    text_file: Path, tmp_path: Path, open_ended: bool, ends: list[int]
+) -> None:
+    tokenizer = reload(train_tokenizer(text_file, 300, "strict", open_ended=open_ended), tmp_path / "saved")
     plain = tokenizer("The dog", add_special_tokens=False)["input_ids"]
     assert tokenizer("The dog")["input_ids"] == [0, *plain, *ends]
 
 
 def test_training_is_deterministic_and_depends_on_the_options(text_file: Path) -> None:
-    first, second = (serialized_backend(train_tokenizer(text_file, 320, "mlm", "strict")) for _ in range(2))
+    first, second = (serialized_backend(train_tokenizer(text_file, 320, "strict", open_ended=False)) for _ in range(2))
     assert first == second
-    assert serialized_backend(train_tokenizer(text_file, 310, "mlm", "strict")) != first
+    assert serialized_backend(train_tokenizer(text_file, 310, "strict", open_ended=False)) != first
 
 
 def test_text_that_cannot_fill_the_vocabulary_gives_a_smaller_one(text_file: Path) -> None:
     text_file.write_text("ab ab\n")
-    tokenizer = train_tokenizer(text_file, 10_000, "mlm", "strict")
+    tokenizer = train_tokenizer(text_file, 10_000, "strict", open_ended=False)
     assert 256 + 5 <= len(tokenizer) < 270
     assert token_roles(tokenizer).vocab_size == len(tokenizer)
 
 
 def test_trained_tokenizer_is_found_again_by_content(text_file: Path, tmp_path: Path) -> None:
-    folder = trained_tokenizer_folder(arguments(tmp_path), text_file)
+    folder = trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=False)
     written = (folder / "tokenizer.json").stat().st_mtime_ns
     copy = tmp_path / "elsewhere.txt"
     copy.write_bytes(text_file.read_bytes())
-    assert trained_tokenizer_folder(arguments(tmp_path), copy) == folder
+    assert trained_tokenizer_folder(arguments(tmp_path), copy, open_ended=False) == folder
     assert (folder / "tokenizer.json").stat().st_mtime_ns == written
     others = [
-        trained_tokenizer_folder(arguments(tmp_path, vocab_size=301), text_file),
-        trained_tokenizer_folder(arguments(tmp_path, objective="clm"), text_file),
-        trained_tokenizer_folder(arguments(tmp_path, errors="ignore"), text_file),
+        trained_tokenizer_folder(arguments(tmp_path, vocab_size=301), text_file, open_ended=False),
+        trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=True),
+        trained_tokenizer_folder(arguments(tmp_path, errors="ignore"), text_file, open_ended=False),
     ]
     copy.write_bytes(text_file.read_bytes() + b"!")
-    others.append(trained_tokenizer_folder(arguments(tmp_path), copy))
+    others.append(trained_tokenizer_folder(arguments(tmp_path), copy, open_ended=False))
     assert len({folder, *others}) == 5
 
 
 def train_in_a_process(tmp_path: Path, text_file: Path, barrier: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
-    trained_tokenizer_folder(arguments(tmp_path), text_file)
+    trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=False)
 
 
 def test_processes_that_start_together_train_it_once(
@@ -129,15 +131,15 @@ def test_processes_that_start_together_train_it_once(
 def test_interrupted_training_leaves_nothing_that_looks_whole(text_file: Path, tmp_path: Path) -> None:
     text_file.write_bytes(b"fine\n\xff\xfe broken\n")
     with pytest.raises(UserError, match="--encoding_errors"):
-        trained_tokenizer_folder(arguments(tmp_path), text_file)
+        trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=False)
     assert [entry for entry in (tmp_path / "cache" / "tokenizers").iterdir() if entry.is_dir()] == []
-    assert trained_tokenizer_folder(arguments(tmp_path, errors="replace"), text_file).is_dir()
+    assert trained_tokenizer_folder(arguments(tmp_path, errors="replace"), text_file, open_ended=False).is_dir()
 
 
 def test_cache_that_is_a_file_is_told(text_file: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(UserError, match=r"--cache_dir .* cannot be written"):
-        trained_tokenizer_folder(arguments(tmp_path), text_file)
+        trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=False)
 
 
 def test_tokenizer_is_the_one_asked_for_else_the_models_own_else_a_trained_one(text_file: Path, tmp_path: Path) -> None:
@@ -147,17 +149,19 @@ def test_tokenizer_is_the_one_asked_for_else_the_models_own_else_a_trained_one(t
         tokenizer.save_pretrained(folder)
     bare.mkdir()
     (bare / "config.json").write_text(json.dumps({"model_type": "roberta"}))
-    by_flag = build_tokenizer(arguments(tmp_path, tokenizer=str(asked)), text_file, str(own))
-    by_model = build_tokenizer(arguments(tmp_path), text_file, str(own))
+    by_flag = build_tokenizer(arguments(tmp_path, tokenizer=str(asked)), text_file, str(own), open_ended=False)
+    by_model = build_tokenizer(arguments(tmp_path), text_file, str(own), open_ended=False)
     assert [by_flag.get_vocab(), by_model.get_vocab()] == [tokenizer.get_vocab() for tokenizer in tokenizers]
-    assert len(build_tokenizer(arguments(tmp_path), text_file, str(bare))) == 300
+    assert len(build_tokenizer(arguments(tmp_path), text_file, str(bare), open_ended=False)) == 300
 
 
 def test_damaged_tokenizer_is_one_line(text_file: Path, tmp_path: Path) -> None:
     train_wordpiece().save_pretrained(tmp_path / "asked")
     (tmp_path / "asked" / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match=r"--tokenizer .*asked cannot be loaded"):
-        build_tokenizer(arguments(tmp_path, tokenizer=str(tmp_path / "asked")), text_file, "roberta-base")
+        build_tokenizer(
+            arguments(tmp_path, tokenizer=str(tmp_path / "asked")), text_file, "roberta-base", open_ended=False
+        )
 
 
 def test_roles_of_a_bert_like_tokenizer() -> None:

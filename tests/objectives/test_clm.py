@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlib.args import ObjectiveArgs
+from dlib.data.samples import Sample
 from dlib.objectives import OBJECTIVES, build_objective
 from dlib.objectives.clm import CausalLanguageModeling
 from tests.toys import LEAD, PAD, toy_roles, toy_row
@@ -14,7 +15,7 @@ CLM = CausalLanguageModeling(ObjectiveArgs(objective="clm"), toy_roles(mask_id=N
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 31])
 def test_each_token_but_the_first_is_predicted_from_the_position_before(length: int) -> None:
     row = toy_row(length)
-    seen, positions, targets = CLM.prepare_row(row, (1, 0, 0))
+    seen, positions, targets = CLM.prepare(Sample((row,)))
     assert np.array_equal(seen, row)
     assert positions.tolist() == list(range(length - 1))
     assert np.array_equal(targets, row[1:])
@@ -22,14 +23,14 @@ def test_each_token_but_the_first_is_predicted_from_the_position_before(length: 
 
 
 def test_row_of_one_token_stands_in_a_batch_without_targets() -> None:
-    batch = CLM.collate([np.array([LEAD]), toy_row(4)], [(1, 0, 0), (1, 0, 1)])
+    batch = CLM.collate([Sample((np.array([LEAD]),)), Sample((toy_row(4),))])
     assert batch["input_ids"][0].tolist() == [LEAD] + [PAD] * 7
     assert batch["target_positions"].tolist() == [8, 9, 10]
-    assert len(CLM.collate([np.array([LEAD])], [(1, 0, 0)])["targets"]) == 0
+    assert len(CLM.collate([Sample((np.array([LEAD]),))])["targets"]) == 0
 
 
 def test_padding_is_never_a_target() -> None:
-    batch = CLM.collate([toy_row(3), toy_row(9)], [(1, 0, 0), (1, 0, 1)])
+    batch = CLM.collate([Sample((toy_row(3),)), Sample((toy_row(9),))])
     assert batch["attention_mask"].flatten()[batch["target_positions"]].all()
     assert PAD not in batch["targets"]
 

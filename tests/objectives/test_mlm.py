@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ObjectiveArgs
+from dlib.data.samples import Sample
 from dlib.data.token_roles import token_roles
 from dlib.models.tokenization import train_tokenizer
 from dlib.objectives.mlm import MaskedLanguageModeling, choose_words
@@ -44,7 +45,7 @@ def test_number_is_exact_and_no_special_token_is_touched_in_any_row(
 ) -> None:
     tokens = np.array(row)
     mlm = objective(mask_fraction=fraction, whole_word_masking=whole_words)
-    hidden, positions, targets = mlm.prepare_row(tokens, (1, 0, sample))
+    hidden, positions, targets = mlm.prepare(Sample((tokens,), key=(1, 0, sample)))
     ordinary = int((tokens >= 5).sum())
     assert len(positions) == mlm.count_targets(tokens) == min(ordinary, max(1, round(fraction * len(row))))
     assert len(set(positions.tolist())) == len(positions)
@@ -59,7 +60,7 @@ def test_eighty_ten_ten() -> None:
     mlm = objective(mask_fraction=0.5)
     masked = random = kept = 0
     for sample in range(400):
-        hidden, positions, targets = mlm.prepare_row(toy_row(101, sample), (1, 0, sample))
+        hidden, positions, targets = mlm.prepare(Sample((toy_row(101, sample),), key=(1, 0, sample)))
         masked += int((hidden[positions] == MASK).sum())
         kept += int((hidden[positions] == targets).sum())
         random += int(((hidden[positions] != MASK) & (hidden[positions] != targets)).sum())
@@ -74,7 +75,7 @@ def test_each_position_is_as_likely_as_any_other() -> None:
     mlm, row = objective(mask_fraction=0.2), toy_row(41)
     counts = np.zeros(41)
     for sample in range(2000):
-        counts[mlm.prepare_row(row, (1, 0, sample))[1]] += 1
+        counts[mlm.prepare(Sample((row,), key=(1, 0, sample)))[1]] += 1
     assert counts[0] == 0
     assert np.abs(counts[1:] - 400).max() < 4.5 * np.sqrt(2000 * 0.2 * 0.8)
 
@@ -83,7 +84,7 @@ def test_separator_in_the_middle_of_a_packed_row_is_never_hidden() -> None:
     row = toy_row(30)
     row[[7, 8, 20]] = SEPARATOR
     for sample in range(200):
-        hidden, positions, _ = objective(mask_fraction=0.9).prepare_row(row, (1, 0, sample))
+        hidden, positions, _ = objective(mask_fraction=0.9).prepare(Sample((row,), key=(1, 0, sample)))
         assert not {0, 7, 8, 20} & set(positions.tolist())
         assert (hidden[[7, 8, 20]] == SEPARATOR).all()
 
@@ -91,14 +92,14 @@ def test_separator_in_the_middle_of_a_packed_row_is_never_hidden() -> None:
 @pytest.mark.parametrize("row", [[LEAD], [LEAD, SEPARATOR], [LEAD, SEPARATOR, SEPARATOR]])
 @pytest.mark.parametrize("whole_words", [False, True])
 def test_row_without_ordinary_tokens_has_no_targets(row: list[int], whole_words: bool) -> None:
-    hidden, positions, targets = objective(whole_word_masking=whole_words).prepare_row(np.array(row), KEY)
+    hidden, positions, targets = objective(whole_word_masking=whole_words).prepare(Sample((np.array(row),), key=KEY))
     assert hidden.tolist() == row
     assert len(positions) == len(targets) == 0
     assert positions.dtype.kind == "i"
 
 
 def test_row_of_one_ordinary_token_has_one_target() -> None:
-    _, positions, targets = objective().prepare_row(np.array([LEAD, 9, SEPARATOR]), KEY)
+    _, positions, targets = objective().prepare(Sample((np.array([LEAD, 9, SEPARATOR]),), key=KEY))
     assert (positions.tolist(), targets.tolist()) == ([1], [9])
 
 
@@ -106,12 +107,15 @@ def test_mask_depends_on_the_key_alone_and_not_on_the_batch_or_the_order() -> No
     mlm = objective()
     rows = [toy_row(length) for length in (20, 5, 31, 12)]
     keys = [(1, 0, sample) for sample in range(4)]
-    alone = [mlm.collate([row], [key])["input_ids"][0] for row, key in zip(rows, keys, strict=True)]
+    samples = [Sample((row,), key=key) for row, key in zip(rows, keys, strict=True)]
+    alone = [mlm.collate([sample])["input_ids"][0] for sample in samples]
     for order in ([0, 1, 2, 3], [3, 1], [2, 0, 3]):
-        together = mlm.collate([rows[i] for i in order], [keys[i] for i in order])["input_ids"]
+        together = mlm.collate([samples[i] for i in order])["input_ids"]
         for place, sample in enumerate(order):
             assert together[place, : len(rows[sample])].equal(alone[sample])
-    changed = [mlm.prepare_row(rows[2], key)[1].tolist() for key in ((1, 0, 2), (2, 0, 2), (1, 1, 2), (1, 0, 3))]
+    changed = [
+        mlm.prepare(Sample((rows[2],), key=key))[1].tolist() for key in ((1, 0, 2), (2, 0, 2), (1, 1, 2), (1, 0, 3))
+    ]
     assert len({tuple(positions) for positions in changed}) == 4
 
 
@@ -146,7 +150,7 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         return train_metaspace()
     text: Path = tmp_path_factory.mktemp("text") / "train.txt"
     text.write_text("\n".join(SENTENCES), encoding="utf-8")
-    return train_tokenizer(text, 320, "mlm", "strict")
+    return train_tokenizer(text, 320, "strict", open_ended=False)
 
 
 def test_whole_words_are_hidden_but_for_one_that_is_cut(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -159,7 +163,7 @@ def test_whole_words_are_hidden_but_for_one_that_is_cut(tokenizer: PreTrainedTok
     words = words_of(row, tokenizer)
     assert 20 < len(words) < len(row) - len(SENTENCES) - 10, "the toy has words of several tokens"
     for sample in range(50):
-        _, positions, _ = mlm.prepare_row(row, (1, 0, sample))
+        _, positions, _ = mlm.prepare(Sample((row,), key=(1, 0, sample)))
         assert len(positions) == round(0.3 * len(row))
         hidden = set(positions.tolist())
         cut = [word for word in words if 0 < len(hidden & set(word)) < len(word)]

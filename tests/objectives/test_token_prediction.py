@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.args import ObjectiveArgs
-from dlib.objectives import build_objective
-from dlib.objectives.token_prediction import Batch, TokenPrediction, predict_targets
+from dlib.data.samples import Sample
+from dlib.objectives.objective import Batch, Measured
+from dlib.objectives.token_prediction import TokenPrediction, predict_targets
 from dlib.process.versions import has
-from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, toy_roles, toy_row
+from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, token_prediction, toy_row
 
 pytestmark = pytest.mark.oldest
 
@@ -20,12 +20,12 @@ LENGTHS = {"padded": (13, 4, 21), "unpadded": (16, 16, 16), "odd": (11, 11)}
 
 
 def objective_of(name: str) -> TokenPrediction:
-    return build_objective(ObjectiveArgs(objective="mlm" if name in MASKED_CONFIGS else "clm"), toy_roles())
+    return token_prediction("mlm" if name in MASKED_CONFIGS else "clm")
 
 
 def batch_of(name: str, lengths: tuple[int, ...]) -> Batch:
     rows = [toy_row(length, seed) for seed, length in enumerate(lengths)]
-    return objective_of(name).collate(rows, [(1, 0, sample) for sample in range(len(rows))])
+    return objective_of(name).collate([Sample((row,), key=(1, 0, number)) for number, row in enumerate(rows)])
 
 
 def without_targets(batch: Batch) -> Batch:
@@ -114,12 +114,17 @@ def test_half_precision_logits_are_compared_in_single_precision() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    metrics = objective_of("bert").metrics({"loss": 30.0, "targets": 10.0, "correct": 4.0}, tokens_per_byte=0.25)
+    metrics = objective_of("bert").metrics(
+        Measured({"loss": 30.0, "targets": 10.0, "correct": 4.0}), tokens_per_byte=0.25
+    )
     assert metrics == pytest.approx(
         {"loss": 3.0, "perplexity": math.e**3, "bits_per_byte": 3 * math.log2(math.e) / 4, "accuracy": 0.4}
     )
 
 
 def test_metrics_of_nothing_and_of_the_hopeless_are_numbers() -> None:
-    assert objective_of("bert").metrics({"loss": 0.0, "targets": 0.0, "correct": 0.0}, 0.5)["loss"] == 0
-    assert objective_of("bert").metrics({"loss": 1e5, "targets": 1.0, "correct": 0.0}, 0.5)["perplexity"] == math.inf
+    assert objective_of("bert").metrics(Measured({"loss": 0.0, "targets": 0.0, "correct": 0.0}), 0.5)["loss"] == 0
+    assert (
+        objective_of("bert").metrics(Measured({"loss": 1e5, "targets": 1.0, "correct": 0.0}), 0.5)["perplexity"]
+        == math.inf
+    )

@@ -184,9 +184,9 @@ def test_a_folder_of_a_later_transformers_that_cannot_be_loaded_is_told_as_such(
 def test_a_trained_tokenizer_is_kept_for_the_versions_that_can_read_it(pretend: Pretend, session_place: Place) -> None:
     args = ExperimentArgs(data=DataArgs(cache_dir=str(session_place.cache)), model=ModelArgs(vocab_size=400))
     text = session_place.data / "train.txt"
-    here = trained_tokenizer_folder(args, text)
+    here = trained_tokenizer_folder(args, text, open_ended=False)
     pretend(tokenizers="0.1.0")
-    assert trained_tokenizer_folder(args, text) != here
+    assert trained_tokenizer_folder(args, text, open_ended=False) != here
 
 
 def test_weights_have_the_type_that_is_asked_for() -> None:

@@ -40,6 +40,7 @@ RECORD = {
     "packages": {"torch": "2.1.0", "numpy": "1.26.0"},
     "python": "3.11.7 (main)",
     "platform": "Linux",
+    "card": {"kind": "masked language model", "auto_model": "AutoModelForMaskedLM", "pipeline_tag": "fill-mask"},
     "hashes": {"training text": "1" * 64},
     "code": {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0},
     "sessions": [],

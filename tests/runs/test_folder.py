@@ -137,7 +137,8 @@ def test_status_tells_state_steps_time_and_process(run: RunFolder) -> None:
     written = json.loads(run.status.read_text())
     assert written.pop("time").endswith("+00:00")
     process = {"pid": os.getpid(), "host": socket.gethostname()}
-    assert written == {"state": "running", "step": 3, "total_steps": 10, **process, "reason": None}
+    best = {"best_by": "dev/loss", "best_is_highest": False}
+    assert written == {"state": "running", "step": 3, "total_steps": 10, **process, "reason": None, **best}
 
 
 def test_a_status_without_a_reason_is_read_as_older_versions_wrote_it(run: RunFolder) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlib.process.errors import UserError
-from dlib.runs.metrics_log import MetricsLog, best, newest_record, read_metrics, record_of_step
+from dlib.runs.metrics_log import BestMetric, MetricsLog, best, newest_record, read_metrics, record_of_step
 from tests.full_disks import file_limit
 
 
@@ -172,10 +172,10 @@ def test_the_best_is_the_earliest_minimum_and_never_nan(path: Path) -> None:
         log.add(step, {"dev/loss": value})
     log.add(6, {"train/loss": 0.0})
     log.flush()
-    assert best(path, "dev/loss", among=range(10)) == (3, 2.0)
-    assert best(path, "dev/loss", among={1}) != (3, 2.0)
-    assert best(path, "dev/accuracy", among=range(10)) is None
-    assert best(path.with_name("absent"), "dev/loss", among=range(10)) is None
+    assert best(path, BestMetric("dev/loss"), among=range(10)) == (3, 2.0)
+    assert best(path, BestMetric("dev/loss"), among={1}) != (3, 2.0)
+    assert best(path, BestMetric("dev/accuracy"), among=range(10)) is None
+    assert best(path.with_name("absent"), BestMetric("dev/loss"), among=range(10)) is None
 
 
 def test_the_record_of_any_step_of_a_long_file_is_found_without_reading_it_whole(path: Path) -> None:

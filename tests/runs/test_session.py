@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,13 @@ from dlib.args import ExperimentArgs
 from dlib.process.errors import UserError
 from dlib.runs import session
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import MetricsLog
+from dlib.runs.metrics_log import BestMetric, MetricsLog
 from dlib.runs.record import read_record
 from tests.full_disks import file_limit, small_disk
 
 HASHES = {"training text": "a", "development text": "b", "tokenizer": "c"}
+OBJECTIVE = {"best": BestMetric(), "card": {}}
+WHAT: tuple[Any, ...] = (HASHES, {}, Path(__file__).parent, OBJECTIVE)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def save(folder: RunFolder, step: int) -> None:
 
 def open_session(folder: RunFolder, args: ExperimentArgs | None = None) -> session.Start:
     """Begin a session and end it."""
-    with session.opened(folder, args or ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent) as start:
+    with session.opened(folder, args or ExperimentArgs(), 10, *WHAT) as start:
         return start
 
 
@@ -45,7 +48,7 @@ def failing(folder: RunFolder, told: str) -> Iterator[None]:
     """A session whose block is to end with a mistake that says `told`."""
     with (
         pytest.raises(UserError, match=told),
-        session.opened(folder, ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent),
+        session.opened(folder, ExperimentArgs(), 10, *WHAT),
     ):
         yield
 
@@ -70,7 +73,10 @@ def test_an_empty_folder_and_what_a_killed_beginning_left_are_taken(folder: RunF
 
 
 def test_a_new_run_that_a_mistake_ends_leaves_nothing(folder: RunFolder) -> None:
-    with pytest.raises(UserError), session.opened(folder, ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent):
+    with (
+        pytest.raises(UserError),
+        session.opened(folder, ExperimentArgs(), 10, *WHAT),
+    ):
         raise UserError("a mistake")
     assert not folder.root.exists()
 
@@ -80,7 +86,10 @@ def test_a_new_run_that_a_mistake_ends_leaves_nothing(folder: RunFolder) -> None
 )
 def test_the_status_tells_why_a_session_failed(folder: RunFolder, error: Exception, reason: str) -> None:
     open_session(folder)
-    with pytest.raises(type(error)), session.opened(folder, ExperimentArgs(), 10, HASHES, {}, Path(__file__).parent):
+    with (
+        pytest.raises(type(error)),
+        session.opened(folder, ExperimentArgs(), 10, *WHAT),
+    ):
         raise error
     status = folder.read_status()
     assert status is not None

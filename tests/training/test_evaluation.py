@@ -8,12 +8,10 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.args import ObjectiveArgs
 from dlib.data.data_module import EvaluationBatches
-from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch, TokenPrediction
 from dlib.training.evaluation import evaluate
-from tests.toys import build_toy, toy_roles, unequal_rows
+from tests.toys import build_toy, token_prediction, unequal_rows
 
 pytestmark = pytest.mark.oldest
 
@@ -23,10 +21,10 @@ TOKENS_PER_BYTE = 0.3
 
 def toys(name: str) -> tuple[PreTrainedModel, TokenPrediction]:
     kind = "clm" if name == "gpt2" else "mlm"
-    return build_toy(name, dropout=True), build_objective(ObjectiveArgs(objective=kind), toy_roles())
+    return build_toy(name, dropout=True), token_prediction(kind)
 
 
-def batches(objective: TokenPrediction, batch_size: int) -> Iterator[Batch]:
+def batches(objective: TokenPrediction, batch_size: int) -> Iterator[tuple[Batch, float]]:
     share = EvaluationBatches(ROWS, objective, batch_size, rank=0, world_size=1)
     return (share[index] for index in range(len(share)))
 
@@ -37,7 +35,7 @@ def test_metrics_are_those_of_a_plain_loop_for_any_batch_size(name: str) -> None
     loss = correct = count = 0.0
     with torch.no_grad():
         for sample in range(len(ROWS)):
-            hidden, positions, targets = objective.prepare_row(ROWS.row(sample), ("evaluation", sample))
+            hidden, positions, targets = objective.prepare(ROWS.sample(sample, ("evaluation", sample)))
             logits = model(input_ids=torch.from_numpy(hidden)[None]).logits[0, positions].double()
             loss += F.cross_entropy(logits, torch.from_numpy(targets), reduction="sum").item()
             correct += (logits.argmax(-1) == torch.from_numpy(targets)).sum().item()

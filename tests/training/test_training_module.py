@@ -58,7 +58,7 @@ def test_dropout_depends_on_seed_step_and_micro_batch_alone() -> None:
 
 
 def test_same_rows_are_dropped_out_differently_in_each_micro_batch_and_step() -> None:
-    rows = ListRows([ROWS.row(0)] * 8)
+    rows = ListRows([ROWS.sample(0).ids] * 8)
     watching = Watching()
     unmoved = OptimArgs(learning_rate=0.0)
     train(make_plan(1, rows, 16), watching, name="gpt2", dropout=True, rows=rows, optim=unmoved)

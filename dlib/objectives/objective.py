@@ -1,0 +1,158 @@
+"""What an objective says of itself. Everything else asks here, and nothing else knows which objectives there are.
+
+    samples --collate--> batch --loss_sum--> a sum of losses     divided by the samples' weights over the whole step
+                               --measure---> sums and items      --metrics--> the numbers of an evaluation
+
+A new objective derives from this, or from `TokenPrediction` where it predicts tokens; docs/extending.md has examples.
+Letters: B rows, T tokens a row.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from dlib.args import ObjectiveArgs
+from dlib.data.packing import Rows
+from dlib.data.samples import Columns, Sample
+from dlib.data.token_roles import TokenRoles
+from dlib.data.token_store import TokenStore
+from dlib.models.head import Head
+from dlib.runs.metrics_log import BestMetric
+
+Batch = dict[str, Tensor]
+"""What `collate` makes, by name: the inputs of the model, and what its output is compared with."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation gathers, of a batch or of all of them.
+
+    Attributes:
+        sums: numbers that add up over batches and processes, which add each of them exactly.
+        items: whatever does not add up (the score of a pair, a text), one object a row, in the order of the rows.
+    """
+
+    sums: Mapping[str, float] = field(default_factory=dict)
+    items: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class FurtherEvaluation:
+    """Numbers that an objective has beside those of training, and that take longer.
+
+    Attributes:
+        prefix: of their names.
+        names: which of the metrics are kept.
+        rows: what is measured, in place of the text's rows.
+        objective: what measures.
+    """
+
+    prefix: str
+    names: Sequence[str]
+    rows: Rows
+    objective: "Objective"
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether a network has weights that learn; a teacher has none."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+class Objective(ABC):
+    """Samples in, a sum of losses out.
+
+    The loss of a step is the sum over all its samples, divided by the sum of their weights, which is known before any
+    forward pass: so no split of a step into micro-batches and processes changes the gradient.
+
+    Attributes:
+        args: `--objective` and the arguments of every objective, its own among them.
+        roles: of the tokenizer's special tokens.
+        columns: what it reads of each document.
+        modules: networks of its own beside the model: they learn, are saved and come back (`build_modules`).
+    """
+
+    best_by: ClassVar[str] = "loss"
+    """The metric that says which checkpoint is the best,"""
+    best_is_highest: ClassVar[bool] = False
+    """... and whether it is to be high."""
+
+    open_ended: ClassVar[bool] = False
+    """Whether it learns where texts end: then neither a row that was cut nor a prompt is closed by a separator."""
+
+    architectures: ClassVar[tuple[str, ...]] = ()
+    """What the class names of models end with that have learned it, as `config.json` has them."""
+
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Options of eval.py that it has further numbers for (`further_evaluations`)."""
+
+    answerer: ClassVar[str | None] = None
+    """What answers the lines of generate.py, as "module:Class"; called with (model, tokenizer, context, options)."""
+
+    card: ClassVar[Mapping[str, str]] = {"kind": "model"}
+    """For a model card: `kind`, what was trained, in words; `pipeline_tag`, the hub's word for its use."""
+
+    def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
+        """Keep the arguments and the roles of the tokenizer's special tokens."""
+        self.args: Any = args
+        self.roles = roles
+        self.columns = Columns()
+        self.modules = nn.ModuleDict()
+
+    @property
+    @abstractmethod
+    def head(self) -> Head:
+        """Which model it trains, asked for after `study` or `recall`."""
+
+    def study(self, train: TokenStore) -> None:  # noqa: B027 - few objectives have something to learn there
+        """Learn what has to be known of the training text beforehand, such as the set of labels."""
+
+    def recall(self, config: PretrainedConfig) -> None:  # noqa: B027 - likewise
+        """Learn the same from the configuration of a model that was trained, where there is no training text."""
+
+    def build_modules(self, model: PreTrainedModel) -> Mapping[str, nn.Module]:
+        """Networks of its own, drawn or loaded anew. Those with weights that learn are saved; a teacher is not."""
+        return {}
+
+    @abstractmethod
+    def weight(self, sample: Sample) -> float:
+        """Share of a sample in the number that the step's loss is divided by: its target tokens, or 1 a row."""
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Turn samples into tensors, in a loader process. What is drawn for a sample depends on its key alone."""
+
+    @abstractmethod
+    def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Sum of the losses of a batch: a scalar with a gradient."""
+
+    def measure(self, model: PreTrainedModel, batch: Batch) -> Measured:
+        """What an evaluation gathers of a batch. The sum `weight` of its samples is added by who calls."""
+        return Measured({"loss": float(self.loss_sum(model, batch))})
+
+    def metrics(self, measured: Measured, tokens_per_byte: float) -> dict[str, float]:
+        """Turn what a whole evaluation gathered into the reported numbers.
+
+        Args:
+            measured: of all batches of all processes.
+            tokens_per_byte: of the whole text.
+        """
+        return {"loss": measured.sums["loss"] / (measured.sums["weight"] or 1)}
+
+    def further_evaluations(
+        self, store: TokenStore, max_length: int, options: Mapping[str, Any]
+    ) -> Sequence[FurtherEvaluation]:
+        """What `measures` name, where `options` ask for it."""
+        return ()
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's folder keeps of it, for those who read it without the objective's code."""
+        return {"best": self.best, "card": {**self.card, "auto_model": self.head.auto_model}}
+
+    @property
+    def best(self) -> BestMetric:
+        """The metric of an evaluation in training that says which checkpoint is the best."""
+        return BestMetric(f"dev/{self.best_by}", highest=self.best_is_highest)

@@ -1,0 +1,34 @@
+"""Rows of different lengths as one tensor.
+
+Letters: B rows, T tokens a row.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlib.data.packing import PADDING_MULTIPLE
+
+
+def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
+    """Stack rows (T,), the shorter ones padded.
+
+    Returns:
+        `input_ids` (B, T) int64, and `attention_mask` (B, T) int64 only where a row is padded: attention kernels are
+        faster when there is no mask.
+    """
+    lengths = [len(row) for row in rows]
+    width = max(lengths)
+    is_padded = min(lengths) < width
+    if is_padded:
+        width = math.ceil(width / PADDING_MULTIPLE) * PADDING_MULTIPLE
+    input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = row
+    stacked = {"input_ids": torch.from_numpy(input_ids)}
+    if is_padded:
+        stacked["attention_mask"] = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+    return stacked
