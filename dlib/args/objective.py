@@ -1,17 +1,19 @@
-"""What the model is trained to do. A new objective adds its fields here and its line in OBJECTIVES."""
+"""What the model is trained to do: the objective's name, and the arguments of every objective of the table."""
 
 from dataclasses import dataclass
 
 from dlib.args.fields import setting
+from dlib.args.tables import OBJECTIVES, arguments_of
 
 
 @dataclass
-class ObjectiveArgs:
-    """The objective and its own arguments."""
+class ObjectiveChoice:
+    """The objective's name."""
 
-    objective: str = setting("mlm", choices=("mlm", "clm"))
+    objective: str = setting("mlm", choices=tuple(OBJECTIVES))
     """`mlm`: fill in masked tokens (BERT, RoBERTa); `clm`: predict the next token (GPT, Llama)."""
-    mask_fraction: float = setting(0.15)
-    """mlm: share of a row's tokens that are predicted; their number is exact for each row."""
-    whole_word_masking: bool = setting(False)
-    """mlm: mask all the tokens of a word together."""
+
+
+@dataclass
+class ObjectiveArgs(*arguments_of(OBJECTIVES), ObjectiveChoice):  # type: ignore[misc] # bases from a table
+    """The objective and its own arguments."""

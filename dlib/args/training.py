@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from dlib.args.fields import setting
+from dlib.args.tables import OPTIMIZERS, arguments_of
 
 
 @dataclass
-class OptimArgs:
-    """AdamW and the schedule of its learning rate."""
+class OptimizerChoice:
+    """What all optimizers have in common."""
 
     learning_rate: float = setting(1e-4)
     """Peak learning rate."""
@@ -21,12 +22,14 @@ class OptimArgs:
     """Learning rate at the end of linear, cosine and wsd, as a fraction of the peak."""
     weight_decay: float = setting(0.01)
     """Weight decay, on matrices only, embeddings among them: not on biases and the weights of norms."""
-    adam_beta1: float = setting(0.9)
-    """Decay rate of AdamW's mean of gradients."""
-    adam_beta2: float = setting(0.98)
-    """Decay rate of AdamW's mean of squared gradients."""
-    adam_epsilon: float = setting(1e-6)
-    """AdamW's term against division by zero."""
+    optimizer: str = setting("adamw", choices=tuple(OPTIMIZERS))
+    """How gradients become updates of the weights."""
+
+
+@dataclass
+class OptimArgs(*arguments_of(OPTIMIZERS), OptimizerChoice):  # type: ignore[misc] # bases from a table
+    """The optimizer, its own arguments, and the schedule of its learning rate."""
+
     max_grad_norm: float = setting(1.0)
     """Gradients are scaled down to this 2-norm; 0: never."""
     on_nan: str = setting("stop", choices=("stop", "skip", "ignore"))

@@ -57,7 +57,7 @@ TRACKERS = Ours("--trackers", "wandb", "or tensorboard, or none")
 SHORT_RUN = Ours("--training_goal", "2", "optimizer steps; --plan shows what would happen")
 RESUMING = Ours("--resume", "my-run", "though the same command goes on by itself")
 CONFIG = Ours("--config_path", "config.yml")
-NO_OTHER_OPTIMIZER = Ours(note="AdamW is the only optimizer here, and its arguments stand under optim")
+OPTIMIZER = Ours("--optimizer", "adamw", "its own arguments stand under optim")
 
 FAMILIAR: dict[str, Ours] = {
     **dict.fromkeys(("lr", "peak_lr", "max_lr", "base_lr", "learningrate"), LEARNING_RATE),
@@ -71,7 +71,7 @@ FAMILIAR: dict[str, Ours] = {
         ("lr_scheduler_type", "lr_scheduler", "lr_schedule", "scheduler", "lr_decay_style"),
         Ours("--schedule", "cosine"),
     ),
-    **dict.fromkeys(("optim", "optimizer", "optimizer_name"), NO_OTHER_OPTIMIZER),
+    **dict.fromkeys(("optim", "optimizer_name"), OPTIMIZER),
     **dict.fromkeys(("warmup_steps", "num_warmup_steps", "lr_warmup", "lr_warmup_steps", "warmup_iters"), WARMUP),
     **dict.fromkeys(("warmup_ratio", "warmup_fraction", "warmup_percent", "warmup_proportion"), Ours("--warmup", "6%")),
     **dict.fromkeys(("lr_decay", "decay_steps", "lr_decay_iters"), Ours("--decay", "20%", "with --schedule wsd")),

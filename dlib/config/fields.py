@@ -15,6 +15,7 @@ from typing import Any
 from dlib.args import ExperimentArgs
 from dlib.config.familiar_names import Ours
 from dlib.config.spelling import VERY_NEAR, familiar
+from dlib.process.errors import UserError
 
 SECTIONS: dict[str, type] = {section.name: section.type for section in fields(ExperimentArgs)}  # type: ignore[misc]
 FIELDS: dict[str, Field[Any]] = {
@@ -37,16 +38,37 @@ def flag_of(key: str) -> str:
     return f"--{key.rpartition('.')[2]}"
 
 
+def refuse_shared_names(sections: Iterable[type]) -> None:
+    """Refuse a name that two groups, or two entries of a table, give to a field: one would hide the other.
+
+    Raises:
+        UserError: there is one; the message names both places.
+    """
+    owners: dict[str, str] = {}
+    for owner in (owner for section in sections for owner in section.__mro__):
+        for name in inspect.get_annotations(owner):
+            place = f"{owner.__module__.replace('.', '/')}.py: {owner.__name__}.{name}"
+            if name in owners:
+                raise UserError(f"{place} and {owners[name]} have the same name: rename one of them")
+            owners[name] = place
+
+
+refuse_shared_names(SECTIONS.values())
+
+
 @functools.cache
 def texts_of(section: str) -> dict[str, str]:
     """The text under each field of a section, read from its source: at run time Python does not keep it."""
-    definition = ast.parse(textwrap.dedent(inspect.getsource(SECTIONS[section]))).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    return {
-        ast.unparse(statement.target): " ".join(str(ast.literal_eval(text.value)).split())
-        for statement, text in itertools.pairwise(definition.body)
-        if isinstance(statement, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
+    texts: dict[str, str] = {}
+    for owner in SECTIONS[section].__mro__[:-1]:
+        definition = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        assert isinstance(definition, ast.ClassDef)
+        texts |= {
+            ast.unparse(statement.target): " ".join(str(ast.literal_eval(text.value)).split())
+            for statement, text in itertools.pairwise(definition.body)
+            if isinstance(statement, ast.AnnAssign) and isinstance(text, ast.Expr)
+        }
+    return texts
 
 
 def is_optional(field: Field[Any]) -> bool:

@@ -1,25 +1,25 @@
-"""What a model can be trained to do: one file an objective, one line in this table.
+"""What a model can be trained to do: one file an objective, one line in `dlib/args/tables.py`.
 
-An objective knows rows of tokens and a model; it knows nothing of Lightning, files or devices.
+An objective knows samples and a model; it knows nothing of Lightning, files or devices. The arguments of an
+objective stand in this room too, and `--help` reads them: so nothing heavy is imported here.
 """
 
-from dlib.args import ObjectiveArgs
-from dlib.data.token_roles import TokenRoles
-from dlib.objectives.clm import CausalLanguageModeling
-from dlib.objectives.mlm import MaskedLanguageModeling
-from dlib.objectives.objective import Objective
+from typing import TYPE_CHECKING
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "mlm": MaskedLanguageModeling,
-    "clm": CausalLanguageModeling,
-}
+from dlib.args.tables import OBJECTIVES, load
+
+if TYPE_CHECKING:
+    from dlib.args import ObjectiveArgs
+    from dlib.data.token_roles import TokenRoles
+    from dlib.objectives.objective import Objective
 
 
-def objective_class(args: ObjectiveArgs) -> type[Objective]:
-    """The class of the objective that `args` name."""
-    return OBJECTIVES[args.objective]
+def objective_class(name: str) -> "type[Objective]":
+    """The class of an objective of the table."""
+    found: type[Objective] = load(OBJECTIVES[name].implementation)
+    return found
 
 
-def build_objective(args: ObjectiveArgs, roles: TokenRoles) -> Objective:
+def build_objective(args: "ObjectiveArgs", roles: "TokenRoles") -> "Objective":
     """The objective that `args` name, for a tokenizer whose special tokens are `roles`."""
-    return objective_class(args)(args, roles)
+    return objective_class(args.objective)(args, roles)

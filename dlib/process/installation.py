@@ -1,11 +1,13 @@
 """Says in one line that the packages are not installed, to whoever types `python train.py` before anything else.
 
-Each script imports this first, so that no other import can fail before. It imports nothing of the project.
+Each script imports this first, so that no other import can fail before. It imports nothing of the project. What the
+user's own additions to `dlib/args/` spoil is found while scripts still import: it is told in one line as well.
 """
 
 import importlib.util
 import os
 import sys
+from types import TracebackType
 
 NEEDED = ("lightning", "omegaconf", "simple_parsing", "torch", "transformers")
 OWN_PYTHON = os.path.join(".venv", "bin", "python")
@@ -31,4 +33,16 @@ def refuse_missing_packages() -> None:
     sys.exit(2)
 
 
+def tell_mistake(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End the process as `run_script` does, where a mistake of the user is found before it is called."""
+    from dlib.process.errors import UserError, one_line
+
+    if not isinstance(error, UserError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"error: {one_line(str(error))}", file=sys.stderr)
+    sys.exit(error.status)
+
+
 refuse_missing_packages()
+sys.excepthook = tell_mistake

@@ -71,7 +71,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_
     source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
     if inputs.checkpoint is not None:
         refuse_damage(inputs.checkpoint)
-    open_ended = objective_class(args.objective).open_ended
+    open_ended = objective_class(args.objective.objective).open_ended
     tokenizer = build_tokenizer(args, inputs.texts.train, source, open_ended=open_ended, goes_on=goes_on)
     objective = build_objective(args.objective, token_roles(tokenizer))
     data = build_text_data(

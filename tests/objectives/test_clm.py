@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dlib.args import ObjectiveArgs
+from dlib.args.tables import OBJECTIVES, load
 from dlib.data.samples import Sample
-from dlib.objectives import OBJECTIVES, build_objective
+from dlib.objectives import build_objective
 from dlib.objectives.clm import CausalLanguageModeling
 from tests.toys import LEAD, PAD, toy_roles, toy_row
 
@@ -36,5 +37,5 @@ def test_padding_is_never_a_target() -> None:
 
 
 def test_table_builds_the_objective_that_is_named() -> None:
-    for name, kind in OBJECTIVES.items():
-        assert type(build_objective(ObjectiveArgs(objective=name), toy_roles())) is kind
+    for name, entry in OBJECTIVES.items():
+        assert type(build_objective(ObjectiveArgs(objective=name), toy_roles())) is load(entry.implementation)

@@ -38,7 +38,7 @@ FAMILIAR = {
     "warmup_steps": 'write --warmup "N steps"',
     "warmup_ratio": "write --warmup 6%",
     "lr_scheduler_type": "write --schedule cosine",
-    "optim": "AdamW is the only optimizer here, and its arguments stand under optim",
+    "optim": "write --optimizer adamw (its own arguments stand under optim)",
     "model_name_or_path": "write --model",
     "tokenizer_name": "write --tokenizer",
     "mlm_probability": "write --mask_fraction",
@@ -77,8 +77,8 @@ KEYS = {
     "optim: {deepspeed: x}": "unknown key optim.deepspeed: write hardware.distributed_strategy: ddp",
     "run: {sedd: 1}": "unknown key run.sedd: did you mean run.seed?",
     "optimm: {}": "unknown key optimm: did you mean optim?",
-    "optim: {optimizer: sgd}": "unknown key optim.optimizer: AdamW is the only optimizer here",
-    "optimizer: {learning_rate: 1}": "unknown key optimizer: AdamW is the only optimizer here, and its arguments stand",
+    "optim: {optimizer_name: adamw}": "unknown key optim.optimizer_name: write optim.optimizer: adamw",
+    "optimizer: {learning_rate: 1}": "unknown key optimizer: did you mean optim.optimizer?",
 }
 SLIPS = {
     "train.py -n x --learnin_rate 1": "unknown flag --learnin_rate: did you mean --learning_rate?",

@@ -1,0 +1,76 @@
+"""What can be chosen by name: one line an entry, `"module:name"`, so that a choice costs no import of torch.
+
+    a new objective     a file in dlib/objectives/ and a line in OBJECTIVES
+    a new optimizer     a function in dlib/training/ and a line in OPTIMIZERS
+    a new network       a file in dlib/models/ and a line in MODELS
+    a new data format   a function in dlib/data/formats.py and a line in FORMATS
+
+An objective or optimizer with arguments of its own names their dataclass as well. It stands in a file without torch,
+because `--help` reads it; its fields join the section `objective` or `optim`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from dlib.process.errors import UserError
+
+
+class Plugin(NamedTuple):
+    """Where an entry is found.
+
+    Attributes:
+        implementation: the class or function.
+        args: the dataclass of its own arguments, if it has any.
+    """
+
+    implementation: str
+    args: str | None = None
+
+
+OBJECTIVES: dict[str, Plugin] = {
+    "mlm": Plugin("dlib.objectives.mlm:MaskedLanguageModeling", "dlib.objectives.mlm_args:MlmArgs"),
+    "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
+}
+OPTIMIZERS: dict[str, Plugin] = {
+    "adamw": Plugin("dlib.training.optimizers:build_adamw", "dlib.training.adamw_args:AdamWArgs"),
+}
+MODELS: dict[str, str] = {}
+"""Networks that are not Hugging Face's, by the name that `--model` takes."""
+FORMATS: dict[str, str] = {
+    ".txt": "dlib.data.formats:read_lines",
+    ".jsonl": "dlib.data.formats:read_jsonl",
+}
+"""Readers of text files, by suffix."""
+
+
+def load(reference: str) -> Any:
+    """Import what an entry names.
+
+    Raises:
+        UserError: there is no such module or name, or the module lacks a package.
+    """
+    module, _, name = reference.partition(":")
+    place = f'dlib/args/tables.py: "{reference}"'
+    if not module or not name:
+        raise UserError(f"{place}: write module:name")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{place} cannot be imported: {error}") from error
+    if not hasattr(found, name):
+        raise UserError(f"{place}: {module} has no {name}")
+    return getattr(found, name)
+
+
+def arguments_of(table: Mapping[str, Plugin]) -> tuple[type, ...]:
+    """The argument classes of a table's entries, as bases of a dataclass: it lists the fields of its last base first.
+
+    Raises:
+        UserError: an entry names no dataclass.
+    """
+    classes = [load(entry.args) for entry in reversed([*table.values()]) if entry.args]
+    for own in classes:
+        if "__dataclass_fields__" not in vars(own):
+            raise UserError(f"{own.__module__}.{own.__name__} is no dataclass: write @dataclass above it")
+    return tuple(dict.fromkeys(own for own in classes if not any(own in other.__mro__[1:] for other in classes)))

@@ -1,0 +1,15 @@
+"""The arguments of masked language modeling."""
+
+from dataclasses import dataclass
+
+from dlib.args.fields import setting
+
+
+@dataclass
+class MlmArgs:
+    """Which tokens of a row are predicted."""
+
+    mask_fraction: float = setting(0.15)
+    """mlm: share of a row's tokens that are predicted; their number is exact for each row."""
+    whole_word_masking: bool = setting(False)
+    """mlm: mask all the tokens of a word together."""
