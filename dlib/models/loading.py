@@ -14,7 +14,7 @@ from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.token_roles import num_ids
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
-from dlib.models.limits import check_positions, max_positions, tell_many_layers
+from dlib.models.limits import check_positions, max_positions, refuse_broken_weights, tell_many_layers
 from dlib.models.overrides import override_config
 from dlib.models.pretrained import draw_model, read_config, read_model
 from dlib.models.probes import computes_on_cpu, keep_attention_type, refuse_hidden_state, refuse_looking_ahead
@@ -81,17 +81,17 @@ def build_model(
     config = load_model_config(args.model, source, tokenizer, flag)
     fit_config(config, head)
     dtype = torch.float64 if precision == "64-true" else torch.float32
-    trust = args.model.trust_remote_code
-    options = {**dtype_option(dtype), **attention_options(args.model, config)}
+    options = {
+        "trust_remote_code": args.model.trust_remote_code,
+        **dtype_option(dtype),
+        **attention_options(args.model, config),
+    }
     seed_torch("weights", args.run.seed)
     with explain_loading(flag, source, args.model.model_overrides):
         if args.model.from_scratch:
-            model = draw_model(head.auto_model, config, trust_remote_code=trust, **options)
+            model = draw_model(head.auto_model, config, **options)
         else:
-            model, loading = read_model(head.auto_model, source, trust_remote_code=trust, config=config, **options)
-            if is_checkpoint:
-                refuse_other_model(loading, source)
-            tell_new_weights(loading["missing_keys"], source)
+            model = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
         if args.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
@@ -128,6 +128,55 @@ def build_meta_model(
             model.gradient_checkpointing_enable()
     check_positions(model, args.data.max_length, source)
     freeze(model, args.model.freeze)
+    return model
+
+
+def load_model(
+    head: Head, source: str, config: PretrainedConfig, device: torch.device, *, trust_remote_code: bool
+) -> PreTrainedModel:
+    """A trained model as it was saved, to be asked: in evaluation mode, on its device.
+
+    A GPU computes in the type in which the weights are stored. So does a CPU, but for 16 bits, in which it is slow.
+
+    Args:
+        head: with which head.
+        source: folder or hub name.
+        config: its configuration, as `read_config` reads it.
+        device: where it is to compute.
+        trust_remote_code: whether Python code that comes with it may run.
+
+    Raises:
+        UserError: it cannot be loaded, or its weights are no numbers.
+    """
+    with explain_loading("the model", source):
+        model = load_weights(head, source, config, trust_remote_code=trust_remote_code, **dtype_option("auto"))
+    refuse_broken_weights(model, source)
+    keep_attention_type(model)
+    if device.type == "cpu" and model.dtype in (torch.float16, torch.bfloat16):
+        model = model.float()
+    return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def load_weights(
+    head: Head, source: str, config: PretrainedConfig, *, is_checkpoint: bool = False, **options: Any
+) -> PreTrainedModel:
+    """A model with the weights of a folder or hub name; says where new ones had to be drawn.
+
+    Args:
+        head: with which head.
+        source: folder or hub name.
+        config: its configuration.
+        is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
+        options: of `read_model`.
+
+    Raises:
+        UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
+        Exception: whatever transformers raises; who calls explains it (`explain_loading`).
+    """
+    model, loading = read_model(head.auto_model, source, config=config, **options)
+    if is_checkpoint:
+        refuse_other_model(loading, source)
+    tell_new_weights(loading["missing_keys"], source)
     return model
 
 

@@ -11,8 +11,9 @@ import transformers
 
 from dlib.args.generation import GenerationArgs
 from dlib.generation.continuing import TextContinuer
-from dlib.generation.predictor import Continuation, FilledLine, Predictor, is_causal
+from dlib.generation.predictor import Continuation, FilledLine, Predictor
 from dlib.models.names import find_model, find_path, trained_length
+from dlib.models.saved_head import CAUSAL, find_saved_head
 from dlib.process.errors import UserError
 from dlib.runs.paths import CheckpointFolder
 from tests import asking
@@ -134,7 +135,7 @@ def test_a_model_that_was_trained_here_is_asked_by_run_checkpoint_or_folder(plac
 def test_a_model_is_asked_as_its_class_says() -> None:
     def ask(config: transformers.PretrainedConfig, *architectures: str) -> bool:
         config.architectures = list(architectures)
-        return is_causal(config, "model")
+        return find_saved_head(config, "model") == CAUSAL
 
     assert not ask(transformers.RobertaConfig(), "RobertaForMaskedLM")
     assert ask(transformers.RobertaConfig(), "RobertaForCausalLM")
