@@ -12,7 +12,7 @@ import json
 import sys
 from argparse import Namespace
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args.generation import GenerationArgs
@@ -132,7 +132,7 @@ def show(piece: str) -> None:
 
 def shown(answer: "Answer", *, as_json: bool) -> str:
     """An answer as a line of the output."""
-    return json.dumps(asdict(answer), ensure_ascii=False) if as_json else answer.text
+    return json.dumps(asdict(cast(Any, answer)), ensure_ascii=False) if as_json else answer.text
 
 
 if __name__ == "__main__":

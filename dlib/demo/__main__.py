@@ -39,7 +39,8 @@ def main() -> int:
 
 def show_fillings(folder: RunFolder) -> None:
     """Print lines with a mask, and the likeliest words for it."""
-    from dlib.generation.predictor import FilledLine, Predictor
+    from dlib.generation.filling import FilledLine
+    from dlib.generation.predictor import Predictor
 
     predictor = Predictor(folder.root, GenerationArgs(top_k=3))
     for line in MASKED_LINES:

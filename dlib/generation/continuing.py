@@ -59,6 +59,8 @@ class TextContinuer:
     rounding of sums in batches of another shape. Models whose rows depend on each other get one line at a time.
     """
 
+    options = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams")
+
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
     ) -> None:
@@ -85,14 +87,14 @@ class TextContinuer:
             )
         self.end_ids = find_end_ids(model, tokenizer)
         self.pad_id = first_id(tokenizer.pad_token_id, *sorted(self.end_ids)) or 0
-        self.options = GenerationConfig(
+        self.generation_config = GenerationConfig(
             max_new_tokens=self.max_new_tokens,
             do_sample=False,  # what is drawn, `KeyedSampling` draws
             num_beams=args.num_beams,
             eos_token_id=sorted(self.end_ids) or None,
             pad_token_id=self.pad_id,
         )
-        model.generation_config = GenerationConfig()  # the model's own would fill in what `options` do not say
+        model.generation_config = GenerationConfig()  # the model's own would fill in what this does not say
         self.batch_size = args.batch_size if args.batch_size > 1 and keeps_rows_apart(model, self.pad_id) else 1
 
     def answer(self, lines: Sequence[str], first_number: int) -> list[Continuation]:
@@ -156,7 +158,7 @@ class TextContinuer:
         tokens = cast(Any, self.model).generate(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            generation_config=self.options,
+            generation_config=self.generation_config,
             logits_processor=processors,
             streamer=streamer,
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import START_MARKS, first_id, num_ids, word_starts
 from dlib.generation.line_batches import by_length, encode, find_frame, padded
 from dlib.objectives.token_prediction import predict_targets
@@ -21,6 +22,7 @@ from dlib.process.errors import UserError
 Guesses = list[tuple[int, float]]
 """The likeliest tokens for a mask as (id, probability), likeliest first."""
 
+DEFAULT_GUESSES = 5
 MASK_WORDS = ("<mask>", "[MASK]")
 """Stand for a mask beside the tokenizer's own word for it, so that a line need not know the model."""
 
@@ -75,8 +77,10 @@ class MaskFiller:
     that is longer than what the model reads at once, it reads windows, each around a mask or several near each other.
     """
 
+    options = ("top_k",)
+
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, *, top_k: int, batch_size: int
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
     ) -> None:
         """Take a model in evaluation mode, on its device, and its tokenizer.
 
@@ -84,15 +88,14 @@ class MaskFiller:
             model: a masked language model.
             tokenizer: its tokenizer.
             context: tokens that the model reads at once.
-            top_k: number of guesses for each mask.
-            batch_size: rows that are computed together.
+            args: how it is asked.
 
         Raises:
             UserError: the tokenizer has no mask token.
         """
         if tokenizer.mask_token_id is None:
             raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no mask token, so there is nothing to fill")
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, args.batch_size
         self.frame = find_frame(tokenizer)
         self.room = max(1, context - self.frame.size)
         words = sorted({*MASK_WORDS, tokenizer.mask_token}, key=len, reverse=True)
@@ -102,7 +105,7 @@ class MaskFiller:
         self.is_guess = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=model.device)
         self.is_guess[: num_ids(tokenizer)] = True  # a table may be larger than the vocabulary
         self.is_guess[tokenizer.all_special_ids] = False
-        self.top_k = min(top_k, int(self.is_guess.sum()))
+        self.top_k = min(args.top_k or DEFAULT_GUESSES, int(self.is_guess.sum()))
         self.texts: dict[int, str] = {}
 
     def answer(self, lines: Sequence[str], first_number: int) -> list[FilledLine]:

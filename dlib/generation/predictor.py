@@ -4,35 +4,62 @@ for filled in Predictor("runs/first").predict(["The <mask> is red."]):
     print(filled.text, filled.masks[0][0].probability)
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
-from dlib.generation.continuing import Continuation, TextContinuer
-from dlib.generation.filling import FilledLine, MaskFiller
+from dlib.args.tables import load
 from dlib.generation.line_batches import find_context, windows
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
 from dlib.models.loading import load_model
-from dlib.models.names import find_model, trained_length
+from dlib.models.names import args_of_run, find_model
 from dlib.models.pretrained import read_config
-from dlib.models.saved_head import CAUSAL, find_saved_head
 from dlib.models.tokenization import load_tokenizer
+from dlib.objectives import objective_class
+from dlib.objectives.recognition import recognize
 from dlib.process.errors import UserError
 from dlib.training.devices import choose_accelerator
 
-Answer = FilledLine | Continuation
-
 DEFAULTS = GenerationArgs()
-DEFAULT_GUESSES = 5
+OPTIONS_OF_ANSWERS = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams")
+
+
+class Answer(Protocol):
+    """What comes of a line: a dataclass, all of which `--json` shows."""
+
+    @property
+    def text(self) -> str:
+        """What comes out as plain text."""
+
+
+class Answerer(Protocol):
+    """What turns lines into answers. An objective names its own; one that has `stream` can show text as it is written.
+
+    Attributes:
+        options: which of the options of an answer it takes.
+    """
+
+    options: ClassVar[Collection[str]]
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
+    ) -> None:
+        """Take a model in evaluation mode, on its device, its tokenizer, and how many tokens it reads at once."""
+
+    def answer(self, lines: Sequence[str], first_number: int) -> Sequence[Answer]:
+        """The answers to lines, in their order; the first has the number `first_number`."""
 
 
 class Predictor:
-    """A trained model that answers lines: one that was trained on masks fills them, any other continues the line.
+    """A trained model that answers lines, as its objective says.
 
     Attributes:
+        network: the model, in evaluation mode.
         answerer: what turns lines into answers.
     """
 
@@ -45,25 +72,25 @@ class Predictor:
             args: how it is asked.
 
         Raises:
-            UserError: there is no such model, it can be asked neither way, or not with these options.
+            UserError: there is no such model, its objective answers no lines, or not with these options.
         """
         name, trust = find_model(model), args.trust_remote_code
         with explain_loading("the model", name):
             config = read_config(name, trust_remote_code=trust)
-        head = find_saved_head(config, name)
-        if head != CAUSAL:
-            refuse_options_of_text(args, name)
+        run = args_of_run(name)
+        objective = run.objective.objective if run else recognize(config, name)
+        kind = objective_class(objective)
+        if kind.answerer is None:
+            raise UserError(f"{name}: the objective {objective} answers no lines; it names no answerer")
+        answerer: type[Answerer] = load(kind.answerer)
+        refuse_other_options(args, answerer, name)
         device = torch.device(choose_accelerator(args.accelerator))
         tokenizer = load_tokenizer(name, "the model", trust_remote_code=trust)
-        network = load_model(Head(head), name, config, device, trust_remote_code=trust)
-        context = find_context(network, tokenizer, trained_length(name))
+        self.network = load_model(Head(kind.auto_model), name, config, device, trust_remote_code=trust)
+        # What a model would make of positions that it never saw is left to chance: they were drawn, and not learned.
+        longest = run.data.max_length if run and run.model.from_scratch else None
         self.args = args
-        self.answerer: MaskFiller | TextContinuer
-        if head == CAUSAL:
-            self.answerer = TextContinuer(network, tokenizer, context, args)
-        else:
-            top_k = args.top_k or DEFAULT_GUESSES
-            self.answerer = MaskFiller(network, tokenizer, context, top_k=top_k, batch_size=args.batch_size)
+        self.answerer = answerer(self.network, tokenizer, find_context(self.network, tokenizer, longest), args)
 
     def predict(self, lines: Iterable[str]) -> list[Answer]:
         """The answers to lines, in their order."""
@@ -93,16 +120,16 @@ class Predictor:
     @property
     def can_stream(self) -> bool:
         """Whether answers can be shown while they are written."""
-        return isinstance(self.answerer, TextContinuer) and self.args.num_beams == 1
+        return hasattr(self.answerer, "stream") and self.args.num_beams == 1
 
     def stream(self, lines: Iterable[str], show: Callable[[str], None]) -> Iterator[list[Answer]]:
         """The answers as `windows` gives them, one by one; `show` gets their text in pieces, as it is written.
 
         Only where `can_stream` says so.
         """
-        assert isinstance(self.answerer, TextContinuer)
+        stream = self.answerer.stream  # type: ignore[attr-defined]
         for number, line in enumerate(lines, start=1):
-            yield [self.answerer.stream(line, number, show)]
+            yield [stream(line, number, show)]
 
 
 def is_lack_of_memory(error: Exception) -> bool:
@@ -110,12 +137,12 @@ def is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
-def refuse_options_of_text(args: GenerationArgs, name: str) -> None:
-    """Refuse what only means something where text is continued.
+def refuse_other_options(args: GenerationArgs, answerer: type[Answerer], name: str) -> None:
+    """Refuse what means nothing to who answers.
 
     Raises:
-        UserError: a model that fills masks was asked for it.
+        UserError: the model was asked for it.
     """
-    for option in ("max_new_tokens", "temperature", "top_p", "num_beams"):
-        if getattr(args, option) != getattr(DEFAULTS, option):
-            raise UserError(f"--{option}: {name} fills masks and continues no text; leave it out")
+    for option in OPTIONS_OF_ANSWERS:
+        if option not in answerer.options and getattr(args, option) != getattr(DEFAULTS, option):
+            raise UserError(f"--{option}: {name} is not asked in this way; leave it out")

@@ -6,12 +6,13 @@ A run's `config.yml` says how it was evaluated in training. The same settings on
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs, HardwareArgs
+from dlib.args.tables import OBJECTIVES
 from dlib.config.configuration import load_config
 from dlib.config.wandb_names import wandb_place
 from dlib.data.fingerprint import text_sha256
@@ -26,8 +27,6 @@ from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 from dlib.training.preflight import refuse_unwritable_cache
 
-CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
-MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")
 DEVICES = {
     f"hardware.{name}": value
     for name, value in asdict(HardwareArgs()).items()
@@ -146,31 +145,32 @@ def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
     refuse_missing_weights("the model", model, "save them beside its config.json")
     overrides = dict(order.overrides)
     if order.harness is not None:
-        overrides.setdefault("objective.objective", "clm")
-    elif path is not None:
-        overrides.setdefault("objective.objective", guess_objective(Path(model)))
+        able = (name for name in OBJECTIVES if "harness" in known_measures(name))
+        overrides.setdefault("objective.objective", next(able))
     elif "objective.objective" not in overrides:
-        raise UserError(f"{target}: say what the model has learned, with --objective mlm or clm")
+        if path is None:
+            raise UserError(f"{target}: say what the model has learned, with --objective {' or '.join(OBJECTIVES)}")
+        overrides["objective.objective"] = recognize_saved(model, trust="model.trust_remote_code" in overrides)
     # Whatever was configured for training is of no meaning here, least of all a tracker.
     overrides.setdefault("tracking.trackers", ["none"])
     args = load_config([], {"model.model": model.replace("${", "\\${"), **overrides})
     return Subject(target, model, make_evaluation(args, order))
 
 
-def guess_objective(model: Path) -> str:
-    """What a model has learned, by the classes that its config.json names.
+def recognize_saved(model: str, *, trust: bool) -> str:
+    """The objective that a model has learned which is no run's.
 
     Raises:
-        UserError: they do not say.
+        UserError: it cannot be read, or has learned none that is known.
     """
-    try:
-        names = list(json.loads((model / "config.json").read_text(encoding="utf-8")).get("architectures") or [])
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise UserError(f"{model / 'config.json'} cannot be read: {error}") from error
-    for objective, heads in (("clm", CAUSAL_HEADS), ("mlm", MASKED_HEADS)):
-        if any(str(name).endswith(heads) for name in names):
-            return objective
-    raise UserError(f"{model} does not tell what it has learned: say it with --objective mlm or clm")
+    # Here and not above: they take seconds to import, and most models are those of runs.
+    from dlib.models.hub import explain_loading
+    from dlib.models.pretrained import read_config
+    from dlib.objectives.recognition import recognize
+
+    with explain_loading("the model", model):
+        config = read_config(model, trust_remote_code=trust)
+    return recognize(config, model)
 
 
 def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
@@ -203,17 +203,20 @@ def refuse_other_measures(args: ExperimentArgs, order: Order) -> None:
     Raises:
         UserError: it was asked for.
     """
-    objective = args.objective.objective
-    if objective != "clm" and order.stride is not None:
-        raise UserError("--stride: the model fills in masked tokens; --pseudo_perplexity is its perplexity of a text")
-    if objective != "clm" and order.harness is not None:
-        raise UserError("--harness: the model fills in masked tokens; the tasks need one that predicts the next token")
-    if objective != "mlm" and order.pseudo_perplexity:
-        raise UserError("--pseudo_perplexity: the model predicts the next token; --stride N is its perplexity")
+    for measure in ("stride", "harness", "pseudo_perplexity"):
+        if getattr(order, measure) and measure not in known_measures(args.objective.objective):
+            raise UserError(f"--{measure}: {args.objective.objective} has no such measure; leave it out")
     if order.stride is not None and order.stride >= args.data.max_length:
         raise UserError(
             f"--stride {order.stride}: windows of --max_length {args.data.max_length} tokens would not meet"
         )
+
+
+def known_measures(objective: str) -> Collection[str]:
+    """The further numbers that an objective has."""
+    from dlib.objectives import objective_class  # here and not above: it takes seconds to import, and few ask
+
+    return objective_class(objective).measures
 
 
 def settings_of_training(args: ExperimentArgs, sha256: str | None) -> dict[str, Any]:

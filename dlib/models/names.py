@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from dlib.args.run import RunArgs
+from dlib.args import ExperimentArgs, RunArgs
 from dlib.config.configuration import load_config
 from dlib.models.hub import looks_like_path
 from dlib.models.sources import has_tokenizer, refuse_missing_weights
@@ -37,10 +37,8 @@ def find_path(name: str | Path) -> Path | None:
     return run.root if len(path.parts) == 1 and run.config.is_file() else None
 
 
-def trained_length(model: str) -> int | None:
-    """Tokens of the longest rows that a model has seen, for one that a run here trained from scratch.
-
-    What it would make of later positions is left to chance: they were drawn and never learned.
+def args_of_run(model: str) -> ExperimentArgs | None:
+    """The arguments of the run that a model belongs to; None where it is no run's.
 
     Args:
         model: the folder that transformers loads, or a name on the hub.
@@ -49,6 +47,5 @@ def trained_length(model: str) -> int | None:
     if not Path(model).is_dir() or len(parents) < 3 or not RunFolder(parents[2]).config.is_file():
         return None
     with suppress(UserError):  # a run of another version can be asked all the same
-        args = load_config([RunFolder(parents[2]).config])
-        return args.data.max_length if args.model.from_scratch else None
+        return load_config([RunFolder(parents[2]).config])
     return None

@@ -10,7 +10,6 @@ import numpy as np
 
 from dlib.data.samples import Sample
 from dlib.data.token_store import TokenStore
-from dlib.models.head import Head
 from dlib.objectives.objective import FurtherEvaluation
 from dlib.objectives.sliding_window import SlidingWindows
 from dlib.objectives.token_prediction import TokenPrediction
@@ -20,16 +19,12 @@ class CausalLanguageModeling(TokenPrediction):
     """Predict the next token. A row's first token is never a target: nothing stands before it."""
 
     open_ended = True
-    architectures = ("ForCausalLM", "LMHeadModel")
+    auto_model = "AutoModelForCausalLM"
+    looks_back_only = True
     measures = ("stride", "harness")
     answerer = "dlib.generation.continuing:TextContinuer"
     forward_options: ClassVar[Mapping[str, Any]] = {"use_cache": False}
     card: ClassVar[Mapping[str, str]] = {"kind": "causal language model", "pipeline_tag": "text-generation"}
-
-    @property
-    def head(self) -> Head:
-        """A head that predicts the next token, on a network that looks back only."""
-        return Head("AutoModelForCausalLM", looks_back_only=True, forward_options=self.forward_options)
 
     def count_targets(self, row: np.ndarray) -> int:
         """All tokens but the first."""

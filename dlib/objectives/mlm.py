@@ -14,7 +14,6 @@ from dlib.args import ObjectiveArgs
 from dlib.data.samples import Sample
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
-from dlib.models.head import Head
 from dlib.objectives.objective import FurtherEvaluation
 from dlib.objectives.pseudo_perplexity import MaskedInTurn
 from dlib.objectives.token_prediction import TokenPrediction
@@ -26,7 +25,7 @@ MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 class MaskedLanguageModeling(TokenPrediction):
     """Fill in masked tokens."""
 
-    architectures = ("ForMaskedLM", "ForPreTraining")
+    auto_model = "AutoModelForMaskedLM"
     measures = ("pseudo_perplexity",)
     answerer = "dlib.generation.filling:MaskFiller"
     card: ClassVar[Mapping[str, str]] = {"kind": "masked language model", "pipeline_tag": "fill-mask"}
@@ -42,11 +41,6 @@ class MaskedLanguageModeling(TokenPrediction):
         self.is_special = np.zeros(roles.vocab_size, dtype=bool)
         self.is_special[list(roles.special_ids)] = True
         self.ordinary_ids = np.flatnonzero(~self.is_special)
-
-    @property
-    def head(self) -> Head:
-        """A head that predicts tokens from both sides."""
-        return Head("AutoModelForMaskedLM")
 
     def count_targets(self, row: np.ndarray) -> int:
         """The fraction of the row's length, rounded, at least 1 and at most all its ordinary tokens."""

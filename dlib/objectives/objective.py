@@ -83,14 +83,20 @@ class Objective(ABC):
     open_ended: ClassVar[bool] = False
     """Whether it learns where texts end: then neither a row that was cut nor a prompt is closed by a separator."""
 
-    architectures: ClassVar[tuple[str, ...]] = ()
-    """What the class names of models end with that have learned it, as `config.json` has them."""
+    auto_model: ClassVar[str]
+    """Name of the transformers class that loads a model with the right head."""
+
+    looks_back_only: ClassVar[bool] = False
+    """Whether no position may see what follows it."""
+
+    forward_options: ClassVar[Mapping[str, Any]] = {}
+    """Further arguments of the model's forward pass."""
 
     measures: ClassVar[tuple[str, ...]] = ()
     """Options of eval.py that it has further numbers for (`further_evaluations`)."""
 
     answerer: ClassVar[str | None] = None
-    """What answers the lines of generate.py, as "module:Class"; called with (model, tokenizer, context, options)."""
+    """What answers the lines of generate.py, as "module:Class" (`dlib.generation.predictor.Answerer`)."""
 
     card: ClassVar[Mapping[str, str]] = {"kind": "model"}
     """For a model card: `kind`, what was trained, in words; `pipeline_tag`, the hub's word for its use."""
@@ -103,9 +109,14 @@ class Objective(ABC):
         self.modules = nn.ModuleDict()
 
     @property
-    @abstractmethod
+    def config_changes(self) -> Mapping[str, Any]:
+        """Fields of the model's configuration that it sets, such as the labels; asked for after `study` or `recall`."""
+        return {}
+
+    @property
     def head(self) -> Head:
-        """Which model it trains, asked for after `study` or `recall`."""
+        """Which model it trains."""
+        return Head(self.auto_model, self.looks_back_only, self.forward_options, self.config_changes)
 
     def study(self, train: TokenStore) -> None:  # noqa: B027 - few objectives have something to learn there
         """Learn what has to be known of the training text beforehand, such as the set of labels."""
@@ -150,7 +161,7 @@ class Objective(ABC):
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder keeps of it, for those who read it without the objective's code."""
-        return {"best": self.best, "card": {**self.card, "auto_model": self.head.auto_model}}
+        return {"best": self.best, "card": {**self.card, "auto_model": self.auto_model}}
 
     @property
     def best(self) -> BestMetric:

@@ -10,8 +10,8 @@ Letters: B rows, T tokens a row, K targets in all rows, H hidden size, V vocabul
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +33,6 @@ class TokenPrediction(Objective):
     Its batches hold `input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices
     into the B*T flattened tokens; `targets` (K,). All int64.
     """
-
-    forward_options: ClassVar[Mapping[str, Any]] = {}
-    """Further arguments of the model's forward pass."""
 
     @abstractmethod
     def count_targets(self, row: np.ndarray) -> int:

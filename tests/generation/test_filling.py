@@ -6,6 +6,7 @@ import pytest
 import transformers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dlib.args.generation import GenerationArgs
 from dlib.generation.filling import MaskFiller, group_near
 from dlib.process.errors import UserError
 from tests.asking import POSITIONS, save_roberta, train_byte_level
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.oldest
 def build_filler(folder: Path, tokenizer: PreTrainedTokenizerBase, context: int = POSITIONS) -> MaskFiller:
     """A filler with a toy RoBERTa."""
     model = transformers.AutoModelForMaskedLM.from_pretrained(save_roberta(folder / "model", tokenizer)).eval()
-    return MaskFiller(model, tokenizer, context, top_k=2, batch_size=4)
+    return MaskFiller(model, tokenizer, context, GenerationArgs(top_k=2, batch_size=4))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_special_tokens_and_ids_without_a_token_are_no_guesses(tmp_path: Path) -
     tokenizer = train_byte_level(tmp_path, "mlm")
     filler = build_filler(tmp_path, tokenizer)
     filler.model.resize_token_embeddings(len(tokenizer) + 24)
-    everything = MaskFiller(filler.model, tokenizer, POSITIONS, top_k=10_000, batch_size=4)
+    everything = MaskFiller(filler.model, tokenizer, POSITIONS, GenerationArgs(top_k=10_000, batch_size=4))
     [answer] = everything.answer(["The <mask> dog"], 1)
     assert len(answer.masks[0]) == len(tokenizer) - len(tokenizer.all_special_ids)
     assert not {guess.token for guess in answer.masks[0]} & set(tokenizer.all_special_tokens)
@@ -115,7 +116,7 @@ def test_a_long_line_keeps_its_text_and_all_its_masks(byte_level: MaskFiller) ->
 
 
 def test_a_context_that_is_all_special_tokens_still_answers(byte_level: MaskFiller) -> None:
-    filler = MaskFiller(byte_level.model, byte_level.tokenizer, 2, top_k=1, batch_size=4)
+    filler = MaskFiller(byte_level.model, byte_level.tokenizer, 2, GenerationArgs(top_k=1, batch_size=4))
     [answer] = filler.answer(["The <mask> dog and <mask>"], 1)
     assert len(answer.masks) == 2
 
@@ -129,4 +130,4 @@ def test_positions_are_grouped_within_a_span() -> None:
 def test_a_tokenizer_without_a_mask_is_refused(byte_level: MaskFiller) -> None:
     tokenizer: PreTrainedTokenizerFast = train_gpt2_like()
     with pytest.raises(UserError, match="no mask token"):
-        MaskFiller(byte_level.model, tokenizer, POSITIONS, top_k=1, batch_size=1)
+        MaskFiller(byte_level.model, tokenizer, POSITIONS, GenerationArgs(top_k=1, batch_size=1))
