@@ -271,7 +271,10 @@ def test_wandb_has_the_evaluation_in_the_group_of_the_run(fresh: Place, tmp_path
 MISTAKES = {
     "no folder": (["./nothing"], "no folder 'nothing'"),
     "no objective": (["some/model", "-d", "."], "say what the model has learned, with --objective mlm or clm"),
-    "no text": (["{clm}", "--split", "nope"], "it has no nope.txt; --split NAME reads NAME.txt"),
+    "no text": (
+        ["{clm}", "--split", "nope"],
+        "it has no nope.txt or nope.jsonl; --split NAME reads NAME.txt or NAME.jsonl",
+    ),
     "split is a path": (["{clm}", "--split", "../dev"], "--split ../dev: give the name of a text"),
     "stride of mlm": (["{mlm}", "--stride", "4"], "--stride: mlm has no such measure; leave it out"),
     "stride too long": (["{clm}", "--stride", "32"], "--stride 32: windows of --max_length 32"),

@@ -3,7 +3,7 @@
     a new objective     a file in dlib/objectives/ and a line in OBJECTIVES
     a new optimizer     a function in dlib/training/ and a line in OPTIMIZERS
     a new network       a file in dlib/models/ and a line in MODELS
-    a new data format   a function in dlib/data/formats.py and a line in FORMATS
+    a new data format   a function in dlib/data/formats.py and a line in FORMATS there
 
 An objective or optimizer with arguments of its own names their dataclass as well. It stands in a file without torch,
 because `--help` reads it; its fields join the section `objective` or `optim`.
@@ -37,11 +37,6 @@ OPTIMIZERS: dict[str, Plugin] = {
 }
 MODELS: dict[str, str] = {}
 """Networks that are not Hugging Face's, by the name that `--model` takes."""
-FORMATS: dict[str, str] = {
-    ".txt": "dlib.data.formats:read_lines",
-    ".jsonl": "dlib.data.formats:read_jsonl",
-}
-"""Readers of text files, by suffix."""
 
 
 def load(reference: str) -> Any:

@@ -21,8 +21,8 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import StepLoader
-from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
-from dlib.data.samples import Sample
+from dlib.data.packing import LineRows, PackedRows, Rows, RowSource, refuse_packing
+from dlib.data.samples import TEXT_ONLY, Columns, Sample
 from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
@@ -73,6 +73,7 @@ def build_text_data(
     tokenizer: PreTrainedTokenizerBase,
     roles: TokenRoles,
     *,
+    columns: Columns = TEXT_ONLY,
     close_truncated: bool = True,
 ) -> TextData:
     """Tokenize both texts, or find them tokenized, and cut them into rows.
@@ -82,12 +83,13 @@ def build_text_data(
         files: the texts.
         tokenizer: the run's tokenizer.
         roles: its special tokens.
+        columns: what is read of each document.
         close_truncated: with `--line_by_line`, whether a separator ends the row of a truncated line too.
 
     Raises:
-        UserError: a text cannot be read, or the cache cannot be written.
+        UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
     """
-    train, dev = (tokenize(args, text_file, tokenizer, roles) for text_file in (files.train, files.dev))
+    train, dev = (tokenize(args, text_file, tokenizer, roles, columns) for text_file in (files.train, files.dev))
     return TextData(
         train,
         dev,
@@ -96,13 +98,22 @@ def build_text_data(
     )
 
 
-def tokenize(args: DataArgs, text_file: Path, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles) -> TokenStore:
+def tokenize(
+    args: DataArgs,
+    text_file: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    roles: TokenRoles,
+    columns: Columns = TEXT_ONLY,
+) -> TokenStore:
     """Tokenize one text, or find it tokenized; raises as `build_text_data` does."""
+    if not args.line_by_line:
+        refuse_packing(columns)
     return build_token_store(
         text_file,
         tokenizer,
         separator_id=roles.separator_id,
         cache_dir=Path(args.cache_dir),
+        columns=columns,
         encoding_errors=args.encoding_errors,
         processes=args.tokenizer_processes,
     )

@@ -9,11 +9,13 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import require_text
 from dlib.process.errors import UserError
 
@@ -28,18 +30,47 @@ SETTLED_NANOSECONDS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the content of a token store depends on."""
+    """All that the content of a token store depends on.
+
+    Attributes:
+        text_sha256: of the text's bytes.
+        tokenizer_sha256: of the tokenizer, see `tokenizer_sha256`.
+        separator_id: stands after each sequence of a document.
+        encoding_errors: "strict", "replace" or "ignore".
+        store_format: version of the store's files.
+        sequences: see `Columns`.
+        fields: see `Columns`.
+        reader_sha256: of the code that reads the format, see `reader_sha256`.
+    """
 
     text_sha256: str
     tokenizer_sha256: str
     separator_id: int
     encoding_errors: str
     store_format: int = STORE_FORMAT
+    sequences: Sequence[str] = TEXT_ONLY.sequences
+    fields: Sequence[str] = TEXT_ONLY.fields
+    reader_sha256: str = ""
+
+    @property
+    def columns(self) -> Columns:
+        """What is read of each document."""
+        return Columns(tuple(self.sequences), tuple(self.fields))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As plain data. What is usual goes without saying, so that older caches of plain text are found again."""
+        content = asdict(self)
+        if self.columns == TEXT_ONLY:
+            del content["sequences"], content["fields"]
+        if not self.reader_sha256:
+            del content["reader_sha256"]
+        return content
 
     @property
     def fingerprint(self) -> str:
         """64 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
 
 
 def text_sha256(text_file: Path, cache_dir: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dlib.data.samples import Sample, SampleKey
+from dlib.data.samples import Columns, Sample, SampleKey
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 
@@ -64,11 +64,12 @@ class PackedRows:
     keep_tail: bool
 
     def __post_init__(self) -> None:
-        """Check the length.
+        """Check the length and what the store has.
 
         Raises:
-            UserError: it has no room for text.
+            UserError: there is no room for text, or a document has more than its text.
         """
+        refuse_packing(self.store.recipe.columns)
         _require_room(self.max_length, num_special=1)
 
     def __len__(self) -> int:
@@ -95,14 +96,14 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class LineRows:
-    """One row a document: prefix, the document without its separator, truncated, and mostly suffix.
+    """One row a document: for each sequence prefix, its ids without separator, truncated, and mostly suffix.
 
     Attributes:
         store: the text.
-        max_length: most tokens in a row, prefix and suffix included.
-        prefix_ids: ids that start each row.
-        suffix_ids: ids that end each row.
-        close_truncated: whether they also end a row whose document had to be cut. Whoever learns to predict them
+        max_length: most tokens in a sequence, prefix and suffix included.
+        prefix_ids: ids that start each sequence.
+        suffix_ids: ids that end each sequence.
+        close_truncated: whether they also end a sequence that had to be cut. Whoever learns to predict them
             must not: such a text does not end there, and its row has only more text in their place.
     """
 
@@ -126,31 +127,44 @@ class LineRows:
 
     @cached_property
     def num_tokens(self) -> int:
-        """Sum of the lengths of all rows, special tokens included."""
+        """Sum of the lengths of all sequences, special tokens included."""
         offsets, room, total = self.store.offsets, self.max_length - self._num_special, 0
-        for start in range(0, len(self), LENGTHS_AT_ONCE):
+        for start in range(0, len(offsets) - 1, LENGTHS_AT_ONCE):
             lengths = np.diff(offsets[start : start + LENGTHS_AT_ONCE + 1]) - 1
             ends = np.where(self.close_truncated | (lengths <= room), len(self.suffix_ids), 0)
             total += int(np.minimum(len(self.prefix_ids) + lengths + ends, self.max_length).sum())
         return total
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
-        """Row `index`, (T,) int64, T at most `max_length`.
+        """Document `index`: its sequences, each (T,) int64 with T at most `max_length`, and its fields.
 
         Raises:
             IndexError: there is no such row.
         """
         _require_row(index, len(self))
-        start, stop = int(self.store.offsets[index]), int(self.store.offsets[index + 1]) - 1
-        fits = stop - start <= self.max_length - self._num_special
+        sequences = tuple(self._framed(self.store.segment(index, place)) for place in range(self.store.num_sequences))
+        fields = {name: self.store.field(name, index) for name in self.store.recipe.fields}
+        return Sample(sequences, fields, index, key)
+
+    def _framed(self, ids: np.ndarray) -> np.ndarray:
+        fits = len(ids) <= self.max_length - self._num_special
         suffix_ids = self.suffix_ids if fits or self.close_truncated else []
-        stop = min(stop, start + self.max_length - len(self.prefix_ids) - len(suffix_ids))
-        ids = _joined(self.prefix_ids, self.store.tokens[start:stop], suffix_ids)
-        return Sample((ids,), number=index, key=key)
+        return _joined(self.prefix_ids, ids[: self.max_length - len(self.prefix_ids) - len(suffix_ids)], suffix_ids)
 
     @property
     def _num_special(self) -> int:
         return len(self.prefix_ids) + len(self.suffix_ids)
+
+
+def refuse_packing(columns: Columns) -> None:
+    """Refuse to pack documents that have more than a text.
+
+    Raises:
+        UserError: they have.
+    """
+    if columns.is_aligned:
+        names = ", ".join(columns.names)
+        raise UserError(f"give --line_by_line: each document has its {names}, and packed rows mix documents")
 
 
 def _joined(prefix_ids: Sequence[int], body: np.ndarray, suffix_ids: Sequence[int]) -> np.ndarray:

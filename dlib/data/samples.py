@@ -23,6 +23,19 @@ class Columns:
     sequences: tuple[str, ...] = ("text",)
     fields: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.sequences, *self.fields)
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether a document keeps its place when it is empty, and cannot share a row with another."""
+        return bool(self.fields) or len(self.sequences) > 1
+
+
+TEXT_ONLY = Columns()
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -2,7 +2,8 @@
 
     cache/<fingerprint>/
       tokens.bin      (num_tokens,) ids, in the smallest unsigned integer that holds the vocabulary
-      offsets.bin     (num_documents + 1,) int64, where each document starts
+      offsets.bin     (num_documents * sequences + 1,) int64, where each sequence of each document starts
+      field-0.bin     the values of a field, see `dlib/data/fields.py`
       manifest.json   counts, sizes and what the fingerprint covers; written last
 
 It stands apart because building it is the one expensive thing in front of a run. The folder is named by
@@ -15,7 +16,7 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,9 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, FieldWriter
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
-from dlib.data.text import MIB, UndecodableError, undecodable_text
-from dlib.data.tokenizing import LENGTH_TYPE, Part, TokenizingJob
+from dlib.data.formats import Value, kind_of, reader_of, reader_sha256
+from dlib.data.lines import MIB, ByteRange, DocumentError
+from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.text import located
+from dlib.data.tokenizing import Part, TokenizingJob
 from dlib.data.tokenizing_processes import tokenize_text
 from dlib.process.durable import refusals_told, sync
 from dlib.process.errors import UserError
@@ -49,10 +54,11 @@ class TokenStore:
         folder: `<cache_dir>/<fingerprint>`.
         recipe: all that its content depends on, the hashes of the text and the tokenizer among it.
         fingerprint: hash of the recipe.
-        num_documents: documents that have tokens.
-        num_tokens: all tokens, a separator after each document included.
-        num_bytes: UTF-8 bytes of those documents, a line feed after each included.
+        num_documents: documents that have tokens; all of them where they are aligned with fields or several sequences.
+        num_tokens: all tokens, a separator after each sequence included.
+        num_bytes: UTF-8 bytes of the sequences of those documents, and one for each separator.
         dtype: numpy's name of the type of an id, such as "<u2".
+        columns: the fields, in the order of the recipe.
     """
 
     folder: Path
@@ -62,21 +68,51 @@ class TokenStore:
     num_tokens: int
     num_bytes: int
     dtype: str
+    columns: tuple[FieldColumn, ...] = ()
 
     @cached_property
     def tokens(self) -> np.ndarray:
-        """All ids in the order of the text, (num_tokens,); a separator stands after each document."""
+        """All ids in the order of the text, (num_tokens,); a separator stands after each sequence."""
         return np.asarray(np.memmap(self.folder / TOKENS, dtype=self.dtype, mode="r", shape=(self.num_tokens,)))
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Document d is `tokens[offsets[d]:offsets[d + 1]]`, its separator last, (num_documents + 1,) int64."""
-        shape = (self.num_documents + 1,)
+        """Where each sequence starts, (num_documents * num_sequences + 1,) int64; the next one's start is its end."""
+        shape = (self.num_documents * self.num_sequences + 1,)
         return np.asarray(np.memmap(self.folder / OFFSETS, dtype=LENGTH_TYPE, mode="r", shape=shape))
 
+    @property
+    def num_sequences(self) -> int:
+        """Sequences of a document."""
+        return len(self.recipe.sequences)
+
+    def segment(self, document: int, sequence: int = 0) -> np.ndarray:
+        """The ids of a sequence of a document, without its separator, (n,)."""
+        place = document * self.num_sequences + sequence
+        return self.tokens[self.offsets[place] : self.offsets[place + 1] - 1]
+
+    def field(self, name: str, document: int) -> Value:
+        """The value of a document's field."""
+        return self._values[name](document)
+
+    def distinct(self, name: str) -> Sequence[Value]:
+        """All different values of a field in ascending order, such as the names of labels.
+
+        Raises:
+            UserError: there are too many.
+        """
+        values = next(column.distinct for column in self.columns if column.name == name)
+        if values is None:
+            raise UserError(f'key "{name}": more than {MOST_DISTINCT:,} different values, or of more than 1 MiB in all')
+        return values
+
+    @cached_property
+    def _values(self) -> dict[str, Callable[[int], Value]]:
+        return {column.name: column.map_values(self.folder, place) for place, column in enumerate(self.columns)}
+
     def map_files(self) -> None:
-        """Map both files, so that a cache that is removed while a run trains takes nothing from it."""
-        _ = self.tokens, self.offsets
+        """Map all files, so that a cache that is removed while a run trains takes nothing from it."""
+        _ = self.tokens, self.offsets, self._values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
@@ -88,6 +124,7 @@ class TokenStore:
             self.num_tokens,
             self.num_bytes,
             self.dtype,
+            self.columns,
         )
 
 
@@ -97,28 +134,38 @@ def build_token_store(
     *,
     separator_id: int,
     cache_dir: Path,
+    columns: Columns = TEXT_ONLY,
     encoding_errors: str = "strict",
     processes: int = -1,
 ) -> TokenStore:
-    """Tokenize a text, one document a line, or find it tokenized in `cache_dir`.
+    """Tokenize a text, or find it tokenized in `cache_dir`.
 
-    No special tokens are added and nothing is truncated; a document without tokens is left out. The
-    content is the same for any number of processes.
+    No special tokens are added and nothing is truncated; a document without tokens is left out, unless it is aligned
+    with fields or further sequences. The content is the same for any number of processes.
 
     Args:
         text_file: the text.
         tokenizer: a fast tokenizer, or one in pure Python, which then works in this process alone.
-        separator_id: id that ends each document.
+        separator_id: id that ends each sequence of a document.
         cache_dir: folder of the token stores.
+        columns: what is read of each document.
         encoding_errors: "strict", "replace" or "ignore" bytes that are not UTF-8.
         processes: number of processes that tokenize; -1: one a CPU core.
 
     Raises:
-        UserError: the text is missing, empty or not UTF-8; `cache_dir` cannot be written or is full.
+        UserError: the text is missing, empty or cannot be read; `cache_dir` cannot be written or is full.
     """
     if processes != -1 and processes < 1:
         raise UserError(f"--tokenizer_processes {processes} is neither -1 nor at least 1")
-    recipe = Recipe(text_sha256(text_file, cache_dir), tokenizer_sha256(tokenizer), int(separator_id), encoding_errors)
+    recipe = Recipe(
+        text_sha256(text_file, cache_dir),
+        tokenizer_sha256(tokenizer),
+        int(separator_id),
+        encoding_errors,
+        sequences=columns.sequences,
+        fields=columns.fields,
+        reader_sha256=reader_sha256(text_file.suffix),
+    )
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
     if store is not None:
@@ -128,8 +175,8 @@ def build_token_store(
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(_lock_file(folder)):
                 return open_token_store(folder) or _build(text_file, tokenizer, recipe, folder, processes)
-    except UndecodableError as error:
-        raise undecodable_text(text_file, error.offset) from error
+    except DocumentError as error:
+        raise located(text_file, error) from error
 
 
 def open_token_store(folder: Path) -> TokenStore | None:
@@ -138,7 +185,8 @@ def open_token_store(folder: Path) -> TokenStore | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
             return None
-        store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"])
+        columns = tuple(FieldColumn(**column) for column in manifest.get("columns", ()))
+        store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], columns=columns)
         store.map_files()
         return store
     except (OSError, ValueError, KeyError, TypeError):
@@ -169,23 +217,39 @@ def _build(
 
 
 def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int) -> None:
-    """Write the three files of a store, each flushed to the disk, the manifest last."""
-    dtype = _id_dtype(tokenizer, recipe.separator_id)
+    """Write the files of a store, each flushed to the disk, the manifest last."""
+    dtype, columns = _id_dtype(tokenizer, recipe.separator_id), recipe.columns
+    kinds = _kinds(text_file, columns, recipe.encoding_errors)
     job = TokenizingJob(
-        str(text_file.resolve()), recipe.encoding_errors, recipe.separator_id, dtype.str, str(beside.resolve())
+        text_file=str(text_file.resolve()),
+        suffix=text_file.suffix,
+        sequences=columns.sequences,
+        fields=columns.fields,
+        kinds=kinds,
+        encoding_errors=recipe.encoding_errors,
+        separator_id=recipe.separator_id,
+        dtype=dtype.str,
+        folder=str(beside.resolve()),
     )
-    lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes))
-    sizes = {name: (beside / name).stat().st_size for name in (TOKENS, OFFSETS)}
+    writers = [
+        FieldWriter(beside, place, *column) for place, column in enumerate(zip(columns.fields, kinds, strict=True))
+    ]
+    lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers)
+    stored = [asdict(writer.close()) for writer in writers]
+    files = [beside / TOKENS, beside / OFFSETS, *(file for writer in writers for file in writer.files)]
+    sizes = {file.name: file.stat().st_size for file in files}
     counts = {
         "fingerprint": recipe.fingerprint,
-        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize,
+        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize // len(columns.sequences),
         "num_tokens": sizes[TOKENS] // dtype.itemsize,
         "num_bytes": num_bytes,
         "dtype": dtype.str,
     }
     if not counts["num_tokens"]:
         raise UserError(f"{text_file} holds no text that the tokenizer has tokens for: write a document a line")
-    manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": asdict(recipe)}
+    manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": recipe.content}
+    if stored:
+        manifest["columns"] = stored
     sync(beside / TOKENS)
     sync(beside / OFFSETS)
     (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
@@ -193,7 +257,14 @@ def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", r
     sync(beside)
 
 
-def _join(beside: Path, parts: Iterable[Part]) -> tuple[int, int]:
+def _kinds(text_file: Path, columns: Columns, encoding_errors: str) -> list[str]:
+    """The kind of each field, by the first document."""
+    everything = ByteRange(0, text_file.stat().st_size)
+    first = next(reader_of(text_file.suffix)(text_file, everything, columns, encoding_errors), None)
+    return [kind_of(value) for value in first.fields] if first else ["text"] * len(columns.fields)
+
+
+def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter]) -> tuple[int, int]:
     """Append each part to the store's files and remove it; returns the bytes of all lengths and of all text."""
     lengths_bytes = num_bytes = 0
     end = np.zeros(1, dtype=LENGTH_TYPE)
@@ -210,6 +281,8 @@ def _join(beside: Path, parts: Iterable[Part]) -> tuple[int, int]:
             lengths_bytes, num_bytes = lengths_bytes + lengths.nbytes, num_bytes + part.num_bytes
             tokens_part.unlink()
             lengths_part.unlink()
+            for writer in writers:
+                writer.add(beside / part.name)
     return lengths_bytes, num_bytes
 
 

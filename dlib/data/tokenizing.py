@@ -15,11 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from dlib.data.text import ByteRange, Piece, document_ranges, iterate_pieces
+from dlib.data.fields import LENGTH_TYPE, keep_fields
+from dlib.data.formats import Document, reader_of
+from dlib.data.lines import PIECE_BYTES, ByteRange, document_ranges
+from dlib.data.samples import Columns
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
-LENGTH_TYPE = np.dtype("<i8")
 
 Encode = Callable[[list[str]], Iterable[Sequence[int]]]
 """Texts to the ids of each, without special tokens."""
@@ -31,25 +33,50 @@ class TokenizingJob:
 
     Attributes:
         text_file: absolute path of the text.
+        suffix: of its name, which says how it is read; a link's own.
+        sequences: see `Columns`.
+        fields: see `Columns`.
+        kinds: of each field, see `kind_of`.
         encoding_errors: "strict", "replace" or "ignore".
-        separator_id: stands after each document.
+        separator_id: stands after each sequence of a document.
         dtype: numpy's name of the type of an id, such as "<u2".
         folder: absolute path of the folder for the parts.
     """
 
     text_file: str
+    suffix: str
+    sequences: Sequence[str]
+    fields: Sequence[str]
+    kinds: Sequence[str]
     encoding_errors: str
     separator_id: int
     dtype: str
     folder: str
+
+    @property
+    def columns(self) -> Columns:
+        """What is read of each document."""
+        return Columns(tuple(self.sequences), tuple(self.fields))
+
+
+class Piece(NamedTuple):
+    """A sequence of a document, or a part of a long one.
+
+    Attributes:
+        text: its characters.
+        ends_sequence: whether the next piece belongs to the next sequence.
+    """
+
+    text: str
+    ends_sequence: bool
 
 
 class Part(NamedTuple):
     """The tokens of one range.
 
     Attributes:
-        name: of the files, before `.tokens` and `.lengths`.
-        num_bytes: UTF-8 bytes of the documents that have tokens, and one line feed for each.
+        name: of the files, before `.tokens`, `.lengths` and `.field-0` and so on.
+        num_bytes: UTF-8 bytes of the sequences that are kept, and one for the end of each.
     """
 
     name: str
@@ -73,7 +100,7 @@ def tokenize_here(job: TokenizingJob, encode: Encode) -> Iterator[Part]:
     """Tokenize in this process, on one thread.
 
     Raises:
-        UndecodableError: bytes are not UTF-8 and `encoding_errors` is "strict".
+        DocumentError: a document cannot be read.
     """
     with _single_thread():
         for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
@@ -81,28 +108,48 @@ def tokenize_here(job: TokenizingJob, encode: Encode) -> Iterator[Part]:
 
 
 def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, number: int) -> Part:
-    """Write the ids and the document lengths of one range; a document without tokens is left out."""
+    """Write the ids, the lengths and the fields of one range.
+
+    A document without tokens is left out, unless documents are aligned with fields or further sequences.
+    """
     name = f"part-{number:06d}"
     path = Path(job.folder) / name
+    columns = job.columns
+    documents = reader_of(job.suffix)(Path(job.text_file), byte_range, columns, job.encoding_errors)
+    if columns.fields:
+        documents = keep_fields(documents, path, columns.fields, job.kinds)
     num_bytes, lengths = 0, []
-    document_tokens, document_bytes = 0, 1
+    sequence_tokens, sequence_bytes = 0, 1
     with path.with_suffix(".tokens").open("wb") as file:
-        for pieces in _batches(iterate_pieces(Path(job.text_file), byte_range, job.encoding_errors)):
+        for pieces in _batches(_pieces(documents)):
             flat: list[int] = []
             for piece, ids in zip(pieces, encode([piece.text for piece in pieces]), strict=True):
                 flat.extend(ids)
-                document_tokens += len(ids)
-                document_bytes += len(piece.text.encode())
-                if not piece.ends_document:
+                sequence_tokens += len(ids)
+                sequence_bytes += len(piece.text.encode())
+                if not piece.ends_sequence:
                     continue
-                if document_tokens:
+                if sequence_tokens or columns.is_aligned:
                     flat.append(job.separator_id)
-                    lengths.append(document_tokens + 1)
-                    num_bytes += document_bytes
-                document_tokens, document_bytes = 0, 1
+                    lengths.append(sequence_tokens + 1)
+                    num_bytes += sequence_bytes
+                sequence_tokens, sequence_bytes = 0, 1
             file.write(np.array(flat, dtype=job.dtype).data)
     path.with_suffix(".lengths").write_bytes(np.array(lengths, dtype=LENGTH_TYPE).data)
     return Part(name, num_bytes)
+
+
+def _pieces(documents: Iterable[Document]) -> Iterator[Piece]:
+    """The sequences of documents one after another, long ones cut before a space where they have one."""
+    for document in documents:
+        for text in document.sequences:
+            start = 0
+            while len(text) - start > PIECE_BYTES:
+                space = text.rfind(" ", start + 1, start + PIECE_BYTES)
+                stop = space if space > 0 else start + PIECE_BYTES
+                yield Piece(text[start:stop], ends_sequence=False)
+                start = stop
+            yield Piece(text[start:], document.is_whole)
 
 
 def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
@@ -110,7 +157,7 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     characters = 0
     for piece in pieces:
         batch.append(piece)
-        # A document counts for something even when it is empty.
+        # A sequence counts for something even when it is empty.
         characters += len(piece.text) + 1
         if characters >= BATCH_CHARACTERS:
             yield batch

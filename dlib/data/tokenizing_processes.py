@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlib.data.fingerprint import serialized_backend
-from dlib.data.text import MIB, RANGE_BYTES, UndecodableError, document_ranges
+from dlib.data.lines import MIB, RANGE_BYTES, DocumentError, document_ranges
 from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here, tokenize_range
 from dlib.process.errors import UserError
 from dlib.process.threads import usable_cores
@@ -44,7 +44,7 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
         processes: most processes to take; -1: one a CPU core.
 
     Raises:
-        UndecodableError: bytes are not UTF-8 and `encoding_errors` is "strict".
+        DocumentError: a document cannot be read.
         OSError: a part cannot be written.
         UserError: a process was killed, most likely for its memory.
     """
@@ -68,7 +68,7 @@ def tokenize_in_processes(
     """Tokenize in `processes` processes that take the ranges in turn, as `tokenize_here` does.
 
     Raises:
-        UndecodableError: bytes are not UTF-8 and `encoding_errors` is "strict".
+        DocumentError: a document cannot be read.
         OSError: a process cannot write.
         UserError: a process was killed, most likely for its memory.
     """
@@ -90,8 +90,8 @@ def serve() -> None:
         for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
             if number % order["processes"] == order["index"]:
                 _answer({"part": tokenize_range(job, encode, byte_range, number)})
-    except UndecodableError as error:
-        _answer({"undecodable": error.offset})
+    except DocumentError as error:
+        _answer({"document_error": [error.offset, error.reason]})
     except BrokenPipeError:
         # The parent is gone. The last flush of stdout must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,8 +135,8 @@ def _receive_part(worker: subprocess.Popen[bytes]) -> Part:
     if not line.endswith(b"\n"):
         raise _dead(worker)
     answer = json.loads(line)
-    if "undecodable" in answer:
-        raise UndecodableError(answer["undecodable"])
+    if "document_error" in answer:
+        raise DocumentError(*answer["document_error"])
     if "os_error" in answer:
         raise OSError(*answer["os_error"])
     return Part(*answer["part"])

@@ -195,7 +195,10 @@ def _add_targets(parser: ScriptParser) -> None:
 
 def _add_measures(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
-        "--split", metavar="NAME", default="dev", help="dev, train, or NAME for NAME.txt in the data folder."
+        "--split",
+        metavar="NAME",
+        default="dev",
+        help="dev, train, or NAME for NAME.txt or NAME.jsonl in the data folder.",
     )
     group.add_argument(
         "--stride",

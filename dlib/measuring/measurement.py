@@ -86,7 +86,8 @@ class Measurement:
         """
         assert evaluation.text is not None
         args, objective = self.args, self.objective
-        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles)
+        columns = objective.columns_of(args.objective)
+        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns)
         rows = cut_rows(args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended)
         metrics = self._evaluate(objective, rows, store)
         for further in objective.further_evaluations(store, args.data.max_length, vars(evaluation.order)):

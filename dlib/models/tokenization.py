@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
 from dlib.data.fingerprint import text_sha256
+from dlib.data.formats import reader_sha256
+from dlib.data.samples import TEXT_ONLY
 from dlib.data.text import iterate_documents
 from dlib.data.token_roles import num_ids
 from dlib.models.hub import explain_loading
@@ -58,14 +60,20 @@ def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrain
 
 
 def train_tokenizer(
-    text_file: Path, vocab_size: int, encoding_errors: str, *, open_ended: bool
+    text_file: Path,
+    vocab_size: int,
+    encoding_errors: str,
+    sequences: tuple[str, ...] = TEXT_ONLY.sequences,
+    *,
+    open_ended: bool,
 ) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
 
     Args:
-        text_file: the text, one document a line.
+        text_file: the text.
         vocab_size: number of tokens, special ones included; fewer when the text is too small for more.
         encoding_errors: what to do with bytes that are not UTF-8, see `DataArgs`.
+        sequences: names of each document's texts.
         open_ended: give it a template without an end-of-text token, so that a prompt stays open.
     """
     tokenizer = Tokenizer(models.BPE())
@@ -77,7 +85,7 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors), trainer)
+    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, sequences), trainer)
     # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
     mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
     tokenizer.add_special_tokens([mask])
@@ -91,7 +99,13 @@ def train_tokenizer(
 
 
 def build_tokenizer(
-    args: ExperimentArgs, text_file: Path, model_folder: str, *, open_ended: bool, goes_on: bool = False
+    args: ExperimentArgs,
+    text_file: Path,
+    model_folder: str,
+    *,
+    open_ended: bool,
+    goes_on: bool = False,
+    sequences: tuple[str, ...] = TEXT_ONLY.sequences,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
 
@@ -103,6 +117,7 @@ def build_tokenizer(
         model_folder: name or folder of the model that the run starts from.
         open_ended: whether the objective learns where texts end, see `train_tokenizer`.
         goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
+        sequences: names of each document's texts.
 
     Raises:
         UserError: a tokenizer cannot be had.
@@ -114,7 +129,7 @@ def build_tokenizer(
         return load(args.model.tokenizer, "--tokenizer")
     if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
         return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
-    return load(str(trained_tokenizer_folder(args, text_file, open_ended=open_ended)), "--tokenizer")
+    return load(str(trained_tokenizer_folder(args, text_file, sequences, open_ended=open_ended)), "--tokenizer")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -130,7 +145,9 @@ def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     sync(folder.parent)
 
 
-def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path, *, open_ended: bool) -> Path:
+def trained_tokenizer_folder(
+    args: ExperimentArgs, text_file: Path, sequences: tuple[str, ...] = TEXT_ONLY.sequences, *, open_ended: bool
+) -> Path:
     """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
 
     Several processes that start together train it once. It is written beside and renamed whole.
@@ -145,6 +162,7 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path, *, open_ende
         args.model.vocab_size,
         open_ended,
         args.data.encoding_errors,
+        *((reader, *sequences) if (reader := reader_sha256(text_file.suffix)) else ()),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -156,7 +174,7 @@ def trained_tokenizer_folder(args: ExperimentArgs, text_file: Path, *, open_ende
             if not has_tokenizer(folder):
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
                 tokenizer = train_tokenizer(
-                    text_file, args.model.vocab_size, args.data.encoding_errors, open_ended=open_ended
+                    text_file, args.model.vocab_size, args.data.encoding_errors, sequences, open_ended=open_ended
                 )
                 save_whole(tokenizer, folder)
     return folder

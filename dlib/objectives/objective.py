@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from dlib.args import ObjectiveArgs
 from dlib.data.packing import Rows
-from dlib.data.samples import Columns, Sample
+from dlib.data.samples import TEXT_ONLY, Columns, Sample
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
 from dlib.models.head import Head
@@ -71,9 +71,11 @@ class Objective(ABC):
     Attributes:
         args: `--objective` and the arguments of every objective, its own among them.
         roles: of the tokenizer's special tokens.
-        columns: what it reads of each document.
         modules: networks of its own beside the model: they learn, are saved and come back (`build_modules`).
     """
+
+    columns: ClassVar[Columns] = TEXT_ONLY
+    """What it reads of each document (`columns_of`, where an argument says that)."""
 
     best_by: ClassVar[str] = "loss"
     """The metric that says which checkpoint is the best,"""
@@ -105,8 +107,12 @@ class Objective(ABC):
         """Keep the arguments and the roles of the tokenizer's special tokens."""
         self.args: Any = args
         self.roles = roles
-        self.columns = Columns()
         self.modules = nn.ModuleDict()
+
+    @classmethod
+    def columns_of(cls, args: ObjectiveArgs) -> Columns:
+        """What it reads of each document, with such arguments."""
+        return cls.columns
 
     @property
     def config_changes(self) -> Mapping[str, Any]:

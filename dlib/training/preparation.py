@@ -71,11 +71,24 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_
     source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
     if inputs.checkpoint is not None:
         refuse_damage(inputs.checkpoint)
-    open_ended = objective_class(args.objective.objective).open_ended
-    tokenizer = build_tokenizer(args, inputs.texts.train, source, open_ended=open_ended, goes_on=goes_on)
+    kind = objective_class(args.objective.objective)
+    columns = kind.columns_of(args.objective)
+    tokenizer = build_tokenizer(
+        args,
+        inputs.texts.train,
+        source,
+        open_ended=kind.open_ended,
+        goes_on=goes_on,
+        sequences=columns.sequences,
+    )
     objective = build_objective(args.objective, token_roles(tokenizer))
     data = build_text_data(
-        args.data, inputs.texts, tokenizer, objective.roles, close_truncated=not objective.open_ended
+        args.data,
+        inputs.texts,
+        tokenizer,
+        objective.roles,
+        columns=columns,
+        close_truncated=not objective.open_ended,
     )
     objective.study(data.train_store)
     plan = make_plan(args, data.train)

@@ -29,8 +29,18 @@ def test_each_part_of_the_recipe_changes_the_fingerprint() -> None:
         replace(recipe, separator_id=2),
         replace(recipe, encoding_errors="replace"),
         replace(recipe, store_format=0),
+        replace(recipe, sequences=("text", "other")),
+        replace(recipe, fields=("label",)),
+        replace(recipe, reader_sha256="c"),
     ]
-    assert len({recipe.fingerprint, *(other.fingerprint for other in others)}) == 6
+    assert len({recipe.fingerprint, *(other.fingerprint for other in others)}) == 9
+
+
+def test_plain_text_keeps_the_fingerprint_that_it_had_before_there_were_fields() -> None:
+    before = "afc8a7f7d7913e9dec00efbcf0bcbaa87185020a772d8b3f26e58ac8e8a4e16d"
+    recipe = Recipe("a" * 64, "b" * 64, 1, "strict")
+    assert recipe.fingerprint == before
+    assert [*recipe.content] == ["text_sha256", "tokenizer_sha256", "separator_id", "encoding_errors", "store_format"]
 
 
 @pytest.mark.usefixtures("settled")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlib.data import text
-from dlib.data.text import LONGEST_WORD, ByteRange, UndecodableError, document_ranges, iterate_documents, iterate_pieces
+from dlib.data import lines
+from dlib.data.lines import ByteRange, DocumentError, document_ranges, iterate_pieces
+from dlib.data.text import LONGEST_WORD, iterate_documents
 from dlib.process.errors import UserError
 
 ENDINGS = {
@@ -32,7 +33,7 @@ def documents(file: Path, range_bytes: int, encoding_errors: str = "strict") -> 
     for byte_range in document_ranges(file, range_bytes):
         for piece in iterate_pieces(file, byte_range, encoding_errors):
             unfinished += piece.text
-            if piece.ends_document:
+            if piece.ends_line:
                 whole.append(unfinished)
                 unfinished = ""
         assert not unfinished, "a range ended within a document"
@@ -58,7 +59,7 @@ def test_pieces_and_ranges_of_any_size_concatenate_to_the_lines(
     expected = [line.removesuffix("\r") for line in content.split("\n")[:-1]]
     expected += [content.split("\n")[-1]] if content and not content.endswith("\n") else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "PIECE_BYTES", piece_bytes)
+        patch.setattr(lines, "PIECE_BYTES", piece_bytes)
         assert documents(file, range_bytes) == expected
 
 
@@ -70,12 +71,12 @@ def test_replaced_bytes_are_those_of_the_whole_line(
     file = tmp_path_factory.getbasetemp() / "hypothesis.txt"
     file.write_bytes(b"x" + content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "PIECE_BYTES", piece_bytes)
+        patch.setattr(lines, "PIECE_BYTES", piece_bytes)
         assert documents(file, 10, "replace") == [(b"x" + content).decode("utf-8", "replace")]
 
 
 def test_a_long_line_is_cut_before_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "PIECE_BYTES", 12)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 12)
     file = tmp_path / "a.txt"
     file.write_text("one two three   four five")
     pieces = [piece.text for piece in iterate_pieces(file, ByteRange(0, 25), "strict")]
@@ -105,10 +106,10 @@ def test_bytes_that_are_not_utf8_name_file_line_and_flag(tmp_path: Path) -> None
 
 
 def test_the_offset_of_a_bad_byte_is_exact_within_a_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "PIECE_BYTES", 8)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 8)
     file = tmp_path / "a.txt"
     file.write_bytes(b"ab\n" + b"word " * 10 + b"\xff tail\n")
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(DocumentError) as caught:
         documents(file, 100)
     assert caught.value.offset == 53
 

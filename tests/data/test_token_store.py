@@ -155,7 +155,7 @@ def test_cutting_a_long_line_at_spaces_does_not_change_its_ids(
     line = "words  and   blanks, of all sorts; " * 50
     text = tmp_path / "a.txt"
     text.write_text(line)
-    monkeypatch.setattr("dlib.data.text.PIECE_BYTES", 64)
+    monkeypatch.setattr("dlib.data.lines.PIECE_BYTES", 64)
     store = build(text, byte_tokenizer, tmp_path / "cache")
     assert store.tokens[:-1].tolist() == byte_tokenizer(line, add_special_tokens=False)["input_ids"]
 

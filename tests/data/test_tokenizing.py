@@ -12,7 +12,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dlib.data.fingerprint import serialized_backend
-from dlib.data.text import UndecodableError
+from dlib.data.lines import DocumentError
 from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
 from dlib.data.tokenizing_processes import PACKAGE_ROOT, tokenize_in_processes, tokenize_text
 from dlib.process.errors import UserError
@@ -25,7 +25,7 @@ def make_job(tmp_path: Path) -> Callable[[Path], TokenizingJob]:
     def make(text_file: Path) -> TokenizingJob:
         folder = tmp_path / "parts"
         folder.mkdir(exist_ok=True)
-        return TokenizingJob(str(text_file), "strict", 1, "<u2", str(folder))
+        return TokenizingJob(str(text_file), ".txt", ("text",), (), (), "strict", 1, "<u2", str(folder))
 
     return make
 
@@ -54,7 +54,7 @@ def test_a_bad_byte_found_by_a_process_comes_with_its_offset(
     text = tmp_path / "bad.txt"
     content = big_text.read_bytes() + b"\nbad \xff byte\n"
     text.write_bytes(content)
-    with pytest.raises(UndecodableError) as caught:
+    with pytest.raises(DocumentError) as caught:
         list(tokenize_in_processes(make_job(text), *serialized_backend(byte_tokenizer), processes=2))
     assert caught.value.offset == content.index(b"\xff byte")
 

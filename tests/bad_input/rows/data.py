@@ -4,7 +4,11 @@ from tests.bad_input.calling import Row
 
 ROWS = [
     Row("train.py TINY -d /nowhere", "--data_dir /nowhere: there is no such folder"),
-    Row("train.py TINY", "it has no dev.txt or val.txt; name the dev text with --dev_file", {"data/dev.txt": None}),
+    Row(
+        "train.py TINY",
+        "it has no dev.txt or val.txt or dev.jsonl or val.jsonl; name the dev text",
+        {"data/dev.txt": None},
+    ),
     Row("train.py TINY", "--encoding_errors", {"data/train.txt": b"One line.\nCaf\xe9.\n"}),
     Row(
         "train.py TINY",

@@ -1,0 +1,171 @@
+"""What a file is read by: a function a format, found by the file's suffix in FORMATS.
+
+A new format is a function here, and its line in FORMATS. The function reads the documents of a range of bytes:
+
+    def read_mine(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]
+
+The ranges of a file are whole lines, read side by side by several processes (`dlib/data/lines.py` helps). A format
+whose documents are no lines yields all of them for the range that starts at 0, and none for the others.
+"""
+
+import hashlib
+import inspect
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dlib.data.lines import ByteRange, DocumentError, iterate_lines, iterate_pieces
+from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.process.errors import UserError
+
+Value = int | float | bool | str
+SHOWN_KEYS = 10
+LARGEST_INTEGER = 2**63 - 1
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Document(NamedTuple):
+    """What a format reads.
+
+    Attributes:
+        offset: byte of the file at which it starts, for messages.
+        sequences: its texts, in the order of `Columns.sequences`.
+        fields: its values, in the order of `Columns.fields`.
+        is_whole: false where the next one goes on with it; only for documents of one text and no fields.
+    """
+
+    offset: int
+    sequences: tuple[str, ...]
+    fields: tuple[Value, ...] = ()
+    is_whole: bool = True
+
+
+Reader = Callable[[Path, ByteRange, Columns, str], Iterator[Document]]
+
+
+def read_text(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """A line a document: its text, and nothing else.
+
+    Raises:
+        UserError: more than the text is asked for.
+        DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".
+    """
+    if columns != TEXT_ONLY:
+        keys = ", ".join(columns.names)
+        raise UserError(f"{file}: plain text has no {keys}; give a .jsonl, with these keys in each line's JSON object")
+    for piece in iterate_pieces(file, byte_range, encoding_errors):
+        yield Document(piece.offset, (piece.text,), (), piece.ends_line)
+
+
+def read_json_lines(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """A JSON object a line; a blank line is none.
+
+    Raises:
+        DocumentError: a line is no JSON object, has not all keys, or values of other types.
+    """
+    for offset, line in iterate_lines(file, byte_range, encoding_errors):
+        if not line.strip():
+            continue
+        try:
+            record = JSON.decode(line)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).partition(": line 1 ")[0]
+            raise DocumentError(offset, f"broken JSON ({reason}); write a JSON object a line") from error
+        if not isinstance(record, dict):
+            raise DocumentError(offset, "no JSON object; write one a line")
+        yield document_of(record, columns, offset, encoding_errors)
+
+
+def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encoding_errors: str = "strict") -> Document:
+    """Take from a record what is asked for.
+
+    Args:
+        record: values by name.
+        columns: which of them.
+        offset: byte of the file at which the record starts.
+        encoding_errors: "strict", "replace" or "ignore" halves of surrogate pairs.
+
+    Raises:
+        DocumentError: a key is missing, or its value is of a type that cannot be used.
+    """
+    for name in columns.names:
+        if name not in record:
+            there = ", ".join(map(_quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
+            raise DocumentError(offset, f"no key {_quoted(name)}; there are: {there or 'none'}")
+        if name in columns.sequences and not isinstance(record[name], str):
+            raise DocumentError(offset, f"key {_quoted(name)}: {_shown(record[name])} is no text")
+        if not kind_of(record[name]):
+            raise DocumentError(
+                offset, f"key {_quoted(name)}: {_shown(record[name])} is no number, text or truth value"
+            )
+
+    def value(name: str) -> Any:
+        found = record[name]
+        return _encodable(found, name, offset, encoding_errors) if isinstance(found, str) else found
+
+    return Document(offset, tuple(map(value, columns.sequences)), tuple(map(value, columns.fields)))
+
+
+def kind_of(value: object) -> str:
+    """What a field is stored as: "truth value", "number" or "text"; "" if it cannot be."""
+    if isinstance(value, bool):
+        return "truth value"
+    if isinstance(value, int):
+        return "number" if -LARGEST_INTEGER <= value <= LARGEST_INTEGER else ""
+    if isinstance(value, float):
+        return "number" if math.isfinite(value) else ""
+    return "text" if isinstance(value, str) else ""
+
+
+FORMATS: dict[str, Reader] = {
+    ".txt": read_text,
+    ".jsonl": read_json_lines,
+}
+"""What a suffix is read by, in the order in which `--data_dir` is searched; any other is read as plain text."""
+
+
+def reader_of(suffix: str) -> Reader:
+    """What files of a suffix are read by."""
+    return FORMATS.get(suffix, read_text)
+
+
+def reader_sha256(suffix: str) -> str:
+    """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for plain text."""
+    reader = reader_of(suffix)
+    return "" if reader is read_text else hashlib.sha256(inspect.getsource(reader).encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _encodable(text: str, name: str, offset: int, encoding_errors: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can escape and UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        if encoding_errors == "strict":
+            reason = (
+                f"key {_quoted(name)}: half a surrogate pair is no character; --encoding_errors replace puts U+FFFD"
+            )
+            raise DocumentError(offset, reason) from error
+        return LONE_SURROGATE.sub("\ufffd" if encoding_errors == "replace" else "", text)
+    return text
+
+
+def _quoted(name: object) -> str:
+    return json.dumps(str(name)[:50], ensure_ascii=False)
+
+
+def _shown(value: object) -> str:
+    """A value in few words."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = "null" if value is None else str(value)
+    return shown if len(shown) <= 30 else f"{shown[:30]}..."

@@ -1,0 +1,147 @@
+"""Lines of a file, in bounded memory whatever their length, and ranges of whole lines that are read on their own.
+
+It stands apart because every format of a document a line reads by it, and all must agree on what a line is: the bytes
+up to a line feed, without it and without a carriage return before it. Everything else (a lone carriage return, a NUL,
+U+2028) is data.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+MIB = 1024 * 1024
+PIECE_BYTES = MIB
+"""A longer line is read, decoded and tokenized in pieces of about this size."""
+RANGE_BYTES = MIB
+"""A range of whole lines that is tokenized at one go has about this size."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_CHARACTER_BYTES = 4
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """Bytes `start` up to `stop` of a file: some whole lines."""
+
+    start: int
+    stop: int
+
+
+class Piece(NamedTuple):
+    """A line, or a part of a long one.
+
+    Attributes:
+        offset: byte of the file at which it starts.
+        text: the decoded characters, without the line's end.
+        ends_line: whether the next piece belongs to the next line.
+    """
+
+    offset: int
+    text: str
+    ends_line: bool
+
+
+class DocumentError(Exception):
+    """What is wrong with a document, at a byte offset of its file. Becomes a `UserError` once the line is known."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        """Remember where and what: `offset` counts bytes from the file's start."""
+        super().__init__(offset, reason)
+        self.offset = offset
+        self.reason = reason
+
+
+def document_ranges(file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:
+    """Cut a file at line ends into ranges of about `range_bytes`, a longer line staying whole."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, 2)
+        start = 0
+        while start < size:
+            # From the last byte of the range on, so that a range which already ends with a line feed stays.
+            opened.seek(start + range_bytes - 1)
+            _skip_line(opened)
+            stop = min(opened.tell(), size)
+            yield ByteRange(start, stop)
+            start = stop
+
+
+def iterate_pieces(file: Path, byte_range: ByteRange, encoding_errors: str) -> Iterator[Piece]:
+    """The lines of a range of whole lines, decoded; a long one in pieces that concatenate to it.
+
+    A long line is cut before a space where it has one: tokenizers of every family take a space and the
+    word after it as the start of something new, so that the tokens are those of the whole line. A
+    stretch of a MiB without any space is cut between two characters, wherever it may be.
+
+    Args:
+        file: the file.
+        byte_range: a range of `document_ranges`.
+        encoding_errors: "strict", "replace" or "ignore", as in `bytes.decode`.
+
+    Raises:
+        DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".
+    """
+    with file.open("rb") as opened:
+        offset = opened.seek(byte_range.start)
+        if offset == 0 and opened.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+            opened.seek(0)
+        offset, rest = opened.tell(), b""
+        while offset < byte_range.stop and (data := rest + opened.readline(PIECE_BYTES - len(rest))):
+            ends_line = data.endswith(b"\n") or offset + len(data) == byte_range.stop
+            cut = len(data) if ends_line else _cut(data)
+            rest = data[cut:]
+            content = _without_line_end(data) if ends_line else data[:cut]
+            yield Piece(offset, _decode(content, offset, encoding_errors), ends_line)
+            offset += cut
+
+
+def iterate_lines(file: Path, byte_range: ByteRange, encoding_errors: str) -> Iterator[tuple[int, str]]:
+    """Where each line of a range starts, in bytes, and its text, which is held whole; raises as `iterate_pieces`."""
+    pieces: list[Piece] = []
+    for piece in iterate_pieces(file, byte_range, encoding_errors):
+        pieces.append(piece)
+        if piece.ends_line:
+            yield pieces[0].offset, "".join(piece.text for piece in pieces)
+            pieces = []
+
+
+def line_number(file: Path, offset: int) -> int:
+    """The number of the line that the byte at `offset` stands in, from 1."""
+    with file.open("rb") as opened:
+        line, left = 1, offset
+        while block := opened.read(min(MIB, left)):
+            line, left = line + block.count(b"\n"), left - len(block)
+    return line
+
+
+def _decode(content: bytes, offset: int, encoding_errors: str) -> str:
+    try:
+        return content.decode("utf-8", encoding_errors)
+    except UnicodeDecodeError as error:
+        reason = (
+            "bytes that are not UTF-8; convert the file, "
+            "or go on with U+FFFD in their place with --encoding_errors replace"
+        )
+        raise DocumentError(offset + error.start, reason) from error
+
+
+def _skip_line(opened: BinaryIO) -> None:
+    while (part := opened.readline(PIECE_BYTES)) and not part.endswith(b"\n"):
+        pass
+
+
+def _without_line_end(line: bytes) -> bytes:
+    if line.endswith(b"\r\n"):
+        return line[:-2]
+    return line.removesuffix(b"\n")
+
+
+def _cut(data: bytes) -> int:
+    """Length of the piece to cut from the start of a longer line; at least one byte stays unless it is not UTF-8."""
+    space = data.rfind(b" ", 1)
+    if space > 0:
+        return space
+    for length in range(1, LONGEST_CHARACTER_BYTES + 1):
+        if data[-length] & 0b1100_0000 != 0b1000_0000:
+            return max(len(data) - length, 1)
+    return len(data)
