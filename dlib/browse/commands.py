@@ -44,11 +44,7 @@ def _add(commands: "argparse._SubParsersAction[ScriptParser]", name: str, text: 
 
 
 def _local_folder(text: str) -> Path:
-    """The workspace.
-
-    Raises:
-        UserError: it is an address, of which a path would make folders here.
-    """
+    """The workspace."""
     if "://" in text:
         raise UserError(
             f"--out_dir {text}: give a folder here; only import's SOURCE and export's DESTINATION may be addresses"

@@ -78,11 +78,7 @@ def training_hours(records: Sequence[Mapping[str, Any]], measured: Sequence[Mapp
 def _places(
     run: RunFolder, records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]], x: str
 ) -> dict[int, float]:
-    """Where each recorded step stands on the axis.
-
-    Raises:
-        UserError: the run did not record it.
-    """
+    """Where each recorded step stands on the axis."""
     steps = sorted({record["step"] for record in (*records, *measured)})
     if x == "step":
         return {step: float(step) for step in steps}

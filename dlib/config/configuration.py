@@ -141,11 +141,7 @@ def assign(config: Any, setting: Setting) -> None:
 
 
 def resolved_value(config: Any, key: str, place: str) -> Any:
-    """A field's value with its interpolations worked out.
-
-    Raises:
-        UserError: an interpolation leads nowhere, or to a wrong type, or the value is none of the field's choices.
-    """
+    """A field's value with its interpolations worked out."""
     field, (section, name) = FIELDS[key], key.split(".")
     try:
         value = config[section][name]

@@ -91,11 +91,7 @@ def examples(interval: bool) -> str:
 
 
 def check_value(value: Fraction, unit: str, text: str, flag: str, allow_zero: bool) -> None:
-    """Refuses what cannot be trained for.
-
-    Raises:
-        UserError: the value is negative, zero where that is not taken, a part of a step, token or sample, or too large.
-    """
+    """Refuses what cannot be trained for."""
     if value < 0 or (value == 0 and not allow_zero):
         raise UserError(f"{flag}: {text!r} must be more than zero: write for example {examples(unit == 'percent')}")
     if unit == "percent" and value > 100:

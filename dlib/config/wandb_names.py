@@ -42,11 +42,7 @@ def wandb_place(args: TrackingArgs) -> WandbPlace:
 
 
 def split_project_variable() -> tuple[str | None, str]:
-    """The owner and the project in WANDB_PROJECT.
-
-    Raises:
-        UserError: W&B takes no such name; it refuses it whatever the flags say.
-    """
+    """The owner and the project in WANDB_PROJECT."""
     return split_project(os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT")
 
 
@@ -63,9 +59,6 @@ def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
     Args:
         args: what the flags say.
         places: where each full key was said, for the errors.
-
-    Raises:
-        UserError: there is such a name.
     """
     project_place, entity_place, tags_place = (
         places.get(f"tracking.{name}", f"--{name}") for name in ("wandb_project", "wandb_entity", "wandb_tags")
@@ -82,22 +75,14 @@ def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
 
 
 def refuse_wrong_tags(tags: Iterable[str], place: str) -> None:
-    """Refuse tags that W&B does not take.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse tags that W&B does not take."""
     for tag in tags:
         if not 0 < len(tag) <= LONGEST_TAG:
             raise UserError(f"{place}: {quoted(tag)} is no tag: W&B takes 1 to {LONGEST_TAG} characters")
 
 
 def split_project(text: str, place: str) -> tuple[str | None, str]:
-    """The owner, None where none is named, and the project of `[entity/]project`.
-
-    Raises:
-        UserError: W&B takes no such name.
-    """
+    """The owner, None where none is named, and the project of `[entity/]project`."""
     owner, slash, project = text.rpartition("/")
     if not NAME.fullmatch(project) or (slash and not NAME.fullmatch(owner)):
         raise UserError(

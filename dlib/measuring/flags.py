@@ -120,11 +120,7 @@ def parse_order(argv: Sequence[str]) -> Order:
 
 
 def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
-    """Refuse flags that exclude or need each other, and values out of range.
-
-    Raises:
-        UserError: there are such.
-    """
+    """Refuse flags that exclude or need each other, and values out of range."""
     if order.once and not order.watch:
         raise UserError("--once is for --watch, which is not asked for: write --watch --once")
     if order.watch and order.every_checkpoint:
@@ -154,11 +150,7 @@ def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
 
 
 def refuse_missing_lm_eval() -> None:
-    """Refuse `--harness` where its package is not installed.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuse `--harness` where its package is not installed."""
     if find_spec("lm_eval") is None:
         raise UserError(NEEDS_LM_EVAL)
 

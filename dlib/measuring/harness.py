@@ -51,11 +51,7 @@ def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
 
 
 def import_lm_eval(module: str) -> Any:
-    """A module of lm-eval.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """A module of lm-eval."""
     os.environ.setdefault(
         "HF_DATASETS_TRUST_REMOTE_CODE", "0"
     )  # else it asks on stdin whether to run a data set's code
@@ -81,11 +77,7 @@ def import_other_evaluate() -> None:
 
 
 def refuse_unknown_tasks(harness: Harness, manager: Any) -> None:
-    """Refuse a task that lm-eval does not know.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse a task that lm-eval does not know."""
     unknown = [task for task in harness.tasks if not manager.match_tasks([task])]
     if unknown:
         raise UserError(f"--harness {unknown[0]}: lm-eval has no such task; --harness_tasks FOLDER adds your own")

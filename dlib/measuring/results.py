@@ -132,9 +132,5 @@ def shown(value: float) -> str:
 
 
 def write_all(file: Path, records: list[dict[str, Any]]) -> None:
-    """Write results as one list.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write results as one list."""
     write_output(file, (json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

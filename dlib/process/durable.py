@@ -83,11 +83,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def refuse_output(path: Path, flag: str) -> None:
-    """Refuse a file that could not be written, before the work for it is done; no folder is made for it.
-
-    Raises:
-        UserError: it is a folder, or stands in none; names `flag`.
-    """
+    """Refuse a file that could not be written, before the work for it is done; no folder is made for it."""
     if path.is_dir():
         raise UserError(f"{flag} {path}: that is a folder; name a file")
     if not path.parent.is_dir():

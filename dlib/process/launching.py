@@ -34,11 +34,7 @@ LOST = re.compile(
 
 
 def refuse_missing_launcher(num_nodes: int) -> None:
-    """Refuse several machines where nobody starts the processes of the others, and say for whom it waits.
-
-    Raises:
-        UserError: there is no launcher, or its part is not done by hand.
-    """
+    """Refuse several machines where nobody starts the processes of the others, and say for whom it waits."""
     if was_launched():
         return
     node = from_environment("NODE_RANK", 0)

@@ -68,11 +68,7 @@ def missing(needs: Needs) -> str | None:
 
 
 def refuse_missing(kernel: str | None, *, compiles: bool) -> None:
-    """Refuse what the installed versions cannot do, before anything is built.
-
-    Raises:
-        UserError: it names the flag, the installed version and the one that is needed.
-    """
+    """Refuse what the installed versions cannot do, before anything is built."""
     python = sys.version_info[:2]
     if reason := missing(ATTENTION.get(kernel or "", {})):
         raise UserError(f"--attn_implementation {kernel} {reason}; leave it out, or give another")
@@ -81,21 +77,13 @@ def refuse_missing(kernel: str | None, *, compiles: bool) -> None:
 
 
 def refuse_attention_on(accelerator: str, kernel: str | None) -> None:
-    """Refuse to train with an attention kernel that computes no gradients on such a device.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Refuse to train with an attention kernel that computes no gradients on such a device."""
     if accelerator == "cpu" and kernel == "flex_attention":
         raise UserError(f"--attn_implementation {kernel} computes no gradients on a CPU; leave it out, or give another")
 
 
 def refuse_missing_attention(kernel: str, model_type: str) -> None:
-    """Refuse an attention kernel that the installed transformers does not have for a model of that type.
-
-    Raises:
-        UserError: it names the flag, the installed version and the one that is needed.
-    """
+    """Refuse an attention kernel that the installed transformers does not have for a model of that type."""
     if reason := missing(ATTENTION_OF.get((kernel, model_type), {})):
         raise UserError(f"--attn_implementation {kernel} for {model_type} {reason}; leave it out, or give another")
 
@@ -106,9 +94,6 @@ def refuse_unread_fields(source: str, fields: Iterable[str]) -> None:
     Args:
         source: Hugging Face name or local folder of the model.
         fields: names of all that stands in its config.json.
-
-    Raises:
-        UserError: it has a field of a later version.
     """
     for field in fields:
         if reason := missing(CONFIG_FIELDS.get(field, {})):

@@ -48,11 +48,7 @@ def recorded_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Pa
 
 
 def find_commit(run: RunFolder, record: Mapping[str, Any], top: Path) -> str:
-    """The run's commit, which this repository has.
-
-    Raises:
-        UserError: none is recorded, or this repository does not have it.
-    """
+    """The run's commit, which this repository has."""
     git = record["git"]
     commit, remote = git["commit"], git["remote"]
     if commit is None:
@@ -86,11 +82,7 @@ def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path) -> 
 
 
 def _copy_untracked(untracked: Path, copy: Path) -> None:
-    """Copies the untracked files, none of them through a link: the commit or the diff may bring one that leads away.
-
-    Raises:
-        UserError: a file would not land in the copy, or in git's own part of it, or cannot be written.
-    """
+    """Copies the untracked files, none of them through a link: the commit or the diff may bring one that leads away."""
     for source in sorted(untracked.rglob("*")):
         name = source.relative_to(untracked)
         target = copy / name

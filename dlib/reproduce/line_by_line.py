@@ -79,11 +79,7 @@ def _is_same_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _tree_difference(
     old: RunFolder, new: RunFolder, records: tuple[dict[str, Any], dict[str, Any]], project: Path
 ) -> list[str]:
-    """What git tells of the two trees, brought back for it and thrown away.
-
-    Raises:
-        UserError: one of them cannot be brought back.
-    """
+    """What git tells of the two trees, brought back for it and thrown away."""
     top = top_folder(project) or project
     with tempfile.TemporaryDirectory(prefix="dlib-diff-") as name, ended_by_signals(), ExitStack() as trees:
         # Named like git's own sides, so that the paths in the output are those of `git diff`.

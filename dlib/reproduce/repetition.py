@@ -142,11 +142,7 @@ class Repetition:
             self._process.wait(STOP_SECONDS)
 
     def refuse_failure(self) -> None:
-        """Tell why it ended, where it was not by reaching its goal.
-
-        Raises:
-            UserError: with the last line that it printed.
-        """
+        """Tell why it ended, where it was not by reaching its goal."""
         if self.status:
             text = self._stderr.read_text(encoding="utf-8", errors="replace")
             if TRACEBACK in text:

@@ -37,9 +37,6 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFo
     """Refuse to go on with other arguments than the run began with.
 
     A run with `--on_nan stop` may go on with another value: up to where it stopped, all of them compute the same.
-
-    Raises:
-        UserError: some differ that enter the function that a run computes.
     """
     differences = [d for d in differing_fields(recorded, args) if (d.key, d.old) != ("optim.on_nan", "stop")]
     if differences:
@@ -105,9 +102,6 @@ def refuse_other_weights(folder: RunFolder, sha256: str) -> None:
     Args:
         folder: the run, which this process holds.
         sha256: hash of the weights before the first optimizer step.
-
-    Raises:
-        UserError: it differs from the record.
     """
     record = read_record(folder)
     recorded = None if record is None else record["hashes"].get(STARTING_WEIGHTS)

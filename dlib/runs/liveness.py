@@ -54,11 +54,7 @@ def actual_state(state: str, host: str, folder: RunFolder) -> str:
 
 
 def refuse_live(folder: RunFolder) -> None:
-    """Refuse to change a run that a process may be writing to.
-
-    Raises:
-        UserError: it is live, or nobody here can tell.
-    """
+    """Refuse to change a run that a process may be writing to."""
     status = folder.read_status()
     state = actual_state(status.state, status.host, folder) if status else ""
     if status and state in LIVE_STATES:

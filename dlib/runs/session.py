@@ -52,9 +52,6 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
 
     Returns:
         The arguments, with what the run's beginning chose by itself.
-
-    Raises:
-        UserError: the run exists and must not go on, or began with other arguments.
     """
     if folder.is_foreign():
         raise UserError(f"{folder.root} exists and is no run; choose another --name or --out_dir")

@@ -16,11 +16,7 @@ def import_package(module: str, flag_value: str) -> Any:
 
 
 def refuse_missing_packages(trackers: Iterable[str]) -> None:
-    """Refuse a tracker whose package, which has the tracker's name, is not installed.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse a tracker whose package, which has the tracker's name, is not installed."""
     for name in trackers:
         if name != "none" and importlib.util.find_spec(name) is None:
             raise UserError(missing_package(name, name))

@@ -102,11 +102,7 @@ def failures_told(address: Address) -> Iterator[None]:
 
 
 def refuse_taken(address: Address) -> None:
-    """Refuses to write where something is; an empty folder is nothing.
-
-    Raises:
-        UserError: something is there, or the name promises a kind of archive that is not written.
-    """
+    """Refuses to write where something is; an empty folder is nothing."""
     if address.path.endswith(OTHER_ARCHIVES):
         raise UserError(f"{address.text}: give a folder, or a file that ends in {', '.join(ARCHIVE_ENDINGS)}")
     is_empty = address.system is None and os.path.isdir(address.path) and not os.listdir(address.path)

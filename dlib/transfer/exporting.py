@@ -46,11 +46,7 @@ class Entry:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def check(self, written: FileEntry) -> None:
-        """Refuses what is not as the manifest says: evaluations are written also while a run is kept still.
-
-        Raises:
-            UserError: the file changed after the manifest was made.
-        """
+        """Refuses what is not as the manifest says: evaluations are written also while a run is kept still."""
         if self.expected not in (None, written):
             raise UserError(f"{self.name} changed while it was exported: nothing was written, run it again")
 
@@ -126,11 +122,7 @@ def find_checkpoint(folder: RunFolder, word: str | None) -> tuple[int, Path]:
 
 
 def _deliver(entries: Sequence[Entry], address: Address, top: str) -> None:
-    """Write the entries to a folder, or below the folder `top` of an archive.
-
-    Raises:
-        UserError: the destination is taken or cannot be written, or a file vanished or changed meanwhile.
-    """
+    """Write the entries to a folder, or below the folder `top` of an archive."""
     with failures_told(address):
         _refuse_place(address)
         if address.is_archive:
@@ -164,11 +156,7 @@ def _write_files(entries: Sequence[Entry], new_file: Callable[[str], IO[bytes]])
 
 
 def _refuse_place(address: Address) -> None:
-    """Refuses a destination where something is, or that would become part of a run.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuses a destination where something is, or that would become part of a run."""
     refuse_taken(address)
     place = Path(address.path).resolve()
     for folder in map(RunFolder, place.parents if address.system is None else ()):

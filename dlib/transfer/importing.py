@@ -65,11 +65,7 @@ def import_run(source: str, workspace: Path, name: str | None) -> None:
 
 
 def _read_manifest(address: Address) -> Manifest:
-    """The manifest; of an archive every header is checked against it.
-
-    Raises:
-        UserError: there is none, or a header is not as it says.
-    """
+    """The manifest; of an archive every header is checked against it."""
     if address.is_folder():
         try:
             with address.open(MANIFEST_NAME) as file:
@@ -192,11 +188,7 @@ def _staging(workspace: Path, name: str) -> Iterator[RunFolder]:
 
 
 def _unpack(address: Address, manifest: Manifest, staged: RunFolder) -> None:
-    """Write every file, and compare its hash.
-
-    Raises:
-        UserError: one differs.
-    """
+    """Write every file, and compare its hash."""
     if address.is_folder():
         for name in manifest.files:
             _refuse_links(address, name)
@@ -239,11 +231,7 @@ def _refuse_references(config: Path, address: Address) -> None:
 
 
 def _check_whole(staged: RunFolder, address: Address) -> None:
-    """Refuses what is no whole run.
-
-    Raises:
-        UserError: something of it is missing or cannot be read.
-    """
+    """Refuses what is no whole run."""
     summary = summarize(staged)
     if summary.state in (DAMAGED, HALF_WRITTEN, FOREIGN):
         raise UserError(f"{address.text} holds no whole run: {summary.note}")
