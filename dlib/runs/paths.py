@@ -12,10 +12,21 @@ runs/<name>/
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dlib.runs.ledger import EvaluationLedger
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+
+
+class _Below:
+    """A path below the folder `root` of the object that has it."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, folder: Any, owner: type) -> Path:
+        return Path(folder.root, *self._parts)
 
 
 @dataclass(frozen=True)
@@ -24,20 +35,12 @@ class CheckpointFolder:
 
     root: Path
 
-    @property
-    def model(self) -> Path:
-        """What transformers loads: configuration, weights, tokenizer."""
-        return self.root / "model"
-
-    @property
-    def modules(self) -> Path:
-        """The weights of the objective's own networks; beside the model's, because they go wherever it goes."""
-        return self.model / "objective.safetensors"
-
-    @property
-    def state(self) -> Path:
-        """The rest of the training state."""
-        return self.root / "state.ckpt"
+    model = _Below("model")
+    """What transformers loads: configuration, weights, tokenizer."""
+    modules = _Below("model", "objective.safetensors")
+    """The weights of the objective's own networks; beside the model's, because they go wherever it goes."""
+    state = _Below("state.ckpt")
+    """The rest of the training state."""
 
 
 @dataclass(frozen=True)
@@ -46,105 +49,52 @@ class RunPaths:
 
     root: Path
 
+    config = _Below("config.yml")
+    """The resolved arguments."""
+    record = _Below("record.json")
+    """What is needed to repeat the run."""
+    status = _Below("status.json")
+    """Where the run stands."""
+    metrics = _Below("metrics.jsonl")
+    """The values that the run computes, one record a logged step."""
+    performance = _Below("performance.jsonl")
+    """What was measured of the machine, which no two runs share, one record a logged step."""
+    anomalies = _Below("anomalies.jsonl")
+    """Steps that a person should look at, with their samples."""
+    evals = _Below("evals")
+    """What later evaluations found, a JSON object a file, named after the checkpoint."""
+    lock = _Below(".lock")
+    """The empty file whose kernel lock the run's process has."""
+    log = _Below("train.log")
+    """What the run told its user."""
+    code = _Below("code")
+    """The code that no commit holds."""
+    uncommitted_diff = _Below("code", "uncommitted.diff")
+    """Changes to tracked files, as `git apply` takes them."""
+    untracked = _Below("code", "untracked")
+    """Copies of files that git neither tracks nor ignores."""
+    wandb = _Below("wandb")
+    """The files of W&B, which appends `wandb` to the folder it is given by itself."""
+    wandb_run_id = _Below("wandb", "run-id.txt")
+    """The id of the run on W&B, by which a resumed run goes on with it."""
+    tensorboard = _Below("tensorboard")
+    """The event files of TensorBoard."""
+    checkpoints = _Below("checkpoints")
+    """The checkpoints and the links to them."""
+    last = _Below("checkpoints", "last")
+    """Link to the newest checkpoint."""
+    best = _Below("checkpoints", "best")
+    """Link to the best checkpoint."""
+
     @property
     def name(self) -> str:
         """Name of the run."""
         return self.root.name
 
     @property
-    def config(self) -> Path:
-        """The resolved arguments."""
-        return self.root / "config.yml"
-
-    @property
-    def record(self) -> Path:
-        """What is needed to repeat the run."""
-        return self.root / "record.json"
-
-    @property
-    def status(self) -> Path:
-        """Where the run stands."""
-        return self.root / "status.json"
-
-    @property
-    def metrics(self) -> Path:
-        """The values that the run computes, one record a logged step."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def performance(self) -> Path:
-        """What was measured of the machine, which no two runs share, one record a logged step."""
-        return self.root / "performance.jsonl"
-
-    @property
-    def anomalies(self) -> Path:
-        """Steps that a person should look at, with their samples."""
-        return self.root / "anomalies.jsonl"
-
-    @property
-    def evals(self) -> Path:
-        """What later evaluations found, a JSON object a file, named after the checkpoint."""
-        return self.root / "evals"
-
-    @property
     def ledger(self) -> EvaluationLedger:
-        """What is done of these evaluations."""
+        """Which evaluations are done, and which checkpoints they still need."""
         return EvaluationLedger(self.evals)
-
-    @property
-    def lock(self) -> Path:
-        """The empty file whose kernel lock the run's process has."""
-        return self.root / ".lock"
-
-    @property
-    def log(self) -> Path:
-        """What the run told its user."""
-        return self.root / "train.log"
-
-    @property
-    def code(self) -> Path:
-        """The code that no commit holds."""
-        return self.root / "code"
-
-    @property
-    def uncommitted_diff(self) -> Path:
-        """Changes to tracked files, as `git apply` takes them."""
-        return self.code / "uncommitted.diff"
-
-    @property
-    def untracked(self) -> Path:
-        """Copies of files that git neither tracks nor ignores."""
-        return self.code / "untracked"
-
-    @property
-    def wandb_run_id(self) -> Path:
-        """The id of the run on W&B, by which a resumed run goes on with it."""
-        return self.wandb / "run-id.txt"
-
-    @property
-    def wandb(self) -> Path:
-        """The files of W&B, which appends `wandb` to the folder it is given by itself."""
-        return self.root / "wandb"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The event files of TensorBoard."""
-        return self.root / "tensorboard"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The checkpoints and the links to them."""
-        return self.root / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """Link to the newest checkpoint."""
-        return self.checkpoints / "last"
-
-    @property
-    def best(self) -> Path:
-        """Link to the checkpoint of the lowest dev loss."""
-        return self.checkpoints / "best"
 
     def checkpoint(self, step: int) -> Path:
         """The checkpoint of an optimizer step."""
