@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,11 +83,7 @@ def find_address(text: str) -> Address:
 
 @contextmanager
 def failures_told(address: Address) -> Iterator[None]:
-    """Turns what goes wrong with files into one line.
-
-    Raises:
-        UserError: something did.
-    """
+    """Turns what goes wrong with files into a `UserError` of one line."""
     try:
         yield
     except OSError as error:
@@ -110,50 +107,26 @@ def refuse_taken(address: Address) -> None:
         raise UserError(f"{address.text} exists: name another destination, or remove it first")
 
 
-def write_file(address: Address, write: Callable[[IO[bytes]], None]) -> None:
-    """Writes a file so that it is there whole or not at all, as far as a store can promise that."""
-    if address.system is not None:
-        with address.system.transaction, address.system.open(address.path, "wb") as file:
-            write(file)
-        return
-    final = Path(address.path)
-    temporary = _beside(final)
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(final.absolute().parent)
+@contextmanager
+def new_place(address: Address) -> Iterator[Callable[[str], IO[bytes]]]:
+    """Gives what opens new files below a place, `""` being the place itself: all are there at the end, or none.
 
-
-def write_folder(address: Address, write: Callable[[Callable[[str], IO[bytes]]], None]) -> None:
-    """Writes a folder so that it is there whole or not at all; a store gets its files one by one, none after a failure.
-
-    Args:
-        address: where.
-        write: is given what opens a new file below the folder by its name, and fills them.
+    A store keeps this as far as it has transactions.
     """
     if address.system is not None:
-        try:
-            write(lambda name: address.system.open(f"{address.path}/{name}", "wb"))
-        except BaseException:
-            if address.exists():
-                address.system.rm(address.path, recursive=True)
-            raise
+        with address.system.transaction:
+            yield lambda name: address.system.open(f"{address.path}/{name}".rstrip("/"), "wb")
         return
-    final = Path(address.path)
-    temporary = _beside(final)
-    temporary.mkdir()
+    final = Path(address.path).absolute()
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.writing")
     try:
-        write(lambda name: new_file(temporary, name))
+        yield partial(new_file, temporary)
+        sync(temporary)
         sync_tree(temporary)
         temporary.rename(final)
+        sync(final.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    sync(final.absolute().parent)
+        temporary.unlink(missing_ok=True) if temporary.is_file() else shutil.rmtree(temporary, ignore_errors=True)
 
 
 def new_file(folder: Path, name: str) -> IO[bytes]:
@@ -161,8 +134,3 @@ def new_file(folder: Path, name: str) -> IO[bytes]:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("xb")
-
-
-def _beside(final: Path) -> Path:
-    final.absolute().parent.mkdir(parents=True, exist_ok=True)
-    return final.absolute().with_name(f".{final.absolute().name}.{os.getpid()}.writing")

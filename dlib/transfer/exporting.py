@@ -7,9 +7,8 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +18,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import kept_still, refuse_live
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.registry import DAMAGED, HALF_WRITTEN, summarize
-from dlib.transfer.addresses import Address, failures_told, find_address, refuse_taken, write_file, write_folder
+from dlib.transfer.addresses import Address, failures_told, find_address, new_place, refuse_taken
 from dlib.transfer.manifest import MANIFEST_NAME, CountedReads, FileEntry, copy_counted, describe_run
 from dlib.transfer.model_card import model_card
 
@@ -29,13 +28,7 @@ PLAIN_MODE = 0o644
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of an export.
-
-    Attributes:
-        name: its path there.
-        content: where its content is, or the content itself.
-        expected: what the manifest says of it, if there is one.
-    """
+    """A file of an export: its path there, its content or where that is, and what the manifest says of it."""
 
     name: str
     content: Path | bytes
@@ -125,12 +118,15 @@ def _deliver(entries: Sequence[Entry], address: Address, top: str) -> None:
     """Write the entries to a folder, or below the folder `top` of an archive."""
     with failures_told(address):
         _refuse_place(address)
-        if address.is_archive:
-            write_file(address, partial(_write_archive, entries, top, address.is_compressed))
-        else:
+        with new_place(address) as new_file:
+            if address.is_archive:
+                with new_file("") as file:
+                    _write_archive(entries, top, address.is_compressed, file)
+                return
             # In a store no folder appears at once: there the manifest, or the card, shows that the rest is whole.
-            in_order = [*entries[1:], entries[0]] if entries[0].name == MANIFEST_NAME else entries
-            write_folder(address, partial(_write_files, in_order))
+            for entry in [*entries[1:], entries[0]] if entries[0].name == MANIFEST_NAME else entries:
+                with entry.open() as source, new_file(entry.name) as target:
+                    entry.check(copy_counted(source, target))
 
 
 def _write_archive(entries: Sequence[Entry], top: str, is_compressed: bool, file: IO[bytes]) -> None:
@@ -147,12 +143,6 @@ def _write_archive(entries: Sequence[Entry], top: str, is_compressed: bool, file
                 counted = CountedReads(content)
                 archive.addfile(header, counted)
                 entry.check(counted.entry)
-
-
-def _write_files(entries: Sequence[Entry], new_file: Callable[[str], IO[bytes]]) -> None:
-    for entry in entries:
-        with entry.open() as source, new_file(entry.name) as target:
-            entry.check(copy_counted(source, target))
 
 
 def _refuse_place(address: Address) -> None:

@@ -1,7 +1,7 @@
 """What an exported run consists of: its name, and size and SHA-256 of every file.
 
-It stands first in an archive, so that whatever follows is known beforehand, and is refused if it is not. It holds no
-links: of those in a run only `best` and `last` mean something, and they are steps.
+It stands first in an archive, so that all that follows can be checked against it. It holds no links: of those in a run
+only `best` and `last` count, and they are steps.
 """
 
 import hashlib
@@ -67,7 +67,10 @@ def describe_run(folder: RunFolder) -> Manifest:
     Raises:
         UserError: it has what `parse_manifest` would refuse.
     """
-    files = {name: _entry(folder.root / name) for name in sorted(_file_names(folder))}
+    files = {}
+    for name in sorted(_file_names(folder)):
+        with (folder.root / name).open("rb") as file:
+            files[name] = copy_counted(file, None)
     steps = {name: folder.pointed_step(name) for name in POINTERS}
     manifest = Manifest(folder.name, files, {name: step for name, step in steps.items() if step is not None})
     try:
@@ -78,10 +81,9 @@ def describe_run(folder: RunFolder) -> Manifest:
 
 
 def _file_names(folder: RunFolder) -> Iterator[str]:
-    """Paths of the plain files of a run.
+    """Paths of the plain files of a run, without the lock, leftovers and claims.
 
-    The lock, what a killed writer left and what evaluations are about are no part of it, nor are the files of W&B: by
-    the id in them a copy would go on with the W&B run of the original.
+    The files of W&B stay behind too: by the id in them a copy would go on with the W&B run of the original.
     """
     left_out = []
     for path in folder.root.rglob("*"):
@@ -96,11 +98,6 @@ def _file_names(folder: RunFolder) -> Iterator[str]:
             yield name.as_posix()
     if left_out:
         say(f"left out, no plain files: {', '.join(sorted(left_out))}")
-
-
-def _entry(path: Path) -> FileEntry:
-    with path.open("rb") as file:
-        return copy_counted(file, None)
 
 
 class CountedReads(io.RawIOBase):
@@ -139,8 +136,8 @@ def parse_manifest(text: bytes, source: str) -> Manifest:
     """The manifest, checked: nothing in it can lead out of the folder that it is unpacked in.
 
     Args:
-        text: what was read.
-        source: where from, for the errors.
+        text: the JSON.
+        source: where it is from, for the errors.
 
     Raises:
         UserError: it is none, of another version, or hostile.

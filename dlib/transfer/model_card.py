@@ -37,7 +37,7 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
     parts = [
-        "\n".join(["---", *_front_matter(args, card.get("pipeline_tag")), "---"]),
+        f"---\n{_front_matter(args, card.get('pipeline_tag'))}\n---",
         f"# {title}",
         f"A {card['kind']}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
         f"## How to load\n\n```python\n{_loading(auto_class, title)}\n```",
@@ -49,14 +49,13 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(args: ExperimentArgs, use: str | None) -> Iterator[str]:
-    yield "library_name: transformers"
-    if use:
-        yield f"pipeline_tag: {use}"
+def _front_matter(args: ExperimentArgs, use: str | None) -> str:
+    from huggingface_hub import ModelCardData  # here and not above: importing it takes longer than to write a card
+
     origin = args.model.model
     is_on_hub = not args.model.from_scratch and args.model.checkpoint is None and not Path(origin).exists()
-    if is_on_hub and _HUB_NAME.fullmatch(origin):
-        yield f"base_model: {origin}"
+    base = origin if is_on_hub and _HUB_NAME.fullmatch(origin) else None
+    return str(ModelCardData(library_name="transformers", pipeline_tag=use, base_model=base).to_yaml())
 
 
 def _loading(auto_class: str, title: str) -> str:

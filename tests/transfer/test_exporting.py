@@ -111,7 +111,7 @@ def test_the_card_says_how_to_load_what_it_reached_and_what_it_was_made_of_but_n
         card = archive.extractfile("a model/README.md")
         assert card is not None
         text = card.read().decode()
-    assert text.startswith("---\nlibrary_name: transformers\npipeline_tag: fill-mask\n")
+    assert text.startswith("---\nbase_model: roberta-base\nlibrary_name: transformers\npipeline_tag: fill-mask\n---\n")
     for word in (
         'AutoModelForMaskedLM.from_pretrained("a model")',
         "| dev/loss | development text | 2 |",
