@@ -14,8 +14,8 @@ from dlib.browse.tables import printable, shown_number, sparkline, table
 from dlib.config.configuration import Difference, differing_fields, load_config
 from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
-from dlib.runs.evaluations import EvaluationResult, read_evaluations
 from dlib.runs.folder import RunFolder
+from dlib.runs.ledger import EvaluationResult
 from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
 from dlib.runs.record import read_record
 from dlib.runs.registry import RunSummary, summarize
@@ -39,7 +39,7 @@ def print_run(folder: RunFolder, *, as_json: bool) -> None:
         ("record", _record_lines(folder)),
         ("curves", _curve_lines(folder)),
         ("checkpoints", checkpoint_table(folder)),
-        ("evaluations", _evaluation_lines(read_evaluations(folder))),
+        ("evaluations", _evaluation_lines(folder.ledger.results())),
     ):
         shown = "".join(f"\n  {line}" for line in lines)
         if shown:
@@ -71,7 +71,7 @@ def _as_object(summary: RunSummary) -> dict[str, Any]:
         arguments = None
     evaluations = [
         {"file": str(result.file.relative_to(folder.root)), "step": result.step, "metrics": result.metrics}
-        for result in read_evaluations(folder)
+        for result in folder.ledger.results()
     ]
     return {
         **as_object(summary),

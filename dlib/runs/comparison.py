@@ -1,7 +1,4 @@
-"""In what a repetition differs from a run, in words: what their records say, their numbers, their checkpoints.
-
-It stands apart from the repeating (`repetition.py`), because it starts nothing: it reads two run folders.
-"""
+"""How a repetition differs from its run: records, numbers, checkpoints. It starts nothing; it reads two run folders."""
 
 import filecmp
 import math
@@ -25,12 +22,12 @@ SHORT_COMMIT = 10
 def describe_changes(
     here: RunFolder, run: RunFolder, records: tuple[Mapping[str, Any], Mapping[str, Any]]
 ) -> list[str]:
-    """A line for each of hardware, packages, data and code: the same as recorded, or what changed.
+    """One line each for hardware, packages, data and code: the same as recorded, or what changed.
 
     Args:
         here: the repetition.
         run: the run that it repeats.
-        records: what record.json says of both.
+        records: record.json of both, the repetition's first.
     """
     ours, theirs = records
     changes = {
@@ -52,7 +49,7 @@ def shortened(words: Sequence[str]) -> str:
 
 
 def hardware_changes(here: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """What computes otherwise; an older record says less, and what it does not say is not compared."""
+    """What of the hardware that enters the numbers differs, as far as the record says."""
     names = [name for name in COMPUTED_BY if name in run and here.get(name) != run[name]]
     return [f"{name} {_listed(here.get(name))} was {_listed(run[name])}" for name in names]
 
@@ -101,12 +98,7 @@ def later_changes(record: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first that differs.
-
-    Attributes:
-        step: optimizer steps done.
-        what: the quantity or file, with both values.
-    """
+    """The first number or file that differs, at a number of optimizer steps done; `what` names both values."""
 
     step: int
     what: str
@@ -118,12 +110,12 @@ class Difference:
 
 @dataclass
 class NumbersComparison:
-    """Compares the records of a repetition, as they come, with those of a run, bitwise.
+    """Compares the records of a repetition with those of a run, bitwise, as they come.
 
     Attributes:
-        waiting: the run's records that are still to be compared, by step.
-        compared_step: step of the newest record that was the same on both sides.
-        new_names: quantities that the repetition alone records: they are no difference.
+        waiting: the run's records still to be compared, by step.
+        compared_step: the newest step that was the same on both sides.
+        new_names: metrics that only the repetition records; they are no difference.
     """
 
     waiting: deque[dict[str, Any]]
@@ -156,7 +148,7 @@ def records_up_to(records: Iterable[dict[str, Any]], steps: int | None) -> deque
 
 
 def is_same(here: Any, run: Any) -> bool:
-    """Whether two values of metrics.jsonl are the same bits; there a number that is not finite is a word."""
+    """Whether two values of metrics.jsonl have the same bits; one that is not finite is a word there."""
     if isinstance(here, float) and isinstance(run, float):
         return here == run and math.copysign(1, here) == math.copysign(1, run)
     return bool(here == run)
@@ -172,10 +164,7 @@ def describe_values(name: str, here: Any, run: Any) -> str:
 
 
 def differing_file(here: Path, run: Path) -> str | None:
-    """Name of the first file that differs between two checkpoints: weights, or state; None: none does.
-
-    Only these are compared: the others hold settings and the names of places.
-    """
+    """Name of the first file of two checkpoints that differs, weights or training state; None if none does."""
     ours, theirs = CheckpointFolder(here), CheckpointFolder(run)
     weights = sorted({path.name for folder in (ours, theirs) for path in folder.model.glob("*.safetensors")})
     pairs = [(ours.model / name, theirs.model / name) for name in weights] + [(ours.state, theirs.state)]

@@ -1,7 +1,4 @@
-"""Whether a session goes on with the same run: the same arguments, texts, tokenizer and weights, by the same means.
-
-It stands apart from the session, which holds the run: these are rules, and more of them come with what can be set.
-"""
+"""Whether a session continues the same run: same arguments, texts, tokenizer, weights; a warning for other hardware."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,10 +17,9 @@ STARTING_WEIGHTS = "starting weights"
 
 
 def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> ExperimentArgs:
-    """The arguments, with what the run's beginning chose by itself where the user chose nothing.
+    """The arguments, with the micro-batch size and precision that the run chose by itself when it began.
 
-    The micro-batch and the precision are chosen by the devices, and enter what is computed: a run that goes on with
-    other devices keeps those that it began with.
+    Both are chosen by the devices and change the numbers, so a run keeps them on other devices.
     """
     batch, hardware = args.batch, args.hardware
     if batch.micro_batch_size is None:
@@ -34,9 +30,9 @@ def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> Ex
 
 
 def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:
-    """Refuse to go on with other arguments than the run began with.
+    """Refuse to continue with other arguments than the run began with.
 
-    A run with `--on_nan stop` may go on with another value: up to where it stopped, all of them compute the same.
+    The exception is `--on_nan stop`: up to where such a run stopped, all values compute the same.
     """
     differences = [d for d in differing_fields(recorded, args) if (d.key, d.old) != ("optim.on_nan", "stop")]
     if differences:
@@ -49,15 +45,7 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFo
 
 
 def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
-    """Refuse to go on with other texts or another tokenizer than the run began with.
-
-    Args:
-        folder: the run.
-        hashes: hashes, as they will be recorded.
-
-    Raises:
-        UserError: some differ from the record. Where there is none any more, a warning says what is not checked.
-    """
+    """Refuse to continue with other texts or another tokenizer; warn where the record that would tell is gone."""
     record = read_record(folder)
     if record is None:
         if folder.whole_checkpoints():
@@ -75,12 +63,12 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
 
 
 def warn_of_changes(folder: RunFolder, session: Mapping[str, Any], *, any_number: bool) -> None:
-    """Warn who goes on with hardware, packages or code other than the run's first session had.
+    """Warn of hardware, packages or code other than in the run's first session.
 
     Args:
         folder: the run.
         session: what this session is made with (`describe_session`).
-        any_number: whether it does not matter how many like devices there are.
+        any_number: whether the number of like devices does not matter (`--exact_reduce`).
     """
     record = read_record(folder)
     if record is None:
@@ -95,13 +83,9 @@ def warn_of_changes(folder: RunFolder, session: Mapping[str, Any], *, any_number
 
 
 def refuse_other_weights(folder: RunFolder, sha256: str) -> None:
-    """Record what weights a run starts from; refuse to start from others than a session that saved nothing did.
+    """Record which weights a run starts from, or refuse others than an earlier session started from.
 
-    A model on the hub, or the best checkpoint of another run, may have changed meanwhile.
-
-    Args:
-        folder: the run, which this process holds.
-        sha256: hash of the weights before the first optimizer step.
+    A model on the hub, or the best checkpoint of another run, may have changed in between.
     """
     record = read_record(folder)
     recorded = None if record is None else record["hashes"].get(STARTING_WEIGHTS)

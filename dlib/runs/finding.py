@@ -11,7 +11,7 @@ def resolve_model_folder(path: Path) -> Path:
     """The folder that transformers loads, for a run (its best checkpoint, else its last), a checkpoint or a model.
 
     Raises:
-        UserError: there is no such folder, or nothing in it that can be loaded.
+        UserError: there is no such folder, or nothing in it to load.
     """
     if not path.is_dir():
         raise UserError(f"no folder '{path}': give a run, a checkpoint or a Hugging Face folder")

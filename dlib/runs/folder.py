@@ -1,7 +1,7 @@
-"""The folder of a run, and the writers that keep every file in it whole; `paths.py` names the files.
+"""The folder of a run, and the writers that keep every file in it whole.
 
-Whatever bears its final name is whole: text and checkpoints are written under another name beside it, flushed to the
-disk, and renamed. A process killed in the middle leaves only dotted names, which the next holder of the run removes.
+Whatever has its final name is whole: it is written under another name beside it, flushed to the disk, and renamed. A
+process killed in the middle leaves only dotted names, which the next process to hold the run removes.
 """
 
 import json
@@ -32,7 +32,7 @@ class RunFolder(RunPaths):
     """The folder of one run; making the object touches nothing on disk."""
 
     def is_foreign(self) -> bool:
-        """Whether something stands there that is no run: nothing may be written into it, or removed with it."""
+        """Whether something else than a run stands there: nothing may be written into it, or removed with it."""
         if not self.root.exists() or self.config.is_file():
             return False
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else {self.root.name}
@@ -44,10 +44,10 @@ class RunFolder(RunPaths):
 
     @contextmanager
     def hold(self) -> Iterator[Callable[[], bool]]:
-        """Keeps every other process from writing here, and makes this one the run's own.
+        """Lock the run for this process, sign its status, and remove what killed processes left.
 
         Yields:
-            Tells whether the folder is still in its place: somebody may have moved or removed it, and begun another.
+            A function that tells whether the folder is still in its place: somebody may have moved or removed it.
 
         Raises:
             UserError: another live process holds the run, or its folder cannot be written.
@@ -65,10 +65,10 @@ class RunFolder(RunPaths):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps every other process from writing here; the kernel lets go when this one dies, however it dies.
+        """Lock the run without waiting; the kernel unlocks it when this process dies, however it dies.
 
         Raises:
-            UserError: another live process holds the run, or its folder cannot be written. There is no waiting.
+            UserError: another live process holds the run, or its folder cannot be written.
         """
         from filelock import FileLock, Timeout  # here: it takes longer to import than `runs.py list` to answer
 
@@ -134,8 +134,8 @@ class RunFolder(RunPaths):
     def publish_checkpoint(self, step: int, write: Callable[[Path], None], needed_bytes: int | None = None) -> Path:
         """Writes a checkpoint so that it is seen whole or not at all; one of the same step is replaced.
 
-        Only the holder of the run may call this, from one process. The numbers of the steps before it reach the disk
-        first: a resume cuts them back to the checkpoint and must find them all.
+        Only the process that holds the run may call this. The metrics of earlier steps are flushed first: a resume cuts
+        them back to the checkpoint and must find them all.
 
         Args:
             step: optimizer steps done.
@@ -143,7 +143,7 @@ class RunFolder(RunPaths):
             needed_bytes: about how much it writes.
 
         Returns:
-            The checkpoint's final folder.
+            The checkpoint's folder.
 
         Raises:
             UserError: the disk does not take it; what was written of it is removed.
@@ -165,10 +165,7 @@ class RunFolder(RunPaths):
         return final
 
     def remove_old_checkpoints(self, max_checkpoints: int, extra_steps: Collection[int]) -> None:
-        """Removes the oldest ordinary checkpoints beyond the number that stays, at least 1; -1: none.
-
-        The best and the extra ones are not ordinary.
-        """
+        """Removes the oldest checkpoints beyond `max_checkpoints` (-1: none), but not the best or `extra_steps`."""
         kept = {*extra_steps, self.pointed_step("best")}
         ordinary = [step for step, _ in self.whole_checkpoints() if step not in kept]
         if max_checkpoints >= 0:
@@ -178,7 +175,7 @@ class RunFolder(RunPaths):
     def remove_checkpoint(self, step: int) -> None:
         """Removes a checkpoint; it loses its name first, so that a half-removed one never looks whole.
 
-        Its model stays under evals/ where somebody who watches the run still has to evaluate it.
+        Its model stays under evals/ while an evaluation still needs it.
         """
         folder = self.checkpoint(step)
         self.ledger.keep(folder.name, CheckpointFolder(folder).model)
@@ -203,7 +200,7 @@ class RunFolder(RunPaths):
         return checkpoint_step(folder.name) if folder.is_dir() else None
 
     def _sign(self) -> None:
-        """Puts this process into status.json, so that whoever is refused learns who holds the run."""
+        """Puts this process into status.json, for the error message of whoever else wants the run."""
         status = self.read_status() or Status("created", 0, 0, "", 0, "")
         self.write_status(status.state, status.step, status.total_steps, status.reason)
 
@@ -223,7 +220,7 @@ class RunFolder(RunPaths):
         sync(self.root)
 
     def _swap_in(self, new: Path, final: Path) -> None:
-        """Renames `new` to `final`; what stood there waits under another name until the new one stands."""
+        """Renames `new` to `final`; what was there keeps another name until then."""
         replaced = self.checkpoints / f"{_REPLACED}{final.name}"
         if final.exists():
             final.rename(replaced)

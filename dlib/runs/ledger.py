@@ -1,26 +1,26 @@
-"""The ledger of a run's evaluations: what is done, who is at it, and what must not be thrown away before.
+"""What is evaluated of a run, and the checkpoints that must be kept until they are.
 
     runs/<name>/evals/
       step-00001000.json                 as in training: the run's own development text and settings
       step-00001000-test-1a2b3c4d.json   another text, or other settings
-      .watched, .watched-test-1a2b3c4d   each checkpoint is to have such a result
-      .pinned/step-00001000/             a model that is being evaluated, or still has to be when its checkpoint is gone
-      .claims/step-00001000              who evaluates the checkpoint has the kernel's lock of this file
+      .watched, .watched-test-1a2b3c4d   a watcher wants such a result of each checkpoint
+      .pinned/step-00001000/             a model that an evaluation uses, or will when its checkpoint is gone
+      .claims/step-00001000              locked by the process that evaluates this checkpoint
 
-A result is written last and in one move, so a result that is there stands for an evaluation that is done. All else
-can be left behind by a kill: a claim ends with its process, and a pin stays until its results are there.
-
-It stands apart from the run's folder, which training writes. Training asks it one thing: what retention has to keep.
+A result is written last and in one move: if it exists, the evaluation is done. A kill can leave the rest behind: a
+claim ends with its process, and a pin stays until its results exist. Training only asks what retention must keep.
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dlib.process.durable import refusals_told, sync, write_text_atomically
 
@@ -30,8 +30,17 @@ _HIDDEN = "."
 
 
 @dataclass(frozen=True)
+class EvaluationResult:
+    """What one file says: the checkpoint's step, and its metrics by name."""
+
+    file: Path
+    step: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EvaluationLedger:
-    """The folder `evals/` of a run. A `kind` is what a result's name has after the checkpoint's; often nothing."""
+    """The folder `evals/` of a run. A `kind` is what follows the checkpoint in a result's name; often nothing."""
 
     root: Path
 
@@ -40,38 +49,35 @@ class EvaluationLedger:
         return self.root / f"{checkpoint}{kind}.json"
 
     def write(self, checkpoint: str, kind: str, text: str) -> Path:
-        """Writes a result, which replaces an older one of the same kind; to be called with the claim.
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
+        """Writes a result, or replaces the older one of its kind. The caller holds the claim."""
         result = self.result(checkpoint, kind)
-        with self._writing():
+        with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)
             for half_written in self.root.glob(f".{result.name}.*"):  # by one who was killed
                 half_written.unlink()
             write_text_atomically(result, text)
         return result
 
-    def watch(self, kind: str) -> None:
-        """From now on each checkpoint is to have a result of this kind, and is kept until then.
+    def results(self) -> list[EvaluationResult]:
+        """All results that can be read, by step, then by file."""
+        found = (_read(file) for file in sorted(self.root.glob("*.json")))
+        return sorted((result for result in found if result), key=lambda result: result.step)
 
-        Raises:
-            UserError: the folder cannot be written.
-        """
-        with self._writing():
+    def watch(self, kind: str) -> None:
+        """Keeps each checkpoint from now on until it has a result of this kind."""
+        with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)
             (self.root / f"{_WATCHED}{kind}").touch()
 
     def unwatch(self, kind: str) -> None:
-        """Takes `watch` back; the last one to leave removes what killed processes left half linked."""
+        """Undoes `watch`; the last watcher to leave removes half-made pins of killed processes."""
         (self.root / f"{_WATCHED}{kind}").unlink(missing_ok=True)
         if not any(self.root.glob(f"{_WATCHED}*")):
             for beside in self._pins.glob(f"{_HIDDEN}*"):
                 shutil.rmtree(beside, ignore_errors=True)
 
     def lacks(self, checkpoint: str) -> bool:
-        """Whether somebody watches the run who has no result for this checkpoint yet."""
+        """Whether a watcher still needs a result of this checkpoint."""
         kinds = (path.name.removeprefix(_WATCHED) for path in self.root.glob(f"{_WATCHED}*"))
         return any(not self.result(checkpoint, kind).exists() for kind in kinds)
 
@@ -87,10 +93,10 @@ class EvaluationLedger:
         Hard links cost neither time nor room, and outlive the checkpoint. Where there are none, files are copied.
 
         Returns:
-            The pinned model; None where the checkpoint has gone meanwhile.
+            The pinned model; None where the checkpoint is gone.
 
         Raises:
-            OSError: the folder cannot be written, or is full, or the checkpoint is there but has no model.
+            OSError: the folder cannot be written, or the checkpoint has no model.
         """
         pinned = self._pins / checkpoint
         if pinned.is_dir():
@@ -108,7 +114,7 @@ class EvaluationLedger:
         return pinned if pinned.is_dir() else None
 
     def keep(self, checkpoint: str, model: Path) -> None:
-        """Pins the model of a checkpoint that is about to be removed, if somebody still has to evaluate it.
+        """Pins the model of a checkpoint that is about to be removed, if a watcher still needs it.
 
         It never fails: training goes on even where an evaluation has to do without this checkpoint.
         """
@@ -117,7 +123,7 @@ class EvaluationLedger:
                 self.pin(checkpoint, model)
 
     def release(self, checkpoint: str) -> None:
-        """Removes a pin, unless somebody still has to evaluate it; to be called with the claim."""
+        """Removes a pin that no watcher needs. The caller holds the claim."""
         pinned = self._pins / checkpoint
         if pinned.is_dir() and not self.lacks(checkpoint):
             doomed = self._pins / f"{_HIDDEN}{checkpoint}.removed"
@@ -126,7 +132,7 @@ class EvaluationLedger:
             shutil.rmtree(doomed)
 
     def sweep(self) -> None:
-        """Removes pins that are of no more use: of an evaluation that was killed, or pinned as it ended."""
+        """Removes pins that killed evaluations left."""
         for checkpoint in self.pinned():
             with self.claim(checkpoint) as is_mine:
                 if is_mine:
@@ -134,22 +140,20 @@ class EvaluationLedger:
 
     @contextmanager
     def claim(self, checkpoint: str, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
-        """Keeps others from evaluating a checkpoint; the kernel lets go when this process dies, however it dies.
+        """Keeps other processes from evaluating a checkpoint; the kernel unlocks it when this process dies.
 
         Args:
             checkpoint: its name.
-            before_waiting: is called where somebody has it, before waiting until they are done; without it nobody
-                waits, and the block is entered with False.
-
-        Raises:
-            UserError: the folder cannot be written, or its file system has no locks.
+            before_waiting: called before waiting for another process to finish; without it nobody waits, and the block
+                is entered with False.
         """
-        with self._writing():
+        with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)
-            self._claims.mkdir(exist_ok=True)
-            descriptor = os.open(self._claims / checkpoint, os.O_RDWR | os.O_CREAT)
+            claims = self.root / ".claims"
+            claims.mkdir(exist_ok=True)
+            descriptor = os.open(claims / checkpoint, os.O_RDWR | os.O_CREAT)
         try:
-            with self._writing():
+            with refusals_told(self.root):
                 is_mine = _lock(descriptor, before_waiting)
             yield is_mine
         finally:
@@ -159,12 +163,15 @@ class EvaluationLedger:
     def _pins(self) -> Path:
         return self.root / ".pinned"
 
-    @property
-    def _claims(self) -> Path:
-        return self.root / ".claims"
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return refusals_told(self.root)
+def _read(file: Path) -> EvaluationResult | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        step, metrics = content["step"], content["metrics"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    is_result = isinstance(step, int) and isinstance(metrics, dict)
+    return EvaluationResult(file, step, metrics) if is_result else None
 
 
 def _lock(descriptor: int, before_waiting: Callable[[], None] | None) -> bool:

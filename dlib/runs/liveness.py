@@ -1,8 +1,4 @@
-"""Whether a process still holds a run: the kernel is asked for the run's lock, and nothing is written.
-
-It stands apart from the folder, which takes the lock: who only looks must leave no trace, not even in a folder that
-belongs to somebody else.
-"""
+"""Whether a process still holds a run: the kernel is asked for the run's lock, and nothing is written."""
 
 import fcntl
 import os
@@ -41,8 +37,8 @@ def is_held(folder: RunFolder) -> bool | None:
 def actual_state(state: str, host: str, folder: RunFolder) -> str:
     """The state of a run whose status says `state`, written on `host`.
 
-    A run that is under way but that nobody holds was killed. The lock of a process on another host may be hidden from
-    this one by a network file system: then the state is unknown, however dead the run looks.
+    A run that is under way but that nobody holds was killed. A network file system may hide the lock of a process on
+    another host: then the state is unknown.
     """
     if state not in LIVE_STATES:
         return state
@@ -67,7 +63,7 @@ def refuse_live(folder: RunFolder) -> None:
 
 @contextmanager
 def kept_still(folder: RunFolder) -> Iterator[None]:
-    """Keeps a run from going on while it is read; several may read, and none of them writes.
+    """Keeps a run from going on while it is read; several readers may do so at once.
 
     Raises:
         UserError: a process holds the run.

@@ -1,11 +1,10 @@
 """The numbers of a run, one JSON object a logged step: metrics.jsonl, and performance.jsonl beside it.
 
-It stands apart from the trackers because it is the truth and they are copies: it needs no package and no network, and
-it is cut back to the checkpoint when a run resumes, so that every step stands in it once.
+They are the truth, and what the trackers hold are copies. A resumed run cuts them back to its checkpoint, so that
+every step stands in them once.
 
-A number that is not finite is written as the string "NaN", "Infinity" or "-Infinity". JSON has no such numbers: the
-bare words break every strict reader, and null would lose which of the three it was, the one thing that somebody whose
-run diverged wants to know. The strings are read by all, and `float()` turns them back.
+A number that is not finite is written as the string "NaN", "Infinity" or "-Infinity": JSON has no such numbers, and
+null would not say which it was. `float()` turns the strings back.
 """
 
 import json
@@ -128,10 +127,10 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole records, in order; a torn last line, and a missing file, are no error.
+    """All whole records, in order; a torn last line or a missing file is no error.
 
     Raises:
-        UserError: a line that is not the last is damaged, or the file cannot be read.
+        UserError: another line is damaged, or the file cannot be read.
     """
     if not path.exists():
         return []
@@ -220,7 +219,7 @@ def is_record(value: Any) -> bool:
 
 
 def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The lines with their records. Only a line with its end was written whole; split by LF, as it was joined."""
+    """The lines with their records. Only a line with its end was written whole."""
     lines = [f"{line}\n" for line in text.split("\n")[:-1]]
     records = []
     for number, line in enumerate(lines, start=1):

@@ -1,7 +1,6 @@
 """What is needed to repeat a run: record.json, and under code/ the code that no commit holds.
 
-It stands apart from the run folder because it looks outward, at git, the installed packages and the machine. It is
-to hold no secret: of the environment only an allow-list is kept, keys are struck from command lines and remote
+It is to hold no secret: only the listed environment variables are kept, keys are struck from command lines and remote
 addresses, and code with a key in it is left out.
 """
 
@@ -64,7 +63,7 @@ def describe_session(
     Args:
         folder: the run.
         argv: the command line, script first.
-        devices: what it computes on, and how (`Devices.describe`).
+        devices: what it computes on (`Devices.describe`).
         from_step: optimizer steps done when it begins.
         repository: a folder in the code's working tree; it need not be under git.
     """
@@ -81,12 +80,12 @@ def describe_session(
 
 
 def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[str, str], repository: Path) -> None:
-    """Writes record.json when the run is new; when it resumes, appends to its `sessions` and touches nothing else.
+    """Writes record.json of a new run; adds to `sessions` of a resumed one.
 
     Args:
         folder: the run; this process holds it.
-        session: what `describe_session` says; of a later session's packages only the changes are kept.
-        hashes: hashes of the data and the tokenizer.
+        session: of `describe_session`; of a later session's packages only the changes are kept.
+        hashes: of the data and the tokenizer.
         repository: a folder in the code's working tree.
     """
     record = read_record(folder)
@@ -122,7 +121,7 @@ def read_record(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def describe_command(argv: Sequence[str], repository: Path) -> dict[str, Any]:
-    """The command line without secrets, where it was typed (from the repository's top) and what it met there."""
+    """The command line without secrets, its folder from the repository's top, and the environment it met."""
     top = top_folder(repository)
     cwd = Path.cwd()
     inside = top is not None and cwd.is_relative_to(top)

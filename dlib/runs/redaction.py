@@ -1,7 +1,6 @@
-"""What tells a secret from the rest: by the name of a file or flag, and by the shape of a value.
+"""What looks like a secret: by the name of a file or flag, and by the shape of a value.
 
-It stands apart because a record keeps command lines and code, and both are judged by the same marks. What looks like
-no well-known key cannot be told from any other text: this catches slips, and is no promise.
+It knows the common kinds of keys: it catches slips, and is no promise.
 """
 
 import re

@@ -1,8 +1,7 @@
-"""The runs of a workspace, the folder that `--out_dir` names, and a line about each.
+"""The runs of a workspace, the folder that `--out_dir` names, with a summary of each.
 
-A thousand runs are to be told of in a moment. So no file is read whole that may be long, no library is imported, and
-nothing is remembered from one call to the next: what is told is what is there. Whatever stands in the workspace gets
-its line, also what is no run.
+Listing a thousand runs takes a moment: no long file is read whole, no heavy library is imported, nothing is cached.
+Whatever stands in the workspace gets its line, also what is no run.
 """
 
 import os
@@ -26,18 +25,17 @@ _LINKED_STEP = re.compile(r"step-(\d+)/?")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What is told of one folder of a workspace.
+    """What a listing tells of one folder of a workspace.
 
     Attributes:
-        folder: where it stands.
+        folder: where it is.
         state: one of `SHOWN_STATES`.
         step: optimizer steps done.
         total_steps: optimizer steps of the whole run.
-        dev_loss: dev loss of the best checkpoint, in nats a target token; the word of metrics.jsonl where not finite,
-            "damaged" where no number.
+        dev_loss: dev loss of the best checkpoint, in nats a target token; a word where it is not finite or no number.
         time: when its status was last written, in seconds since the epoch.
-        size_bytes: sum of the sizes of all files.
-        note: what is wrong with it, or made it fail.
+        size_bytes: of all files.
+        note: what is wrong with it, or why it failed.
     """
 
     folder: RunFolder
@@ -102,10 +100,10 @@ def find_run(word: str, workspace: Path) -> RunFolder:
 
 
 def find_trash(workspace: Path) -> Path:
-    """Where dropped runs go; it need not be there yet.
+    """Where dropped runs go; it need not exist yet.
 
     Raises:
-        UserError: there is no such workspace, or its trash leads elsewhere.
+        UserError: there is no such workspace, or its trash is a link or a file.
     """
     if not workspace.is_dir():
         raise UserError(f"--out_dir {workspace}: there is no such folder")

@@ -1,7 +1,4 @@
-"""`train.py --resume RUN`: go on with a run that is named, from its own config.yml.
-
-It stands apart from the configuration, which knows no runs, and from the session, which is given all arguments.
-"""
+"""`train.py --resume RUN`: continue a named run from its own config.yml."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +10,7 @@ from dlib.runs.registry import find_run
 
 
 def with_recorded_run(parsed: ParsedArgs) -> ParsedArgs:
-    """What the command line asks for, with the arguments of the run that `--resume` names below all that was typed.
+    """The parsed command line, with the arguments of the run that `--resume` names below all that was typed.
 
     Raises:
         UserError: there is no such run, it never began, `--name` names another, or its code is to run unasked.

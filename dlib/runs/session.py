@@ -1,7 +1,4 @@
-"""Whether a run may begin, where it goes on, and how it ends: the rules of one name, one run, one process.
-
-It stands apart from the folder, which spells paths, and from `train.py`, which tells the story.
-"""
+"""Whether a run may begin, where it continues, and how it ends: one name, one run, one process."""
 
 import shutil
 import sys
@@ -25,12 +22,7 @@ from dlib.runs.record import describe_session, write_record
 
 @dataclass(frozen=True)
 class Start:
-    """Where a session of a run begins.
-
-    Attributes:
-        step: optimizer steps that are done.
-        checkpoint: the checkpoint of these steps; None at the run's beginning.
-    """
+    """Where a session begins: optimizer steps done, and their checkpoint, None at the run's beginning."""
 
     step: int
     checkpoint: Path | None
@@ -48,10 +40,10 @@ def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
 
 
 def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
-    """Refuse, before anything is built, what cannot go on; touches nothing.
+    """Refuse, before anything is built, a run that must not continue or began with other arguments; write nothing.
 
     Returns:
-        The arguments, with what the run's beginning chose by itself.
+        The arguments, with what the run chose by itself when it began.
     """
     if folder.is_foreign():
         raise UserError(f"{folder.root} exists and is no run; choose another --name or --out_dir")
@@ -79,15 +71,14 @@ def opened(
 ) -> Iterator[Start]:
     """Hold the run for this session: write what it is, or check that it is still the same.
 
-    Only the first process holds and writes; the others learn where to begin. A new run that fails by a
-    mistake of the user leaves nothing behind.
+    Only the first process holds and writes. A new run that fails by a mistake of the user leaves nothing behind.
 
     Args:
         folder: the run.
         args: what it computes.
         total_steps: optimizer steps of the whole run.
         hashes: hashes of its data.
-        devices: what it computes on, as the record says it.
+        devices: what it computes on, for the record.
         repository: a folder in the code's working tree.
         objective: `best`, the metric that says which checkpoint is the best, and the `card` of a model that learned it.
 
@@ -131,10 +122,7 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric
 
 @contextmanager
 def _nothing_left_of_a_mistake(folder: RunFolder, is_in_place: Callable[[], bool]) -> Iterator[None]:
-    """Remove a new run that a mistake of the user ended before its first record.
-
-    Only its holder may ask whether it is new, and remove it.
-    """
+    """Remove a new run that a mistake of the user ended before its first record."""
     is_new = {path.name for path in folder.root.iterdir()} == {folder.lock.name, folder.status.name}  # its holder's
     try:
         yield
@@ -150,7 +138,7 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
     """Write into status.json that an exception ended the session; an interrupt is no failure.
 
     Raises:
-        TrainingError: the folder is no longer in its place. Nothing is written there: it may be another run's by now.
+        TrainingError: the folder is no longer in its place, and nothing is written: it may be another run's by now.
     """
     try:
         yield
@@ -190,7 +178,7 @@ def fail(folder: RunFolder, total_steps: int, reason: str) -> None:
 
 
 def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
-    """Write how a session ended, and tell the user, who may want to know how to go on."""
+    """Write how a session ended, and tell the user."""
     if not is_rank_zero():
         return
     folder.write_status(state, step, total_steps)
@@ -205,9 +193,6 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
 
 
 def last_checkpoint(folder: RunFolder) -> Start:
-    """The newest whole checkpoint.
-
-    The folders are asked and not the link `last`, which a kill may have left one checkpoint behind.
-    """
+    """The newest whole checkpoint, by the folders: a kill may have left the link `last` one behind."""
     checkpoints = folder.whole_checkpoints()
     return Start(*checkpoints[-1]) if checkpoints else Start(0, None)

@@ -7,15 +7,14 @@ STATES = ("created", "running", "preempted", "failed", "finished")
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands, as status.json tells it.
+    """Where a run is, as status.json tells it.
 
     created ---> running ---> finished    the goal is reached
                  |     ^ |--> failed      an error ended it
                  v     |          |
-             preempted-+----------+       the same command again goes on from the last checkpoint
+             preempted-+----------+       the same command continues from the last checkpoint
 
-    preempted: stopped by a signal or the clock, with everything saved. A process that was killed outright leaves
-    "running" behind, and nobody holding the run.
+    preempted: stopped by a signal or the clock, with everything saved. A killed process leaves "running" behind.
 
     Attributes:
         state: one of `STATES`.

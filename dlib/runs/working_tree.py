@@ -1,7 +1,4 @@
-"""The code that a run was made of: its commit, and what no commit holds.
-
-It stands apart from the record because git may be missing, slow, or speak of another repository.
-"""
+"""The code that a run was made of: its commit, and what no commit holds. git may be missing, or slow."""
 
 import hashlib
 import os
@@ -46,10 +43,7 @@ def describe_git(repository: Path) -> dict[str, Any]:
 
 
 def strip_remote(url: str) -> str:
-    """A git remote's address without password and query, and over HTTP without user, as tokens stand in its place.
-
-    `git@host:path` holds no secret and stays.
-    """
+    """A git remote's address without password and query, and over HTTP without user, where tokens stand."""
     parts = urlsplit(url)
     if not parts.netloc:
         return url
@@ -60,12 +54,7 @@ def strip_remote(url: str) -> str:
 
 @dataclass
 class Sieve:
-    """Lets code through up to a number of bytes, and none that looks like a secret.
-
-    Attributes:
-        room: bytes that may still pass.
-        left_out: what did not pass, with the reason.
-    """
+    """Lets code through up to `room` bytes, none that looks like a secret; the rest is in `left_out`, with reasons."""
 
     room: int
     left_out: dict[str, str] = field(default_factory=dict)
@@ -100,8 +89,8 @@ class Sieve:
 def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]:
     """Puts what `git checkout <commit>` would not bring back under code/: a diff, and the untracked files.
 
-    Bounded: no file over 1 MiB, 20 MiB in all. A file whose name says that it holds secrets, or in which a well-known
-    key stands, is left out whole, be it tracked or not: a diff with something struck from it would not apply.
+    No file over 1 MiB, 20 MiB in all. A file that looks like it holds a secret, by its name or content, is left out
+    whole, tracked or not: a diff with something struck from it would not apply.
 
     Returns:
         Which files are there, and which were left out, with the reason.
@@ -220,10 +209,10 @@ def _empty_tree(top: Path) -> str:
 def run_git(
     repository: Path, *command: str, timeout_seconds: float | None = None
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Runs a command of git, whatever comes of it. In a container the tree may belong to another user: that is fine.
+    """Runs a git command, in a tree that may belong to another user (in a container), whatever comes of it.
 
-    Without the optional locks a run does not disturb whoever commits in the same tree meanwhile. A run that a git hook
-    starts inherits the hook's GIT_DIR and its like, which would speak of another repository.
+    Without the optional locks a run does not disturb a commit in the same tree. A run that a git hook starts inherits
+    the hook's GIT_DIR and the like, which would mean another repository.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0"}

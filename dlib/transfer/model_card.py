@@ -14,7 +14,6 @@ from dlib.browse.showing import shown_value
 from dlib.browse.tables import shown_number
 from dlib.config.configuration import differing_fields, load_config
 from dlib.runs.comparison import NUMERIC_PACKAGES
-from dlib.runs.evaluations import read_evaluations
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import record_of_step
 from dlib.runs.record import read_record
@@ -71,7 +70,7 @@ def _metrics(folder: RunFolder, step: int) -> Iterator[str]:
     rows = [(name, "development text", shown_number(recorded[name])) for name in recorded if name.startswith("dev/")]
     rows += [
         (name, result.file.stem, shown_number(value))
-        for result in read_evaluations(folder)
+        for result in folder.ledger.results()
         if result.step == step
         for name, value in result.metrics.items()
     ]
