@@ -19,11 +19,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.browse.commands import make_parser
 from dlib.config.script_parser import with_underscores
 from dlib.process.errors import run_script
+
+if TYPE_CHECKING:
+    from dlib.runs.folder import RunFolder
 
 # The functions below import what they need: a sub-command must not wait for what another one reads.
 
@@ -35,43 +39,38 @@ def main() -> int:
 
 
 def list_runs(args: Namespace) -> None:
-    """Runs `list`."""
+    """Which runs are there?"""
     from dlib.browse.listing import print_list
 
     print_list(args.out_dir, args.filter, args.sort, reverse=args.reverse, as_json=args.json)
 
 
 def show(args: Namespace) -> None:
-    """Runs `show`."""
+    """What is this run?"""
     from dlib.browse.showing import print_run
-    from dlib.runs.registry import find_run
 
-    print_run(find_run(args.run, args.out_dir), as_json=args.json)
+    print_run(find(args.run, args), as_json=args.json)
 
 
 def compare(args: Namespace) -> None:
-    """Runs `compare`."""
+    """In what do runs differ, and what came of each?"""
     from dlib.browse.side_by_side import print_comparison
-    from dlib.runs.registry import find_run
 
-    print_comparison([find_run(word, args.out_dir) for word in args.runs], as_json=args.json)
+    print_comparison([find(word, args) for word in args.runs], as_json=args.json)
 
 
 def diff(args: Namespace) -> None:
-    """Runs `diff`."""
+    """In what do two runs differ, line by line?"""
     from dlib.reproduce.line_by_line import print_difference
-    from dlib.runs.registry import find_run
 
-    print_difference(find_run(args.old, args.out_dir), find_run(args.new, args.out_dir), Path(__file__).parent)
+    print_difference(find(args.old, args), find(args.new, args), Path(__file__).parent)
 
 
 def plot(args: Namespace) -> None:
-    """Runs `plot`."""
+    """How did the numbers of runs go?"""
     from dlib.browse.curves import read_curves
-    from dlib.runs.registry import find_run
 
-    runs = [find_run(word, args.out_dir) for word in args.runs]
-    curves = read_curves(runs, args.metric, args.x)
+    curves = read_curves([find(word, args) for word in args.runs], args.metric, args.x)
     if args.output is None:
         from dlib.browse.terminal_plot import print_plot
 
@@ -83,38 +82,32 @@ def plot(args: Namespace) -> None:
 
 
 def export(args: Namespace) -> None:
-    """Runs `export`."""
-    from dlib.runs.registry import find_run
+    """Take a model or a whole run elsewhere."""
     from dlib.transfer.exporting import export_model, export_run
 
-    run = find_run(args.run, args.out_dir)
-    if args.full:
-        export_run(run, args.destination, args.checkpoint)
-    else:
-        export_model(run, args.destination, args.checkpoint)
+    write = export_run if args.full else export_model
+    write(find(args.run, args), args.destination, args.checkpoint)
 
 
 def import_run(args: Namespace) -> None:
-    """Runs `import`."""
+    """Take a run in that was exported."""
     from dlib.transfer import importing
 
     importing.import_run(args.source, args.out_dir, args.name)
 
 
 def drop(args: Namespace) -> None:
-    """Runs `drop`."""
+    """Move runs to the trash, or empty it."""
     from dlib.browse.trash import drop_runs
 
     drop_runs(args.out_dir, args.runs, args.filter, purge=args.purge, yes=args.yes)
 
 
 def checkpoints(args: Namespace) -> None:
-    """Runs `checkpoints`."""
+    """List or remove the checkpoints of a run."""
     from dlib.browse.checkpoint_list import Choice, print_checkpoints, remove_checkpoints
-    from dlib.runs.registry import find_run
 
-    run = find_run(args.run, args.out_dir)
-    choice = Choice(args.delete, args.keep, args.keep_newest)
+    run, choice = find(args.run, args), Choice(args.delete, args.keep, args.keep_newest)
     if choice == Choice():
         print_checkpoints(run)
     else:
@@ -122,14 +115,20 @@ def checkpoints(args: Namespace) -> None:
 
 
 def reproduce(args: Namespace) -> int:
-    """Runs `reproduce`."""
-    from dlib.reproduce import reproduction
+    """Does a run still give the same numbers?"""
+    from dlib.reproduce.reproduction import Request, reproduce
+
+    request = Request(
+        find(args.run, args).root, args.steps, args.data_dir, args.present_code, args.keep, args.trust_remote_code
+    )
+    return reproduce(request, Path(__file__).parent)
+
+
+def find(word: str, args: Namespace) -> "RunFolder":
+    """The run that a word of the command line means."""
     from dlib.runs.registry import find_run
 
-    run = find_run(args.run, args.out_dir)
-    trust = args.trust_remote_code
-    order = reproduction.Order(run.root, args.steps, args.data_dir, args.present_code, args.keep, trust)
-    return reproduction.reproduce(order, Path(__file__).parent)
+    return find_run(word, args.out_dir)
 
 
 COMMANDS: dict[str, Callable[[Namespace], int | None]] = {

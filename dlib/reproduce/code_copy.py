@@ -1,8 +1,6 @@
-"""The code that a run was made of, brought back in a working tree of its own that is thrown away.
+"""The code that a run was made of, in a working tree of its own that is thrown away.
 
-    commit --git worktree--> + code/uncommitted.diff --git apply--> + code/untracked --copy--> the code
-
-It stands apart from the record of the code (`working_tree.py`), which only reads the repository: this writes.
+commit --git worktree--> + code/uncommitted.diff --git apply--> + code/untracked --copy--> the code
 """
 
 import os
@@ -22,11 +20,11 @@ IN_PLACE = "--present_code runs the code that stands here"
 
 @contextmanager
 def recorded_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path) -> Iterator[Path]:
-    """Check the run's commit out at `copy` and put on it what no commit holds; all of it goes at the end.
+    """Check the run's commit out at `copy`, add what no commit holds, and remove all of it at the end.
 
     Args:
         run: the run.
-        record: what its record.json says.
+        record: its record.json.
         top: the top of this repository.
         copy: a folder that does not exist yet.
 

@@ -1,4 +1,4 @@
-"""What `runs.py diff` tells: in what two runs differ, as unified differences that other tools read too.
+"""`runs.py diff`: how two runs differ, as unified differences that other tools can read.
 
 config.yml   git: commit, uncommitted changes, untracked files   packages   hardware   data
 """
@@ -24,7 +24,7 @@ MACHINE_PARTS = ("hardware", "packages", "hashes")
 
 
 def print_difference(old: RunFolder, new: RunFolder, project: Path) -> None:
-    """Print the differences of two runs; nothing but a line when there are none.
+    """Print the differences of two runs, or that there are none.
 
     Args:
         old: a run.
@@ -56,7 +56,7 @@ def _record(folder: RunFolder) -> dict[str, Any]:
 def _code_difference(
     old: RunFolder, new: RunFolder, records: tuple[dict[str, Any], dict[str, Any]], project: Path
 ) -> Iterator[str]:
-    """How the code differs: of the whole trees where this repository has both commits, else what the records hold."""
+    """How the code differs: the whole trees where this repository has both commits, else what the records hold."""
     if _is_same_code(*records):
         return
     try:
@@ -79,7 +79,7 @@ def _is_same_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _tree_difference(
     old: RunFolder, new: RunFolder, records: tuple[dict[str, Any], dict[str, Any]], project: Path
 ) -> list[str]:
-    """What git tells of the two trees, brought back for it and thrown away."""
+    """What git says of the two trees, which are checked out for it and thrown away."""
     top = top_folder(project) or project
     with tempfile.TemporaryDirectory(prefix="dlib-diff-") as name, ended_by_signals(), ExitStack() as trees:
         # Named like git's own sides, so that the paths in the output are those of `git diff`.

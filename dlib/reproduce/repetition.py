@@ -1,7 +1,6 @@
 """A run once more: the flags, paths and variables that make the recorded one, in a process of its own.
 
-It stands apart from the comparing (`comparison.py`) because it knows the command line of `train.py` and nothing of
-numbers. Of the recorded code it asks no more than flags that were there from the beginning.
+The recorded code may be old: it is given no flags but those that were there from the beginning.
 """
 
 import json
@@ -11,8 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from dlib.config.strict_yaml import read_yaml
@@ -38,13 +37,13 @@ def runs_in(record: Mapping[str, Any], tree: Path) -> Path:
 def command_flags(
     run: RunFolder, record: Mapping[str, Any], folder: Path, top: Path, data_dir: Path | None
 ) -> list[str]:
-    """The flags that put this machine's paths and the run's number of processes in place of what config.yml says.
+    """Flags for this machine's paths and the run's number of processes, in place of what config.yml says.
 
     Args:
         run: the run.
-        record: what its record.json says.
+        record: its record.json.
         folder: where the repetition runs.
-        top: the top of this repository, from which a run that was started inside counts where that was.
+        top: the top of this repository; where the run was started is told from there.
         data_dir: the folder of the texts, when the user names it.
 
     Raises:
@@ -54,7 +53,7 @@ def command_flags(
 
 
 def path_flags(run: RunFolder, folder: Path, started: Path, data_dir: Path | None) -> list[str]:
-    """Flags for the config's relative local paths, where `folder` lacks what stood where the run was started."""
+    """Flags for the config's local paths that are where the run was started, and not in `folder`."""
     config = read_yaml(run.config) or {}
     flags: list[str] = []
     for key in LOCAL_PATHS:
@@ -82,7 +81,7 @@ def device_flags(hardware: Mapping[str, Any]) -> list[str]:
 
 
 def numeric_environment(record: Mapping[str, Any]) -> dict[str, str]:
-    """This process's environment with the run's variables that enter the numbers, and no others of their kind."""
+    """This process's environment, with the variables that enter the numbers as the run had them."""
     foreign = (*NUMERIC_VARIABLES, *LAUNCHER_VARIABLES)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     theirs = record["command"]["environment"]
@@ -111,24 +110,19 @@ def read_records(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]
     return records, start + len(whole + newline)
 
 
+@dataclass
 class Repetition:
-    """A running `train.py`, in a session of its own: a Ctrl-C reaches us, and we end it.
+    """A running `train.py` that writes into the run folder `folder` and into the file `stderr`."""
 
-    Attributes:
-        folder: its run folder.
-    """
-
-    def __init__(self, process: "subprocess.Popen[bytes]", folder: RunFolder, stderr: Path) -> None:
-        """Follow a process that writes into `folder` and `stderr`."""
-        self.folder = folder
-        self._process = process
-        self._stderr = stderr
-        self._read_bytes = 0
+    process: "subprocess.Popen[bytes]"
+    folder: RunFolder
+    stderr: Path
+    _read_bytes: int = 0
 
     @property
     def status(self) -> int | None:
         """Its exit status, None while it runs."""
-        return self._process.poll()
+        return self.process.poll()
 
     def new_records(self) -> list[dict[str, Any]]:
         """The records that it wrote since the last call."""
@@ -136,30 +130,20 @@ class Repetition:
         return records
 
     def stop(self) -> None:
-        """Have it save and end; kill it if it does not."""
+        """Have it save and end."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.terminate()
-            self._process.wait(STOP_SECONDS)
+            self.process.terminate()
+            self.process.wait(STOP_SECONDS)
 
     def refuse_failure(self) -> None:
-        """Tell why it ended, where it was not by reaching its goal."""
+        """Raise the last line that it printed, where it failed."""
         if self.status:
-            text = self._stderr.read_text(encoding="utf-8", errors="replace")
+            text = self.stderr.read_text(encoding="utf-8", errors="replace")
             if TRACEBACK in text:
                 print(text[text.index(TRACEBACK) :], end="", file=sys.stderr)
             lines = text.split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
             raise UserError(f"the repetition ended with status {self.status}: {last.removeprefix('error: ')}")
-
-    def __enter__(self) -> "Repetition":
-        """Nothing more: it runs already."""
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Kill what is left of it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
 
 @contextmanager
@@ -167,7 +151,6 @@ def repeating(
     run: RunFolder,
     script: Path,
     flags: Sequence[str],
-    *,
     cwd: Path,
     environment: Mapping[str, str],
     out_dir: Path,
@@ -194,14 +177,18 @@ def repeating(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=file,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C reaches us, and we end it
         )
-        with Repetition(process, RunFolder(out_dir / run.name), stderr) as repetition:
-            yield repetition
+    try:
+        yield Repetition(process, RunFolder(out_dir / run.name), stderr)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _has_all(here: Path, there: Path) -> bool:
-    """Whether a file is in both places, or a folder with at least the same names: what git ignores is in no copy."""
+    """Whether a file is in both places, or a folder with at least the same names: a copy lacks what git ignores."""
     if there.is_dir():
         return here.is_dir() and {path.name for path in there.iterdir()} <= {path.name for path in here.iterdir()}
     return here.exists()

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ SAME_STATUS, DIFFERENT_STATUS = 0, 1
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is to be repeated, and how.
 
     Attributes:
@@ -51,11 +51,11 @@ class Order:
     trust_remote_code: bool = False
 
 
-def reproduce(order: Order, project: Path) -> int:
+def reproduce(request: Request, project: Path) -> int:
     """Repeat a run; print what changed since its record, then whether the numbers did.
 
     Args:
-        order: what is to be repeated.
+        request: what is to be repeated.
         project: the folder of this repository that holds `train.py`.
 
     Returns:
@@ -64,21 +64,21 @@ def reproduce(order: Order, project: Path) -> int:
     Raises:
         UserError: the run cannot be repeated, or the repetition fails.
     """
-    run, record = open_run(order.run)
-    if order.steps is not None and order.steps < 1:
-        raise UserError(f"--steps {order.steps}: give at least 1")
-    expected = comparison.records_up_to(read_records(run.metrics)[0], order.steps)
+    run, record = open_run(request.run)
+    if request.steps is not None and request.steps < 1:
+        raise UserError(f"--steps {request.steps}: give at least 1")
+    expected = comparison.records_up_to(read_records(run.metrics)[0], request.steps)
     if not expected:
         raise UserError(f"run '{run.name}' recorded no optimizer step: there is nothing to compare")
     newest = expected[-1]["step"]
-    if order.steps is not None and order.steps > newest:
-        raise UserError(f"--steps {order.steps}: run '{run.name}' recorded {newest} steps; give {newest} or less")
+    if request.steps is not None and request.steps > newest:
+        raise UserError(f"--steps {request.steps}: run '{run.name}' recorded {newest} steps; give {newest} or less")
     if record.get("from_step"):
         logger().warning("record.json was lost, and written anew after step %d: see what changed", record["from_step"])
-    with ended_by_signals(), _started(order, run, record, project.resolve()) as repetition:
+    with ended_by_signals(), _started(request, run, record, project.resolve()) as repetition:
         reproduction = Reproduction(run, record, repetition, NumbersComparison(expected))
         difference = reproduction.follow()
-        print(difference or reproduction.agreement(order.steps), flush=True)
+        print(difference or reproduction.agreement(request.steps), flush=True)
     return SAME_STATUS if difference is None else DIFFERENT_STATUS
 
 
@@ -105,7 +105,7 @@ class Reproduction:
     def __init__(
         self, run: RunFolder, record: Mapping[str, Any], repetition: Repetition, numbers: NumbersComparison
     ) -> None:
-        """Compare a repetition with `run`, of which `record` tells; `numbers` holds the records to compare."""
+        """Compare a repetition with `run`, whose record is `record` and whose metrics are in `numbers`."""
         self.run = run
         self.record = record
         self.repetition = repetition
@@ -116,11 +116,7 @@ class Reproduction:
         self._told = False
 
     def follow(self) -> Difference | None:
-        """Compare while the repetition runs, up to the first difference or to the last record of the run.
-
-        Raises:
-            UserError: it fails before.
-        """
+        """Compare while the repetition runs, up to the first difference or to the last record of the run."""
         while True:
             has_ended = self.repetition.status is not None  # asked first: what it wrote last is read below
             difference = self._compare()
@@ -136,7 +132,7 @@ class Reproduction:
             time.sleep(POLL_SECONDS)
 
     def agreement(self, steps: int | None) -> str:
-        """That nothing differs, and how much was compared, of `steps` that were asked for."""
+        """That nothing differs, and how much was compared, of the `steps` that were asked for."""
         done, status = self.numbers.compared_step, self.run.read_status()
         text = f"identical for {done} step{'s' * (done > 1)}"
         if self._checkpoints:
@@ -187,53 +183,41 @@ class Reproduction:
 
 
 @contextmanager
-def _started(order: Order, run: RunFolder, record: Mapping[str, Any], project: Path) -> Iterator[Repetition]:
+def _started(request: Request, run: RunFolder, record: Mapping[str, Any], project: Path) -> Iterator[Repetition]:
     """The running repetition; of what it wrote nothing stays but what `--keep` names."""
     top = top_folder(project) or project
-    with tempfile.TemporaryDirectory(prefix="dlib-reproduce-", ignore_cleanup_errors=True) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="dlib-reproduce-", ignore_cleanup_errors=True) as name,
+        ExitStack() as stack,
+    ):
         scratch = Path(name).resolve()
-        with _code(order, run, record, top, scratch / "code") as tree:
-            out_dir = _make_out_dir(order, run, scratch)
-            flags = command_flags(run, record, runs_in(record, tree), top, order.data_dir)
-            flags += ["--trust_remote_code"] * order.trust_remote_code
-            script = tree / project.relative_to(top) / "train.py"
-            say(f"repeating run '{run.name}' with {'the present' if order.present_code else 'its recorded'} code")
-            with repeating(
-                run,
-                script,
-                flags,
-                cwd=runs_in(record, tree),
-                environment=numeric_environment(record),
-                out_dir=out_dir,
-                stderr=scratch / "stderr",
-            ) as repetition:
-                yield repetition
+        tree = top
+        if not request.present_code:
+            tree = stack.enter_context(recorded_code(run, record, top, scratch / "code"))
+        out_dir = _make_out_dir(request, run, scratch)
+        folder = runs_in(record, tree)
+        flags = command_flags(run, record, folder, top, request.data_dir)
+        flags += ["--trust_remote_code"] * request.trust_remote_code
+        script = tree / project.relative_to(top) / "train.py"
+        say(f"repeating run '{run.name}' with {'the present' if request.present_code else 'its recorded'} code")
+        environment, stderr = numeric_environment(record), scratch / "stderr"
+        yield stack.enter_context(repeating(run, script, flags, folder, environment, out_dir, stderr))
 
 
-@contextmanager
-def _code(order: Order, run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path) -> Iterator[Path]:
-    """The top of the tree whose code computes."""
-    if order.present_code:
-        yield top
-        return
-    with recorded_code(run, record, top, copy):
-        yield copy
-
-
-def _make_out_dir(order: Order, run: RunFolder, scratch: Path) -> Path:
-    out_dir = scratch / "runs" if order.keep is None else order.keep.resolve()
+def _make_out_dir(request: Request, run: RunFolder, scratch: Path) -> Path:
+    out_dir = scratch / "runs" if request.keep is None else request.keep.resolve()
     if (out_dir / run.name).exists():
-        raise UserError(f"--keep {order.keep}: there is a '{run.name}' in it already; name another folder")
+        raise UserError(f"--keep {request.keep}: there is a '{run.name}' in it already; name another folder")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--keep {order.keep}: no folder can be made there: {error.strerror}") from error
+        raise UserError(f"--keep {request.keep}: no folder can be made there: {error.strerror}") from error
     return out_dir
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """A scheduler's or a terminal's end unwinds like Ctrl-C, so that no process and no working tree is left."""
+    """Turns SIGTERM and SIGHUP into an exit, so that no process and no working tree is left."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

@@ -11,7 +11,7 @@ import pytest
 
 from dlib.process.errors import UserError
 from dlib.reproduce.repetition import Repetition
-from dlib.reproduce.reproduction import Order, Reproduction, open_run, reproduce
+from dlib.reproduce.reproduction import Reproduction, Request, open_run, reproduce
 from dlib.runs.comparison import NumbersComparison, records_up_to
 from dlib.runs.folder import RunFolder
 from tests.runs.folders import RECORD
@@ -40,9 +40,9 @@ def follow(
     with stderr.open("wb") as file:
         command = [sys.executable, "-c", f"{script}; sys.exit({status})"]
         process = subprocess.Popen(command, stderr=file, start_new_session=True)
-    with Repetition(process, here, stderr) as repetition:
+    with process:
         numbers = NumbersComparison(records_up_to(RECORDS, steps))
-        reproduction = Reproduction(run, {}, repetition, numbers)
+        reproduction = Reproduction(run, {}, Repetition(process, here, stderr), numbers)
         return str(reproduction.follow() or reproduction.agreement(steps))
 
 
@@ -112,9 +112,9 @@ def test_nothing_to_compare_and_no_steps_are_told(run: RunFolder) -> None:
     run.config.write_text("")
     run.record.write_text(json.dumps(RECORD))
     with pytest.raises(UserError, match="run 'wiki' recorded no optimizer step: there is nothing to compare"):
-        reproduce(Order(run.root), run.root)
+        reproduce(Request(run.root), run.root)
     with pytest.raises(UserError, match="--steps 0: give at least 1"):
-        reproduce(Order(run.root, steps=0), run.root)
+        reproduce(Request(run.root, steps=0), run.root)
 
 
 def test_more_steps_than_the_run_recorded_are_refused(run: RunFolder) -> None:
@@ -122,4 +122,4 @@ def test_more_steps_than_the_run_recorded_are_refused(run: RunFolder) -> None:
     run.record.write_text(json.dumps(RECORD))
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     with pytest.raises(UserError, match="--steps 99999: run 'wiki' recorded 3 steps; give 3 or less"):
-        reproduce(Order(run.root, steps=99_999), run.root)
+        reproduce(Request(run.root, steps=99_999), run.root)

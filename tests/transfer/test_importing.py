@@ -16,7 +16,7 @@ import pytest
 
 from dlib.process.errors import UserError
 from dlib.reproduce.line_by_line import print_difference
-from dlib.reproduce.reproduction import Order, reproduce
+from dlib.reproduce.reproduction import Request, reproduce
 from dlib.runs.folder import RunFolder
 from dlib.transfer.exporting import export_run
 from dlib.transfer.importing import import_run
@@ -319,7 +319,7 @@ def test_the_code_of_an_imported_run_is_never_written_through_a_link(
     got = RunFolder(workspace / "got")
     message = "would be written through a link or into .git|cannot be put back"
     with pytest.raises(UserError, match=message):
-        reproduce(Order(got.root, None, None, present_code=False, keep=None), repository)
+        reproduce(Request(got.root, None, None, present_code=False, keep=None), repository)
     print_difference(RunFolder(workspace / "plain"), got, repository)
     assert not os.listdir(tmp_path / "outside")
     assert len(git(repository, "worktree", "list").splitlines()) == 1
