@@ -83,8 +83,7 @@ def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
 def watch(order: Order) -> int:
     """Evaluate each new checkpoint until the runs have ended.
 
-    After a Ctrl-C, SIGTERM or SIGHUP, and at the end of `--once`, nothing more is kept for it. It goes on when nobody
-    reads its stdout any longer: the results stand in the runs' folders.
+    It goes on when nobody reads its stdout any longer: the results are in the runs' folders.
     """
     from dlib.measuring.watching import Watcher
 
@@ -140,7 +139,7 @@ def work_through(
     processes: "Processes",
     give_up: "Callable[[RunFolder, int, UserError], None] | None" = None,
 ) -> None:
-    """Evaluate one subject after the other; a mistake ends it, or else `give_up` is told of it."""
+    """Evaluate one subject after the other; a mistake ends it, unless `give_up` takes it."""
     from dlib.measuring.results import Results
 
     results = Results(as_json=order.json, output=order.output)

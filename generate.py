@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args.generation import GenerationArgs
-from dlib.config.script_parser import ScriptParser, with_underscores
+from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.models.hub import choose_hub_mode
 from dlib.models.names import find_model
 from dlib.process.errors import run_script
@@ -50,60 +50,29 @@ def main() -> int:
 def make_parser() -> ScriptParser:
     """The parser of the command line."""
     parser = ScriptParser(prog="generate.py", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument(
-        "model",
-        metavar="RUN_OR_CHECKPOINT",
-        help="A run (its best checkpoint is taken) or its name in runs/, a checkpoint, a Hugging Face folder or name.",
-    )
-    parser.add_argument("--json", action="store_true", help="Write a JSON object a line, with all that is known of it.")
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="Seed of what is drawn (default: 1).")
-    parser.add_argument(
-        "--batch_size",
-        metavar="N",
-        type=int,
-        default=32,
-        help="Lines computed together; with 1 each is answered before the next is read (default: 32).",
-    )
+    text = "A run (its best checkpoint is taken) or its name in runs/, a checkpoint, a Hugging Face folder or name."
+    add_flag(parser, "model", text, "RUN_OR_CHECKPOINT")
+    add_switch(parser, "--json", "Write a JSON object a line, with all that is known of it.")
+    add_flag(parser, "--seed", "Seed of what is drawn (default: 1).", "N", type=int, default=1)
+    text = "Lines computed together; with 1 each is answered before the next is read (default: 32)."
+    add_flag(parser, "--batch_size", text, "N", type=int, default=32)
     parser.add_argument(
         "--accelerator",
         choices=("auto", "cpu", "cuda", "gpu", "mps"),
         default="auto",
         help="Kind of device; auto takes CUDA, else MPS, else the CPU (default: auto).",
     )
-    parser.add_argument(
-        "--top_k",
-        metavar="N",
-        type=int,
-        help="Masks: guesses for each, seen with --json (default: 5). Text: draw from the N likeliest tokens only.",
-    )
-    parser.add_argument(
-        "--trust_remote_code",
-        action="store_true",
-        help="Run Python code that the model's folder brings: read it first.",
-    )
-    text = parser.add_argument_group("continuing text")
-    text.add_argument(
-        "--max_new_tokens",
-        metavar="N",
-        type=int,
-        help="Tokens after a line at most (default: 64, or half of what the model reads at once).",
-    )
-    text.add_argument(
-        "--temperature",
-        metavar="X",
-        type=float,
-        help="Lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7).",
-    )
-    text.add_argument(
-        "--top_p",
-        metavar="X",
-        type=float,
-        default=0.9,
-        help="Draw from the likeliest tokens that together have this probability (default: 0.9).",
-    )
-    text.add_argument(
-        "--num_beams", metavar="N", type=int, default=1, help="Search N beams for a likely text; draws nothing."
-    )
+    text = "Masks: guesses for each, seen with --json (default: 5). Text: draw from the N likeliest tokens only."
+    add_flag(parser, "--top_k", text, "N", type=int)
+    add_switch(parser, "--trust_remote_code", "Run Python code that the model's folder brings: read it first.")
+    group = parser.add_argument_group("continuing text")
+    text = "Tokens after a line at most (default: 64, or half of what the model reads at once)."
+    add_flag(group, "--max_new_tokens", text, "N", type=int)
+    text = "Lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7)."
+    add_flag(group, "--temperature", text, "X", type=float)
+    text = "Draw from the likeliest tokens that together have this probability (default: 0.9)."
+    add_flag(group, "--top_p", text, "X", type=float, default=0.9)
+    add_flag(group, "--num_beams", "Search N beams for a likely text; draws nothing.", "N", type=int, default=1)
     return parser
 
 

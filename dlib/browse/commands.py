@@ -1,10 +1,8 @@
 """The sub-commands of `runs.py` and their flags, apart from what they do, so that the help is made at once."""
 
-import argparse
 from pathlib import Path
-from typing import Any
 
-from dlib.config.script_parser import ScriptParser
+from dlib.config.script_parser import ScriptParser, add_flag, add_switch
 from dlib.process.errors import UserError
 
 A_RUN = "A run's name, or the path of its folder."
@@ -22,44 +20,34 @@ def make_parser() -> ScriptParser:
     def add(name: str, text: str) -> ScriptParser:
         command: ScriptParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         workspace = "Folder that holds the run folders, as train.py takes it (default: runs)."
-        _flag(command, "--out_dir", workspace, "FOLDER", type=_local_folder, default=Path("runs"))
+        add_flag(command, "--out_dir", workspace, "FOLDER", type=_local_folder, default=Path("runs"))
         return command
 
     _declare_looking(add("list", "List the runs: state, step, dev loss of the best checkpoint, age, size."))
     command = add("show", "Show a run: arguments that are no defaults, record, curves, checkpoints, evals.")
-    _flag(command, "run", A_RUN, "RUN")
-    _switch(command, "--json", "Print one JSON object.")
+    add_flag(command, "run", A_RUN, "RUN")
+    add_switch(command, "--json", "Print one JSON object.")
     command = add("compare", "Show results and differing arguments of runs side by side.")
-    _flag(command, "runs", A_RUN, "RUN", nargs="+")
-    _switch(command, "--json", "Print one JSON object.")
+    add_flag(command, "runs", A_RUN, "RUN", nargs="+")
+    add_switch(command, "--json", "Print one JSON object.")
     command = add("diff", "Show in what two runs differ, line by line: arguments, code, packages, hardware, data.")
-    _flag(command, "old", A_RUN, "A")
-    _flag(command, "new", "Another.", "B")
+    add_flag(command, "old", A_RUN, "A")
+    add_flag(command, "new", "Another.", "B")
     _declare_plot(add("plot", "Plot the curves of runs, in the terminal or into a file."))
     text = "Write a checkpoint as a Hugging Face folder with a model card, or a whole run, to a folder or archive."
     _declare_export(add("export", text))
     command = add("import", "Put a run that export --full wrote into the workspace, once all of it has been checked.")
-    _flag(command, "source", "The folder or archive; here or at an address of fsspec.", "SOURCE")
-    _flag(command, ("-n", "--name"), "Name of the run here (default: as it was).", "NAME")
+    add_flag(command, "source", "The folder or archive; here or at an address of fsspec.", "SOURCE")
+    add_flag(command, ("-n", "--name"), "Name of the run here (default: as it was).", "NAME")
     command = add("drop", "Move runs to the workspace's trash; --purge empties it.")
-    _flag(command, "runs", A_RUN, "RUN", nargs="*")
-    _flag(command, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
-    _switch(command, "--purge", "Then remove all that is in the trash, for good.")
-    _switch(command, "--yes", "Do not ask.")
+    add_flag(command, "runs", A_RUN, "RUN", nargs="*")
+    add_flag(command, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
+    add_switch(command, "--purge", "Then remove all that is in the trash, for good.")
+    add_switch(command, "--yes", "Do not ask.")
     _declare_checkpoints(add("checkpoints", "List the checkpoints of a run, or remove some for good."))
     text = "Repeat a run from its record, and compare the numbers: identical, or the first that differs."
     _declare_reproduce(add("reproduce", text))
     return parser
-
-
-def _flag(
-    parser: "argparse._ActionsContainer", names: str | tuple[str, ...], text: str, metavar: str, **options: Any
-) -> None:
-    parser.add_argument(*([names] if isinstance(names, str) else names), metavar=metavar, help=text, **options)
-
-
-def _switch(parser: ScriptParser, name: str, text: str) -> None:
-    parser.add_argument(name, action="store_true", help=text)
 
 
 def _local_folder(text: str) -> Path:
@@ -72,57 +60,59 @@ def _local_folder(text: str) -> Path:
 
 
 def _declare_looking(parser: ScriptParser) -> None:
-    _flag(parser, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
+    add_flag(parser, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
     parser.add_argument(
         "--sort",
         choices=("age", "name", "state", "step", "loss", "size"),
         default="age",
         help="What is first: the newest (default), furthest, lowest in dev loss, largest; names from A on.",
     )
-    _switch(parser, "--reverse", "The other way round.")
-    _switch(parser, "--json", "Print a JSON object a run, one a line.")
+    add_switch(parser, "--reverse", "The other way round.")
+    add_switch(parser, "--json", "Print a JSON object a run, one a line.")
 
 
 def _declare_plot(parser: ScriptParser) -> None:
-    _flag(parser, "runs", A_RUN, "RUN", nargs="+")
-    _flag(parser, ("-o", "--output"), "Draw with matplotlib: curves.pdf, .svg, .png and the like.", "FILE", type=Path)
+    add_flag(parser, "runs", A_RUN, "RUN", nargs="+")
+    add_flag(
+        parser, ("-o", "--output"), "Draw with matplotlib: curves.pdf, .svg, .png and the like.", "FILE", type=Path
+    )
     text = (
         "A quantity of metrics.jsonl or performance.jsonl; may be given several times (default: train/loss and "
         "dev/loss)."
     )
-    _flag(parser, "--metric", text, "NAME", action="append", default=[])
+    add_flag(parser, "--metric", text, "NAME", action="append", default=[])
     parser.add_argument(
         "--x", choices=("step", "tokens", "hours"), default="step", help="The horizontal axis (default: step)."
     )
-    _switch(parser, "--log", "A logarithmic vertical axis.")
+    add_switch(parser, "--log", "A logarithmic vertical axis.")
 
 
 def _declare_export(parser: ScriptParser) -> None:
-    _flag(parser, "run", A_RUN, "RUN")
+    add_flag(parser, "run", A_RUN, "RUN")
     text = (
         "A new folder, or a file that ends in .tar, .tar.gz or .tgz; here or at an address that fsspec knows, such as "
         "s3://bucket/run.tar."
     )
-    _flag(parser, "destination", text, "DESTINATION")
-    _flag(parser, "--checkpoint", "best, last or an optimizer step (default: best, or last without one).", "STEP")
-    _switch(parser, "--full", "The whole run, which import takes, not a model alone.")
+    add_flag(parser, "destination", text, "DESTINATION")
+    add_flag(parser, "--checkpoint", "best, last or an optimizer step (default: best, or last without one).", "STEP")
+    add_switch(parser, "--full", "The whole run, which import takes, not a model alone.")
 
 
 def _declare_checkpoints(parser: ScriptParser) -> None:
-    _flag(parser, "run", A_RUN, "RUN")
+    add_flag(parser, "run", A_RUN, "RUN")
     group = parser.add_mutually_exclusive_group()
-    _flag(group, "--delete", "Remove these; not the best or the last.", "STEP", type=int, nargs="+")
+    add_flag(group, "--delete", "Remove these; not the best or the last.", "STEP", type=int, nargs="+")
     text = "Remove all but these; the best and the last stay in any case."
-    _flag(group, "--keep", text, "STEP", type=int, nargs="+")
-    _flag(group, "--keep_newest", "Remove all but the newest N, the best and the last.", "N", type=int)
-    _switch(parser, "--yes", "Do not ask.")
+    add_flag(group, "--keep", text, "STEP", type=int, nargs="+")
+    add_flag(group, "--keep_newest", "Remove all but the newest N, the best and the last.", "N", type=int)
+    add_switch(parser, "--yes", "Do not ask.")
 
 
 def _declare_reproduce(parser: ScriptParser) -> None:
-    _flag(parser, "run", A_RUN, "RUN")
-    _flag(parser, "--steps", "Compare up to the first recorded step from N on (default: all).", "N", type=int)
-    _flag(parser, ("-d", "--data_dir"), "Folder of the texts (default: as recorded).", "FOLDER", type=Path)
+    add_flag(parser, "run", A_RUN, "RUN")
+    add_flag(parser, "--steps", "Compare up to the first recorded step from N on (default: all).", "N", type=int)
+    add_flag(parser, ("-d", "--data_dir"), "Folder of the texts (default: as recorded).", "FOLDER", type=Path)
     text = "Run the code that stands here in place of the recorded: did my change keep the numbers?"
-    _switch(parser, "--present_code", text)
-    _flag(parser, "--keep", "Keep the repetition's run folder under this one.", "FOLDER", type=Path)
-    _switch(parser, "--trust_remote_code", "Run Python code that the model's folder brings, as the run did.")
+    add_switch(parser, "--present_code", text)
+    add_flag(parser, "--keep", "Keep the repetition's run folder under this one.", "FOLDER", type=Path)
+    add_switch(parser, "--trust_remote_code", "Run Python code that the model's folder brings, as the run did.")

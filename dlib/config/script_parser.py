@@ -1,4 +1,4 @@
-"""The flags of a script that has few of them, and no file to read them from."""
+"""The flags of a script that has few of them, and no configuration file."""
 
 import argparse
 import re
@@ -12,7 +12,7 @@ FLAG = re.compile(r"--?[A-Za-z]\S*")
 
 
 class ScriptParser(argparse.ArgumentParser):
-    """A parser that raises what the user did wrong, in place of printing its usage and exiting."""
+    """A parser that raises what is wrong, where argparse prints its usage and exits."""
 
     def error(self, message: str) -> NoReturn:
         """Raises the message."""
@@ -39,7 +39,7 @@ class ScriptParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _refuse_empty(self, words: Sequence[str]) -> None:
-        """An empty word is mostly an unset variable of the shell, and would be the current folder as a path."""
+        """Refuse an empty word, mostly an unset variable of the shell: as a path it would be the current folder."""
         for before, word in pairwise(["", *words]):
             name, equals, value = word.partition("=")
             if not word.strip():
@@ -63,3 +63,15 @@ def with_underscores(words: Sequence[str]) -> list[str]:
         "--" + name[2:].replace("-", "_") + word[len(name) :] if name.startswith("--") else word
         for name, word in zip(names, words, strict=True)
     ]
+
+
+def add_flag(
+    parser: "argparse._ActionsContainer", names: str | tuple[str, ...], text: str, metavar: str, **options: Any
+) -> None:
+    """Declares a flag or a positional argument with a value."""
+    parser.add_argument(*([names] if isinstance(names, str) else names), metavar=metavar, help=text, **options)
+
+
+def add_switch(parser: "argparse._ActionsContainer", name: str, text: str, **options: Any) -> None:
+    """Declares a flag without a value."""
+    parser.add_argument(name, action="store_true", help=text, **options)

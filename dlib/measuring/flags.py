@@ -1,8 +1,4 @@
-"""The command line of `eval.py`.
-
-What training can be told too (data, devices, tracking) keeps its words, its help and its checks: those flags override
-the run's own `config.yml`.
-"""
+"""The command line of `eval.py`. Flags that training has too keep their words, and override the run's config.yml."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,35 +9,18 @@ from typing import Any
 
 from dlib.config.command_line import METAVARS, HelpFormatter, split_list
 from dlib.config.fields import FIELDS, bare_type, choices_of, is_list, texts_of
-from dlib.config.script_parser import ScriptParser, with_underscores
+from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.process.durable import refuse_output
 from dlib.process.errors import UserError
 
 NEEDS_LM_EVAL = '--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2"'
 DESCRIPTION = "Evaluate runs, checkpoints and Hugging Face models, once or as long as they train."
 TRAINING_KEYS = (
-    "data.data_dir",
-    "data.train_file",
-    "data.dev_file",
-    "data.max_length",
-    "data.line_by_line",
-    "data.encoding_errors",
-    "data.cache_dir",
-    "data.tokenizer_processes",
-    "model.trust_remote_code",
-    "objective.objective",
-    "batch.eval_batch_size",
-    "hardware.accelerator",
-    "hardware.num_devices",
-    "hardware.cuda_device_ids",
-    "hardware.num_nodes",
-    "hardware.precision",
-    "tracking.offline",
-    "tracking.trackers",
-    "tracking.wandb_project",
-    "tracking.wandb_entity",
-    "tracking.wandb_group",
-    "tracking.wandb_tags",
+    *"data.data_dir data.train_file data.dev_file data.max_length data.line_by_line data.encoding_errors".split(),
+    *"data.cache_dir data.tokenizer_processes model.trust_remote_code objective.objective".split(),
+    *"batch.eval_batch_size hardware.accelerator hardware.num_devices hardware.cuda_device_ids".split(),
+    *"hardware.num_nodes hardware.precision tracking.offline tracking.trackers tracking.wandb_project".split(),
+    *"tracking.wandb_entity tracking.wandb_group tracking.wandb_tags".split(),
 )
 """The arguments of training that an evaluation has too; a run's own values are the defaults, but for its devices."""
 
@@ -94,28 +73,15 @@ def parse_order(argv: Sequence[str]) -> Order:
         UserError: a flag is unknown, or flags exclude each other.
         SystemExit: the help was asked for and printed.
     """
-    flags = make_parser().parse_args(with_underscores(argv))
-    harness = None
-    if flags.harness is not None:
-        harness = Harness(tuple(filter(None, flags.harness.split(","))), flags.harness_tasks)
-    overrides = {key: getattr(flags, key) for key in TRAINING_KEYS if hasattr(flags, key)}
+    given = vars(make_parser().parse_args(with_underscores(argv)))
+    tasks, folder = given.pop("harness"), given.pop("harness_tasks")
+    harness = None if tasks is None else Harness(tuple(filter(None, tasks.split(","))), folder)
+    overrides = {key: given.pop(key) for key in TRAINING_KEYS if key in given}
+    overrides = {key: split_list(key, value) if is_list(FIELDS[key]) else value for key, value in overrides.items()}
     if harness is not None:
         overrides.setdefault("hardware.num_devices", "1")
-    order = Order(
-        targets=tuple(flags.targets),
-        every_checkpoint=flags.all,
-        split=flags.split,
-        stride=flags.stride,
-        pseudo_perplexity=flags.pseudo_perplexity,
-        max_documents=flags.max_documents,
-        harness=harness,
-        watch=flags.watch,
-        once=flags.once,
-        json=flags.json,
-        output=flags.output,
-        overrides={key: split_list(key, value) if is_list(FIELDS[key]) else value for key, value in overrides.items()},
-    )
-    refuse_contradictions(order, flags.harness_tasks)
+    order = Order(**{**given, "targets": tuple(given["targets"])}, harness=harness, overrides=overrides)
+    refuse_contradictions(order, folder)
     return order
 
 
@@ -164,55 +130,31 @@ def make_parser() -> ScriptParser:
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
-    _add_targets(parser)
+    text = "A run (its best checkpoint, else its last), its name in runs/, a checkpoint, a model folder or hub name."
+    add_flag(parser, "targets", text, "RUN_OR_CHECKPOINT", nargs="+")
+    add_switch(parser, "--all", "Every checkpoint of a run.", dest="every_checkpoint")
+    add_switch(parser, "--json", "Print a JSON object a line, not a table.")
+    add_flag(parser, "--output", "Write all results there, too: one JSON list.", "FILE", type=Path)
     _add_measures(parser.add_argument_group("what is measured"))
-    _add_watching(parser.add_argument_group("while runs train"))
+    group = parser.add_argument_group("while runs train")
+    text = "Evaluate each new checkpoint of a run, or of all runs in a folder, until the run ends."
+    add_switch(group, "--watch", text)
+    add_switch(group, "--once", "--watch: those that are there now, then end.")
     training = parser.add_argument_group("as in training", "Defaults: the run's own, but for its devices.")
     for key in TRAINING_KEYS:
         _add_training_flag(training, key)
     return parser
 
 
-def _add_targets(parser: ScriptParser) -> None:
-    parser.add_argument(
-        "targets",
-        metavar="RUN_OR_CHECKPOINT",
-        nargs="+",
-        help="A run (its best checkpoint, else its last), its name in runs/, a checkpoint, a model folder or hub name.",
-    )
-    parser.add_argument("--all", action="store_true", help="Every checkpoint of a run.")
-    parser.add_argument("--json", action="store_true", help="Print a JSON object a line, not a table.")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="Write all results there, too: one JSON list.")
-
-
 def _add_measures(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--split",
-        metavar="NAME",
-        default="dev",
-        help="dev, train, or NAME for NAME.txt or NAME.jsonl in the data folder.",
-    )
-    group.add_argument(
-        "--stride",
-        metavar="N",
-        type=int,
-        help="clm: also the perplexity of whole documents, by windows of max_length tokens that move by N.",
-    )
-    group.add_argument(
-        "--pseudo_perplexity", action="store_true", help="mlm: also the pseudo-perplexity; a pass for every token."
-    )
-    group.add_argument("--max_documents", metavar="N", type=int, help="... of the first N documents alone.")
-    group.add_argument("--harness", metavar="TASK,...", help="clm: tasks of lm-eval, in place of all this.")
-    group.add_argument("--harness_tasks", metavar="FOLDER", type=Path, help="Folder of task files of your own.")
-
-
-def _add_watching(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--watch",
-        action="store_true",
-        help="Evaluate each new checkpoint of a run, or of all runs in a folder, until the run ends.",
-    )
-    group.add_argument("--once", action="store_true", help="--watch: those that are there now, then end.")
+    text = "dev, train, or NAME for NAME.txt or NAME.jsonl in the data folder."
+    add_flag(group, "--split", text, "NAME", default="dev")
+    text = "Next tokens: also the perplexity of whole documents, by windows of max_length tokens that move by N."
+    add_flag(group, "--stride", text, "N", type=int)
+    add_switch(group, "--pseudo_perplexity", "Masks: also the pseudo-perplexity; a pass for every token.")
+    add_flag(group, "--max_documents", "... of the first N documents alone.", "N", type=int)
+    add_flag(group, "--harness", "Next tokens: tasks of lm-eval, in place of all this.", "TASK,...")
+    add_flag(group, "--harness_tasks", "Folder of task files of your own.", "FOLDER", type=Path)
 
 
 def _add_training_flag(group: "argparse._ArgumentGroup", key: str) -> None:

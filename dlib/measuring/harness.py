@@ -1,13 +1,7 @@
-"""EleutherAI's lm-eval on a checkpoint, where that package is installed (an optional extra).
-
-Its own tasks come from the hub; task files of the user's own may stand on local data.
-"""
+"""EleutherAI's lm-eval on a checkpoint, where that package is installed (an optional extra)."""
 
 import importlib
 import os
-import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +10,6 @@ from dlib.measuring.flags import NEEDS_LM_EVAL, Harness
 from dlib.measuring.measurement import DEFAULT_BATCH_SIZE, Measurement
 from dlib.models.hub import reason_of
 from dlib.process.errors import UserError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
@@ -51,29 +43,12 @@ def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
 
 
 def import_lm_eval(module: str) -> Any:
-    """A module of lm-eval."""
-    os.environ.setdefault(
-        "HF_DATASETS_TRUST_REMOTE_CODE", "0"
-    )  # else it asks on stdin whether to run a data set's code
+    """A module of lm-eval, which may be missing."""
+    os.environ.setdefault("HF_DATASETS_TRUST_REMOTE_CODE", "0")  # else it asks on stdin whether to run such code
     try:
-        import_other_evaluate()
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(f"{NEEDS_LM_EVAL} ({reason_of(error)})") from error
-
-
-def import_other_evaluate() -> None:
-    """Import the package `evaluate`, which lm-eval needs, while our script of this name cannot be found in its place.
-
-    Python looks for modules beside the script first.
-    """
-    path = sys.path
-    sys.path = [entry for entry in path if Path(entry).resolve() != REPOSITORY]
-    try:
-        with suppress(ImportError):  # lm-eval says itself what it misses
-            importlib.import_module("evaluate")
-    finally:
-        sys.path = path
 
 
 def refuse_unknown_tasks(harness: Harness, manager: Any) -> None:

@@ -1,4 +1,4 @@
-"""The processes of an evaluation, one a device; the first finds the work, and all of them share each piece of it."""
+"""The processes of an evaluation, one a device; the first finds the work, and all share each piece of it."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -18,13 +18,7 @@ Work = TypeVar("Work")
 
 
 class Processes:
-    """This process and the others of its evaluation.
-
-    Attributes:
-        devices: what they compute on.
-        device: this one's.
-        rank: this one's number.
-    """
+    """This process and the others of its evaluation: what they compute on, this one's device, this one's number."""
 
     def __init__(self, devices: Devices) -> None:
         """Meet the others, by Lightning as in training: with as many threads."""
@@ -46,7 +40,7 @@ class Processes:
         self._group = dist.new_group(backend="gloo", timeout=timedelta(days=1)) if devices.world_size > 1 else None
 
     def share(self, work: Iterable[Work | None]) -> Iterator[Work]:
-        """Yields each piece in all processes; `work` is asked in the first alone, and gives None when there is none."""
+        """Yields each piece of work in all processes; only the first asks `work`, which gives None when idle."""
         pieces = iter(work) if self.rank == 0 else iter(())
         ended = False
         while not ended:

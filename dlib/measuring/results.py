@@ -1,4 +1,4 @@
-"""What becomes of an evaluation's numbers: a file in the run's folder, a line on stdout, a record on W&B.
+"""Where an evaluation's numbers go: a file in the run's folder, a line on stdout, a record on W&B.
 
 {"step": 1000, "metrics": {"loss": 3.21, "perplexity": 24.8, ...},
  "checkpoint": ..., "text": ..., "settings": {...}, "hardware": {...}, "packages": {...}, "time": ...}
@@ -16,7 +16,7 @@ from typing import Any
 from dlib.measuring.subjects import Subject
 from dlib.process.durable import is_replaceable, write_output
 from dlib.runs.metrics_log import encode
-from dlib.tracking.wandb_evaluations import WandbEvaluations
+from dlib.tracking.weights_and_biases import WandbEvaluations
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "lightning", "lm_eval")
 """What the numbers may depend on."""

@@ -1,7 +1,7 @@
-"""Following runs while they train: each new whole checkpoint, once, among any number of watchers.
+"""Following runs while they train: each new checkpoint is evaluated once, by any number of watchers.
 
-Nothing is remembered but in the run's own folder (`dlib/runs/ledger.py`), so a watcher may be killed at any moment, and
-another one, or several, go on. Training does not wait for it and does not know it.
+Watchers share their state in the run's own folder only (`dlib/runs/ledger.py`), so one may be killed at any moment, and
+others go on. Training neither waits for them nor knows them.
 """
 
 import threading
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass
 class Watcher:
-    """Looks at the runs that words of the command line name, again and again, and hands out what is to be evaluated.
+    """Looks at the runs that the command line names, again and again, and yields what is to be evaluated.
 
     Attributes:
         order: what was asked for.
@@ -45,10 +45,10 @@ class Watcher:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def subjects(self) -> Generator[Subject | None, None, None]:
-        """Yields each checkpoint that has no result yet, pinned and claimed until the next is asked for.
+        """Yields each checkpoint without a result, pinned and claimed until the next is asked for; None: nothing now.
 
-        None says that there is nothing to do at the moment. It ends when all the runs have ended and have all their
-        results; with `--once` after one look. A folder of runs has no end: others may appear.
+        It ends when all runs have ended and have all their results; with `--once` after one look. A folder of runs has
+        no end: others may appear.
         """
         while True:
             looks = [self._look(run) for run in self._runs()]
@@ -63,12 +63,12 @@ class Watcher:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def prepare(self) -> None:
-        """Sign in with the runs that are there, before anything heavy is imported: what is saved now is kept for us.
+        """Begin to watch the runs that are there, before heavy imports: what they save from now on is kept.
 
-        A thread does so with those that begin while the libraries are imported, or a checkpoint is evaluated.
+        A thread does so with runs that begin later.
 
         Raises:
-            UserError: a target is something else.
+            UserError: a target is something else than a run or a folder of runs.
         """
         for target in self._targets():
             if find_checkpoint(target) or (target / "config.json").is_file():
@@ -91,14 +91,14 @@ class Watcher:
                     self._evaluation_of(run)
 
     def give_up(self, run: RunFolder, step: int, error: UserError) -> None:
-        """Leave a checkpoint alone from now on, and tell why."""
+        """Leave a checkpoint out from now on, and say why."""
         checkpoint = run.checkpoint(step)
         logger().warning("%s of run '%s' is left out: %s", checkpoint.name, run.name, one_line(str(error)))
         self._left_out.add(checkpoint)
         self.failed = True
 
     def stop(self) -> None:
-        """Take back that the runs are watched: nothing is kept any longer for whoever will not come again."""
+        """Stop watching: nothing is kept for this watcher any longer."""
         with self._lock:
             self._has_stopped.set()
             for root, evaluation in self._evaluations.items():
@@ -107,7 +107,7 @@ class Watcher:
                     RunFolder(root).ledger.unwatch(evaluation.kind)
 
     def _give_up_run(self, run: RunFolder, error: UserError) -> None:
-        """Leave a run alone from now on, and tell why."""
+        """Leave a run out from now on, and say why."""
         logger().warning("run '%s' is left out: %s", run.name, one_line(str(error)))
         evaluation = self._evaluations.get(run.root)
         self._evaluations[run.root] = None
@@ -117,7 +117,7 @@ class Watcher:
                 run.ledger.unwatch(evaluation.kind)
 
     def _targets(self) -> list[Path]:
-        """Where the words of the command line lead by now: a run's own name does so only when it has begun."""
+        """Where the words of the command line lead now: a run's own name does so only when it has begun."""
         return [find_path(word) or Path(word) for word in self.order.targets]
 
     def _runs(self) -> list[RunFolder]:
@@ -134,7 +134,7 @@ class Watcher:
         return any(not has_begun(target) for target in self._targets())
 
     def _look(self, run: RunFolder) -> tuple[RunFolder, bool]:
-        """The run, and whether more can come of it. Asked before its checkpoints are: the last one is seen, too."""
+        """The run, and whether more can come of it. Asked before its checkpoints are, so that the last one is seen."""
         status = run.read_status()
         state = actual_state(status.state, status.host, run) if status else "failed"
         if state in (*LIVE_STATES, UNKNOWN):
@@ -144,7 +144,7 @@ class Watcher:
         return run, state != "finished" and time.monotonic() - stopped_at < PATIENCE_SECONDS
 
     def _evaluation_of(self, run: RunFolder) -> Evaluation | None:
-        """How the run is evaluated, found out once; from now on its checkpoints are kept for us."""
+        """How the run is evaluated, worked out once; from now on its checkpoints are kept for this watcher."""
         with self._lock:
             try:
                 if run.root not in self._evaluations:
@@ -189,7 +189,7 @@ class Watcher:
         return any(self._steps_to_do(run, evaluation) for run, evaluation in known)
 
     def _end(self, run: RunFolder) -> None:
-        """Take back that a finished run is watched, with what was pinned of checkpoints that are left out.
+        """Stop watching a finished run, and unpin its checkpoints that are left out.
 
         One that may go on keeps its checkpoints for the next watcher.
         """
@@ -220,7 +220,7 @@ def step_of(checkpoint: str) -> int:
 
 
 def pin(run: RunFolder, step: int) -> Path | None:
-    """The model of a checkpoint, where nobody removes it; None where it has gone.
+    """The pinned model of a checkpoint; None where it is gone.
 
     Raises:
         UserError: the checkpoint has no model, or the run's folder cannot be written.

@@ -1,8 +1,7 @@
 """Where the numbers of a run go besides metrics.jsonl: W&B and TensorBoard.
 
-metrics.jsonl is the truth; the sinks here are copies that are nicer to look at. So nothing that happens to a sink may
-stop or delay a run: what fails is told once, and the run goes on. Packages are imported when a sink is built. Only the
-first process of a run builds sinks.
+They get copies, so nothing that happens there may stop or delay a run: a failure is told once, and the run goes on.
+Only the first process of a run has trackers, and each imports its package when it is built.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +16,13 @@ from dlib.tracking.weights_and_biases import WandbTracker
 
 
 class Tracker(Protocol):
-    """A sink for numbers."""
+    """A tracker of numbers."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Passes on the values of an optimizer step."""
 
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
-        """Stores a checkpoint folder under names like `best`, where the sink has room for files."""
+        """Stores a checkpoint folder under names like `best`, where the tracker keeps files."""
 
     def finish(self, state: str) -> None:
         """Ends the session; `state` is the run's: finished, preempted or failed."""
@@ -38,16 +37,16 @@ TRACKERS: dict[str, Callable[[TrackingArgs, RunFolder, Mapping[str, Any], int], 
 def build_trackers(
     args: TrackingArgs, folder: RunFolder, *, config: Mapping[str, Any], from_step: int
 ) -> list[Tracker]:
-    """The sinks that `args.trackers` names.
+    """The trackers that `args.trackers` names.
 
     Args:
         args: the names, and where W&B puts the run.
-        folder: the run; this process holds it, and has cut its metrics back to `from_step`.
-        config: the run's arguments, for the sinks to show.
+        folder: the run; its metrics are already cut back to `from_step`.
+        config: the run's arguments, to be shown.
         from_step: optimizer steps done when this session begins.
 
     Raises:
-        UserError: a name that is no tracker, or a package that is missing.
+        UserError: a name is no tracker, or its package is missing.
     """
     check_trackers(args.trackers, "--trackers")
     names = [name for name in args.trackers if name != "none"]

@@ -1,4 +1,4 @@
-"""TensorBoard as a sink."""
+"""TensorBoard event files under the run folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,7 @@ class TensorBoardTracker:
         say(f"TensorBoard: tensorboard --logdir {folder.tensorboard}")
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Passes on the numbers of an optimizer step.
-
-        Raises:
-            UserError: the disk took no more of the earlier ones.
-        """
+        """Writes the numbers of an optimizer step."""
         with refusals_told(self._folder):
             for key, value in values.items():
                 if not isinstance(value, str):

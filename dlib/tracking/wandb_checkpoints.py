@@ -16,8 +16,8 @@ def fetch_checkpoint(
     """Downloads a checkpoint that `upload_checkpoint` stored on W&B, once for each version.
 
     Args:
-        reference: `wandb:RUN[:alias]`; RUN is the name or W&B id of a run, or `[entity/]project/run`. Without an alias
-            the best is taken, else the newest.
+        reference: `wandb:RUN[:alias]`; RUN is the name or id of a run, or `[entity/]project/run`. Without an alias: the
+            best, else the newest.
         cache_dir: where downloads are kept.
         offline: refuse to use the network.
         project: W&B project, where RUN does not say.

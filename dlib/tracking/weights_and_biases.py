@@ -1,4 +1,4 @@
-"""Weights & Biases as a sink, which may be out of reach at any time."""
+"""Weights & Biases, which may be out of reach at any time."""
 
 import os
 import re
@@ -27,12 +27,10 @@ _WANDB_RUN_ID = re.compile(r"[0-9a-z]{8}")
 class WandbTracker:
     """Weights & Biases: online when logged in, else files under the run folder for `wandb sync`.
 
-    W&B counts its records itself and drops those that go backwards (its issues 4482 and 9449). So its count is left
-    alone, and the optimizer step is a value of each record and the x axis of every chart. W&B sees each step once: a
-    resumed session first sends what W&B has not received yet, and leaves out what it computes again, which is the same.
-
-    A session that W&B does not know as the continuation of what it has begins with all records so far. Offline sessions
-    replace each other when they are synchronised, so the newest must hold the whole run.
+    W&B counts its records itself and drops those that go backwards (its issues 4482 and 9449). So the optimizer step is
+    a value of each record and the x axis of every chart, and W&B gets each step once: a resumed session first sends
+    what W&B lacks, and leaves out what it computes again, which is the same. Offline sessions replace each other when
+    they are synchronised, so each begins with all records of the run.
     """
 
     def __init__(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any], from_step: int) -> None:
@@ -55,8 +53,8 @@ class WandbTracker:
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
         """Uploads a checkpoint folder as the next version of the artifact `checkpoint-<W&B run id>`.
 
-        The files are copied to W&B's staging folder, so that the checkpoint may be removed meanwhile. Offline nothing
-        is done: the copies would fill a disk that nobody looks at.
+        W&B copies the files first, so the checkpoint may be removed meanwhile. Offline nothing is uploaded: the copies
+        would only fill the disk.
         """
         if self._run is None:
             return
@@ -171,6 +169,32 @@ class WandbTracker:
         if not self._warned:
             logger().warning("W&B: %s", message)
         self._warned = True
+
+
+class WandbEvaluations(WandbTracker):
+    """A session of evaluations: a W&B run of its own in the training run's group; several may be open at once.
+
+    The training run's W&B run is not touched: it may be live elsewhere, and W&B drops what comes to it late.
+
+    Attributes:
+        run_root: folder of the training run.
+    """
+
+    def __init__(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any]) -> None:
+        self.run_root = folder.root
+        super().__init__(args, folder, config, from_step=0)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Passes on the metrics of a checkpoint; steps may come in any order, and more than once."""
+        if self._run is not None:
+            self._attempt("logging", lambda: self._run.log({"step": step, **values}))
+
+    def _identity(self, folder: RunFolder) -> dict[str, Any]:
+        return {"name": f"{folder.name}-evaluation", "id": uuid.uuid4().hex[:8], "job_type": "evaluation"}
+
+    def _prepare(self, folder: RunFolder, from_step: int) -> None:
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
 
 
 def artifact_name(run_id: str) -> str:
