@@ -83,7 +83,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.tracking.run_log import open_run_log
     from dlib.training.checkpoints import add_modules, hash_weights, read_training_state
     from dlib.training.non_finite import NonFiniteError
-    from dlib.training.plan import estimate_checkpoint_bytes, kept_checkpoints
+    from dlib.training.plan import kept_checkpoints
     from dlib.training.preparation import prepare
     from dlib.training.trainer import build_trainer, fit
     from dlib.training.training_module import TrainingModule
@@ -106,7 +106,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         keep_messages(folder.log)
         say(run.summary)
         if start.checkpoint is None and is_rank_zero():
-            tell_little_room(folder.root, kept_checkpoints(args, plan) * estimate_checkpoint_bytes(run.parameters))
+            tell_little_room(folder.root, kept_checkpoints(args, plan) * run.checkpoint_bytes)
         run_log = open_run_log(folder, args, start.step)
         if start.checkpoint is not None:
             say(f"run '{folder.name}' goes on after step {start.step}")

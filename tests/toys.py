@@ -11,10 +11,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from dlib.args import ObjectiveArgs
+from dlib.args.tables import OPTIMIZERS
 from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import TokenPrediction
+from dlib.process import versions
 from dlib.process.versions import MODEL_TYPES, dtype_option, has
 
 torch.set_num_threads(1)  # toys are too small to share out, and the machine may be busy
@@ -67,6 +69,7 @@ CAUSAL_CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         max_position_embeddings=POSITIONS,
     ),
 }
+OPTIMIZERS_THERE = [name for name in OPTIMIZERS if has(versions.OPTIMIZERS.get(name, {}))]
 
 
 def build_toy(

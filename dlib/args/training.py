@@ -22,8 +22,10 @@ class OptimizerChoice:
     """Learning rate at the end of linear, cosine and wsd, as a fraction of the peak."""
     weight_decay: float = setting(0.01)
     """Weight decay, on matrices only, embeddings among them: not on biases and the weights of norms."""
+    layer_decay: float = setting(1.0)
+    """Learning rate of a layer, as a fraction of that of the layer above it; the embeddings are the lowest."""
     optimizer: str = setting("adamw", choices=tuple(OPTIMIZERS))
-    """How gradients become updates of the weights."""
+    """How weights change; `adafactor` needs little memory and a rate of about 0.01; `muon` moves layers' matrices."""
 
 
 @dataclass

@@ -35,6 +35,6 @@ class Recording(StepCallback):
                 "train/gradient_norm": float(module.gradient_norm),
                 "train/samples": module.samples_done,
                 "train/tokens": float(module.samples_done * module.plan.tokens_per_sample),
-                **({"train/steps_left_out": module.steps_left_out()} if module.optim.on_nan == "skip" else {}),
+                **({"train/steps_left_out": module.steps_left_out} if module.optim.on_nan == "skip" else {}),
             },
         )

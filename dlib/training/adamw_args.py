@@ -10,8 +10,8 @@ class AdamWArgs:
     """AdamW's running means."""
 
     adam_beta1: float = setting(0.9)
-    """Decay rate of AdamW's mean of gradients."""
+    """adamw, muon: decay rate of AdamW's mean of gradients."""
     adam_beta2: float = setting(0.98)
-    """Decay rate of AdamW's mean of squared gradients."""
+    """adamw, muon: decay rate of AdamW's mean of squared gradients."""
     adam_epsilon: float = setting(1e-6)
-    """AdamW's term against division by zero."""
+    """adamw, muon: AdamW's term against division by zero."""

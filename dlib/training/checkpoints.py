@@ -2,7 +2,7 @@
 
     step-00001000/
       model/        config, weights (safetensors), tokenizer; objective.safetensors where the objective has networks
-      state.ckpt    steps done, AdamW's two means, the loss scale where there is one, checksums of the weights' files
+      state.ckpt    steps done and left out, the optimizer's state, any loss scale, checksums of the weights' files
 
 Lightning's own checkpoints hold loop counters that do not bring a run back to where it was in the
 middle of an epoch (its issues 18098, 19764, 20550). Here the position is the step, so there is nothing
@@ -12,6 +12,7 @@ else to hold: the data, the masks, dropout and the learning rate follow from it.
 import hashlib
 import json
 import zlib
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
+from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.args import OptimArgs
 from dlib.models.pretrained import refuse_unsafe_pickle
 from dlib.models.sources import has_tokenizer
 from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
+from dlib.training.optimizers import build_optimizer
 from dlib.training.training_module import TrainingModule
 
 BLOCK_BYTES = 2**20
@@ -44,6 +48,7 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
         save_model(own, str(checkpoint.modules))
     state = {
         "steps_done": module.steps_done,
+        "steps_left_out": module.steps_left_out,
         "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
         "precision": module.trainer.precision_plugin.state_dict(),
         "weights_crc32": {file.name: crc32_of(file) for file in weight_files(checkpoint)},
@@ -83,10 +88,29 @@ def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: 
 
 
 def checkpoint_bytes(module: TrainingModule) -> int:
-    """About how much room a checkpoint needs: the weights, and what the optimizer keeps of them."""
-    states = module.optimizers().optimizer.state.values()  # type: ignore[union-attr]
-    kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*module.parameters(), *kept])
+    """About how much room a checkpoint needs."""
+    return kept_bytes(module, module.optimizers().optimizer)  # type: ignore[union-attr]
+
+
+def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs) -> int:
+    """About how much room a checkpoint is going to need: an optimizer is tried out on a model without memory.
+
+    Raises:
+        UserError: the optimizer is not for such a model.
+    """
+    optimizer = build_optimizer(model, optim, fused=False)
+    for parameter in [parameter for group in optimizer.param_groups for parameter in group["params"]]:
+        parameter.grad = torch.empty_like(parameter)
+        with suppress(RuntimeError):  # Adafactor looks at numbers, and finds none; its state is there by then
+            optimizer.step()
+        parameter.grad = None
+    return kept_bytes(model, optimizer)
+
+
+def kept_bytes(model: nn.Module, optimizer: Optimizer) -> int:
+    """Size of the weights, and of what the optimizer keeps of them."""
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *kept])
 
 
 def weight_files(checkpoint: CheckpointFolder) -> list[Path]:

@@ -1,37 +1,58 @@
-"""The optimizer and the learning rate as a pure function of the step, so that no schedule needs saving."""
+"""The optimizers, and the learning rate as a pure function of the step, so that no schedule needs saving."""
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 from dlib.args import OptimArgs
+from dlib.args.tables import OPTIMIZERS, load
+from dlib.process.errors import UserError
 from dlib.process.versions import fused_devices
+from dlib.training.parameter_groups import Group, parameter_groups
 from dlib.training.plan import TrainingPlan
 
 
-def build_optimizer(named_parameters: Iterable[tuple[str, nn.Parameter]], args: OptimArgs, *, fused: bool) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over the weights that learn, with decay on matrices only.
+def build_optimizer(model: nn.Module, args: OptimArgs, *, fused: bool, further: nn.Module | None = None) -> Optimizer:
+    """The optimizer of `--optimizer` over the weights that learn.
+
+    Its function in OPTIMIZERS takes their groups (`parameter_groups`), whose `lr` is the peak of the group's schedule.
 
     Args:
-        named_parameters: the model's, already on their device.
+        model: the network, already on its device.
         args: the optimizer's arguments.
-        fused: take the fused kernel, one launch for all weights.
+        fused: take AdamW's fused kernel, one launch for all weights.
+        further: networks of the objective's own that learn as well.
+
+    Raises:
+        UserError: the optimizer, or rates by layer, are not for such a model.
     """
-    learning = [parameter for _, parameter in named_parameters if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": args.weight_decay},
-        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return AdamW(
-        [group for group in groups if group["params"]],
-        lr=args.learning_rate,
-        betas=(args.adam_beta1, args.adam_beta2),
-        eps=args.adam_epsilon,
-        fused=fused,
-    )
+    build = load(OPTIMIZERS[args.optimizer].implementation)
+    optimizer: Optimizer = build(parameter_groups(model, args, further), args, model=model, fused=fused)
+    return optimizer
+
+
+def build_adamw(groups: list[Group], args: OptimArgs, *, model: nn.Module, fused: bool) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2019)."""
+    return AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, fused=fused)
+
+
+def build_sgd(groups: list[Group], args: OptimArgs, *, model: nn.Module, fused: bool) -> Optimizer:
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013); weight decay is part of the gradient.
+
+    Raises:
+        UserError: Nesterov's look ahead without momentum.
+    """
+    if args.sgd_nesterov and args.sgd_momentum == 0:
+        raise UserError("--sgd_nesterov: it looks ahead along the momentum, and --sgd_momentum is 0; leave one out")
+    # torch 2.0 needs a rate beside those of the groups
+    return SGD(groups, lr=args.learning_rate, momentum=args.sgd_momentum, nesterov=args.sgd_nesterov)
+
+
+def build_adafactor(groups: list[Group], args: OptimArgs, *, model: nn.Module, fused: bool) -> Optimizer:
+    """Adafactor (Shazeer and Stern 2018), which keeps a row and a column of means for a matrix."""
+    return torch.optim.Adafactor(groups, beta2_decay=args.adafactor_beta2_decay, d=args.adafactor_clip)
 
 
 def has_fused_kernel(device: torch.device, precision: str) -> bool:
@@ -42,14 +63,14 @@ def has_fused_kernel(device: torch.device, precision: str) -> bool:
     return device.type in fused_devices() and precision != "16-mixed"
 
 
-def learning_rate_at(step: int, args: OptimArgs, plan: TrainingPlan) -> float:
-    """Learning rate of optimizer step `step`, counted from 0: warm-up, then the schedule's shape.
+def learning_rate_at(step: int, peak: float, args: OptimArgs, plan: TrainingPlan) -> float:
+    """Learning rate of optimizer step `step`, counted from 0: warm-up to `peak`, then the schedule's shape.
 
     Sources: cosine, Loshchilov and Hutter 2017 (SGDR), equation 5; WSD, Hu et al. 2024 (MiniCPM),
     section 4; inverse square root, Vaswani et al. 2017, section 5.3, scaled to reach the peak at the
     end of the warm-up.
     """
-    peak, floor = args.learning_rate, args.min_learning_rate_ratio
+    floor = args.min_learning_rate_ratio
     if step < plan.warmup_steps:
         return peak * (step + 1) / plan.warmup_steps
     remaining = 1 - (step - plan.warmup_steps) / max(1, plan.total_steps - plan.warmup_steps)

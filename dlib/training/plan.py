@@ -20,9 +20,6 @@ from dlib.training.devices import Devices
 if TYPE_CHECKING:
     from dlib.data.packing import RowSource
 
-BYTES_PER_PARAMETER = 4
-"""A weight, and each of the two means that AdamW keeps for it, in float32."""
-
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -164,7 +161,12 @@ def refuse_overlap(schedule: str, plan: TrainingPlan) -> None:
 
 
 def summarize(
-    args: ExperimentArgs, plan: TrainingPlan, devices: Devices, source: str, parameters: tuple[int, int]
+    args: ExperimentArgs,
+    plan: TrainingPlan,
+    devices: Devices,
+    source: str,
+    parameters: tuple[int, int],
+    checkpoint_bytes: int,
 ) -> str:
     """What a run is going to do, for a person; one line a subject.
 
@@ -174,11 +176,12 @@ def summarize(
         devices: its devices.
         source: name or folder of the model it starts from.
         parameters: number of all weights and of those that learn.
+        checkpoint_bytes: size of a checkpoint.
     """
     batches = plan.batches
     accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
     total, learning = parameters
-    each, kept = estimate_checkpoint_bytes(parameters), kept_checkpoints(args, plan)
+    kept = kept_checkpoints(args, plan)
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
         "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
@@ -188,13 +191,14 @@ def summarize(
         f"x {devices.world_size} devices x {accumulation} accumulation",
         "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
         f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
-        "schedule": f"{args.optim.schedule} from {args.optim.learning_rate:g}, {plan.warmup_steps:,} warm-up steps"
+        "optimizer": f"{args.optim.optimizer}, {args.optim.schedule} from {args.optim.learning_rate:g}, "
+        f"{plan.warmup_steps:,} warm-up steps"
         + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps)
         + f"; --decay {args.optim.decay} is for --schedule wsd alone" * is_decay_unused(args.optim),
         "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
         + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
-        "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, {each / 1e6:,.0f} MB "
-        f"each, up to {kept} at a time: {kept * each / 1e6:,.0f} MB",
+        "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, "
+        f"{checkpoint_bytes / 1e6:,.0f} MB each, up to {kept} at a time: {kept * checkpoint_bytes / 1e6:,.0f} MB",
     }
     width = max(map(len, lines)) + 2
     return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
@@ -203,12 +207,6 @@ def summarize(
 def is_decay_unused(optim: OptimArgs) -> bool:
     """Whether a decay was asked for that the schedule does not have."""
     return optim.schedule != "wsd" and optim.decay != OptimArgs().decay
-
-
-def estimate_checkpoint_bytes(parameters: tuple[int, int]) -> int:
-    """Size of a checkpoint, from the number of all weights and of those that learn."""
-    total, learning = parameters
-    return (total + 2 * learning) * BYTES_PER_PARAMETER
 
 
 def kept_checkpoints(args: ExperimentArgs, plan: TrainingPlan) -> int:

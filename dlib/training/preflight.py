@@ -48,7 +48,7 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
     Raises:
         UserError: something is missing, or flags do not fit each other.
     """
-    refuse_missing(args.model.attn_implementation, compiles=args.model.compile)
+    refuse_missing(args.model.attn_implementation, args.optim.optimizer, compiles=args.model.compile)
     batch, hardware = args.batch, args.hardware
     check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, told_devices(hardware), hardware.num_nodes)
     steps = told_steps(args)

@@ -17,7 +17,7 @@ from dlib.models.sources import flag_of_source
 from dlib.models.tokenization import build_tokenizer
 from dlib.objectives import build_objective, objective_class
 from dlib.objectives.objective import Objective
-from dlib.training.checkpoints import refuse_damage
+from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan, make_plan, summarize
 from dlib.training.preflight import Inputs
@@ -37,6 +37,7 @@ class Preparation:
         data: its rows.
         plan: its steps.
         parameters: number of all weights and of those that learn.
+        checkpoint_bytes: about how large a checkpoint is going to be.
         summary: all of it in words.
     """
 
@@ -49,6 +50,7 @@ class Preparation:
     data: TextData
     plan: TrainingPlan
     parameters: tuple[int, int]
+    checkpoint_bytes: int
     summary: str
 
 
@@ -93,6 +95,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_
     objective.study(data.train_store)
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
-    parameters = count_parameters(build_meta_model(model_args, source, tokenizer, objective.head, flag))
-    summary = summarize(args, plan, devices, source, parameters)
-    return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, summary)
+    model = build_meta_model(model_args, source, tokenizer, objective.head, flag)
+    parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim)
+    summary = summarize(args, plan, devices, source, parameters, size)
+    return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

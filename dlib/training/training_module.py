@@ -17,7 +17,7 @@ import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
@@ -47,8 +47,9 @@ class TrainingModule(pl.LightningModule):
         step_weight: what the loss of the newest step is divided by, of all processes: target tokens, or rows.
         step_tokens: tokens of the newest step, of all processes.
         gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
-        learning_rate: learning rate of the newest step.
+        learning_rate: learning rate of the newest step, of a group whose peak is `--learning_rate`.
         left_out: why `--on_nan skip` left out the newest step's update; None where it did not.
+        steps_left_out: optimizer steps since the run began that changed no weight.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class TrainingModule(pl.LightningModule):
         self.steps_done = 0
         self.samples_done = 0
         self.left_out: str | None = None
+        self.steps_left_out = 0
         self._left_out_in_a_row = 0  # in this session: it decides when to stop, and changes no number
         self.resumed_state: dict[str, Any] | None = None
 
@@ -83,12 +85,15 @@ class TrainingModule(pl.LightningModule):
         """Go on from a checkpoint's state (`read_training_state`); the model holds its weights already."""
         self.steps_done = state["steps_done"]
         self.samples_done = self.steps_done * self.plan.batches.batch_size
+        self.steps_left_out = recorded_steps_left_out(state)
         self.resumed_state = state
 
-    def configure_optimizers(self) -> AdamW:
+    def configure_optimizers(self) -> Optimizer:
         """The optimizer, as it stood at the checkpoint where the run goes on from one."""
         fused = has_fused_kernel(self.device, self.precision)
-        optimizer = build_optimizer(self.named_parameters(), self.optim, fused=fused)
+        optimizer = build_optimizer(self.model, self.optim, fused=fused, further=self.objective.modules)
+        # By the arguments: a checkpoint's groups hold the rates of its step.
+        self._peaks = [group["lr"] for group in optimizer.param_groups]
         if self.resumed_state is not None:
             optimizer.load_state_dict(self.resumed_state["optimizer"])
             self.trainer.precision_plugin.load_state_dict(self.resumed_state["precision"])
@@ -119,9 +124,9 @@ class TrainingModule(pl.LightningModule):
         self.step_weight, self.step_tokens = batch["weight"], batch["num_tokens"]
         self.left_out = None
         optimizer = cast(LightningOptimizer, self.optimizers())
-        self.learning_rate = learning_rate_at(batch["step"], self.optim, self.plan)
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        self.learning_rate = self._rate_at(batch["step"], self.optim.learning_rate)
+        for group, peak in zip(optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = self._rate_at(batch["step"], peak)
         accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
         self.step_loss_sum = accumulate(batch)
         optimizer.step()
@@ -129,6 +134,9 @@ class TrainingModule(pl.LightningModule):
         self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
         self.steps_done = batch["step"] + 1
         self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
+
+    def _rate_at(self, step: int, peak: float) -> float:
+        return learning_rate_at(step, peak, self.optim, self.plan)
 
     def mean_loss(self) -> float:
         """Mean loss of the newest step over all processes; each of them has to ask."""
@@ -196,6 +204,7 @@ class TrainingModule(pl.LightningModule):
         # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
         if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
             self._leave_out(optimizer)
+            self.steps_left_out += 1
 
     def _leave_out(self, optimizer: Optimizer) -> None:
         """Take the gradients away, so that neither weights nor the optimizer's means change; or stop.
@@ -221,10 +230,12 @@ class TrainingModule(pl.LightningModule):
         for network in (self.model, self.objective.modules):
             refuse_non_finite_weights(network, step)
 
-    def steps_left_out(self) -> int:
-        """Optimizer steps since the run began that changed no weight, by the optimizer's own count."""
-        states = self.optimizers().optimizer.state.values()  # type: ignore[union-attr]
-        return self.steps_done - max((int(state["step"]) for state in states), default=0)
+
+def recorded_steps_left_out(state: dict[str, Any]) -> int:
+    """Optimizer steps up to a checkpoint that changed no weight; of older checkpoints AdamW's own count tells it."""
+    if "steps_left_out" in state:
+        return int(state["steps_left_out"])
+    return state["steps_done"] - max((int(kept["step"]) for kept in state["optimizer"]["state"].values()), default=0)
 
 
 def refuse_different_starts(step: int) -> None:

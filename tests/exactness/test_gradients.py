@@ -152,7 +152,7 @@ def test_gradients_and_weights_are_those_of_a_plain_loop() -> None:
         assert watching.norms[step] == pytest.approx(norm.item(), rel=1e-11)
         assert norm > 0.5, "the toy's gradients are clipped"
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, optim, plan)
+            group["lr"] = learning_rate_at(step, optim.learning_rate, optim, plan)
         optimizer.step()
     for (weight_name, weight), expected in zip(trained.named_parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(weight, expected, rtol=1e-7, atol=1e-9, msg=weight_name)

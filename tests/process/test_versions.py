@@ -88,8 +88,15 @@ def test_versions_are_compared_as_numbers(pretend: Pretend) -> None:
 def test_an_attention_kernel_that_is_not_there_yet_is_refused(pretend: Pretend, kernel: str, message: str) -> None:
     pretend(torch="2.0.1", transformers="4.38.1")
     with pytest.raises(UserError) as refusal:
-        refuse_missing(kernel, compiles=False)
+        refuse_missing(kernel, "adamw", compiles=False)
     assert message in str(refusal.value)
+
+
+def test_an_optimizer_that_torch_has_not_yet_is_refused(pretend: Pretend) -> None:
+    pretend(torch="2.8.0")
+    refuse_missing(None, "adafactor", compiles=False)
+    with pytest.raises(UserError, match=r"^--optimizer muon needs torch 2\.9 or later, and 2\.8\.0 is installed"):
+        refuse_missing(None, "muon", compiles=False)
 
 
 def test_an_attention_kernel_that_came_later_to_a_shipped_shape_is_refused(pretend: Pretend) -> None:
@@ -106,12 +113,12 @@ def test_compiling_is_refused_where_torch_cannot_on_this_python(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*python, 1, "final", 0))
     pretend(torch="2.0.1")
-    refuse_missing(None, compiles=False)
+    refuse_missing(None, "adamw", compiles=False)
     if not refused:
-        refuse_missing(None, compiles=True)
+        refuse_missing(None, "adamw", compiles=True)
         return
     with pytest.raises(UserError, match=rf"--compile on Python 3\.{python[1]} needs torch 2\.\d or later, and 2\.0\.1"):
-        refuse_missing(None, compiles=True)
+        refuse_missing(None, "adamw", compiles=True)
 
 
 def test_a_refusal_is_one_line_with_status_2_at_once(pretend: Pretend, place: Place) -> None:

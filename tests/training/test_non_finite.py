@@ -29,7 +29,7 @@ from tests.exactness.ranks import train_ranks
 from tests.exactness.steps import ROWS, Watching, make_plan, train
 from tests.launching import SMALL_MODEL, Place
 from tests.launching import train as train_run
-from tests.toys import build_toy, toy_roles, train_wordpiece
+from tests.toys import OPTIMIZERS_THERE, build_toy, toy_roles, train_wordpiece
 
 MLM = build_objective(ObjectiveArgs(), toy_roles())
 State = tuple[dict[str, torch.Tensor], list[dict[str, Any]]]
@@ -57,7 +57,7 @@ class Poisoning(Watching):
         weights = {name: tensor.clone() for name, tensor in module.model.state_dict().items()}
         moments = [{name: v.clone() for name, v in state.items()} for state in optimizer.state.values()]
         self.states.append((weights, moments))
-        self.counts.append(module.steps_left_out())
+        self.counts.append(module.steps_left_out)
 
 
 def equal(one: State, other: State) -> bool:
@@ -74,9 +74,10 @@ def test_a_gradient_that_is_not_finite_stops_before_it_changes_a_weight() -> Non
     assert len(poisoning.states) == 1
 
 
-def test_skip_leaves_the_update_out_and_counts_the_step() -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS_THERE)
+def test_skip_leaves_the_update_out_and_counts_the_step(optimizer: str) -> None:
     poisoning = Poisoning()
-    train(make_plan(4), poisoning, optim=OptimArgs(on_nan="skip"))
+    train(make_plan(4), poisoning, optim=OptimArgs(on_nan="skip", optimizer=optimizer))
     first, second, third = poisoning.states
     assert equal(first, second)
     assert not equal(second, third)
@@ -107,19 +108,21 @@ def test_weights_that_are_not_finite_are_named_and_skipping_does_not_help(on_nan
 
 
 @pytest.mark.skipif(not has({"torch": "2.3"}), reason="this torch scales on CUDA alone")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS_THERE)
 @pytest.mark.parametrize("scale", [2.0**16, 0.5])
-def test_overflow_of_a_scaled_gradient_is_left_to_the_scaler(scale: float) -> None:
+def test_overflow_of_a_scaled_gradient_is_left_to_the_scaler(scale: float, optimizer: str) -> None:
     class Scaled(Poisoning):
         def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
             trainer.precision_plugin.scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[attr-defined]
 
-    overflowing = Scaled(math.inf)
+    overflowing, optim = Scaled(math.inf), OptimArgs(optimizer=optimizer)
     if scale < 1:  # what overflows then does so of itself
         with pytest.raises(NonFiniteError, match="gradient's norm is inf"):
-            train(make_plan(4), overflowing, optim=OptimArgs(), precision="16-mixed")
+            train(make_plan(4), overflowing, optim=optim, precision="16-mixed")
     else:
-        train(make_plan(4), overflowing, optim=OptimArgs(), precision="16-mixed")
+        train(make_plan(4), overflowing, optim=optim, precision="16-mixed")
         assert equal(*overflowing.states[:2])
+        assert overflowing.counts == [0, 1, 1]
 
 
 def test_a_spike_is_far_above_the_losses_before() -> None:

@@ -29,8 +29,8 @@ def make_plan(total_steps: int = 100, warmup_steps: int = 10, decay_steps: int =
 
 
 def rates(schedule: str, plan: TrainingPlan, minimum: float = 0.0) -> list[float]:
-    args = OptimArgs(learning_rate=PEAK, schedule=schedule, min_learning_rate_ratio=minimum)
-    return [learning_rate_at(step, args, plan) for step in range(plan.total_steps + 1)]
+    args = OptimArgs(schedule=schedule, min_learning_rate_ratio=minimum)
+    return [learning_rate_at(step, PEAK, args, plan) for step in range(plan.total_steps + 1)]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -81,15 +81,15 @@ def test_constant_and_inverse_square_root() -> None:
 
 def test_rate_does_not_depend_on_what_was_asked_before() -> None:
     args, plan = OptimArgs(schedule="cosine"), make_plan()
-    forward = [learning_rate_at(step, args, plan) for step in range(100)]
-    assert [learning_rate_at(step, args, plan) for step in reversed(range(100))] == forward[::-1]
-    assert learning_rate_at(50, args, replace(plan, eval_interval_steps=1)) == forward[50]
+    forward = [learning_rate_at(step, PEAK, args, plan) for step in range(100)]
+    assert [learning_rate_at(step, PEAK, args, plan) for step in reversed(range(100))] == forward[::-1]
+    assert learning_rate_at(50, PEAK, args, replace(plan, eval_interval_steps=1)) == forward[50]
 
 
 @pytest.mark.parametrize("name", [*MASKED_CONFIGS, *CAUSAL_CONFIGS])
 def test_decay_is_on_matrices_and_not_on_biases_and_norms(name: str) -> None:
     model = build_toy(name)
-    optimizer = build_optimizer(model.named_parameters(), OptimArgs(weight_decay=0.1), fused=False)
+    optimizer = build_optimizer(model, OptimArgs(weight_decay=0.1), fused=False)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decays.keys() == set(names.values()), "each weight once, tied ones too"
@@ -101,14 +101,14 @@ def test_decay_is_on_matrices_and_not_on_biases_and_norms(name: str) -> None:
 def test_frozen_weights_are_not_in_the_optimizer() -> None:
     model = build_toy("bert")
     freeze(model, "embeddings")
-    optimizer = build_optimizer(model.named_parameters(), OptimArgs(), fused=False)
+    optimizer = build_optimizer(model, OptimArgs(), fused=False)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
 
 
 def test_optimizer_takes_the_arguments() -> None:
     args = OptimArgs(learning_rate=0.3, adam_beta1=0.8, adam_beta2=0.7, adam_epsilon=1e-3)
-    (group, _) = build_optimizer(build_toy("bert").named_parameters(), args, fused=False).param_groups
+    (group, _) = build_optimizer(build_toy("bert"), args, fused=False).param_groups
     assert (group["lr"], group["betas"], group["eps"]) == (0.3, (0.8, 0.7), 1e-3)
 
 
@@ -116,7 +116,7 @@ def test_optimizer_takes_the_arguments() -> None:
 def test_fused_kernel_gives_the_same_weights() -> None:
     models = [build_toy("bert"), build_toy("bert")]
     optimizers = [
-        build_optimizer(model.named_parameters(), OptimArgs(learning_rate=1e-2), fused=fused)
+        build_optimizer(model, OptimArgs(learning_rate=1e-2), fused=fused)
         for model, fused in zip(models, (True, False), strict=True)
     ]
     for step in range(5):

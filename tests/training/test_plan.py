@@ -84,7 +84,7 @@ def test_a_warm_up_and_a_decay_that_overlap_are_refused() -> None:
 
 def test_the_summary_tells_of_intervals_that_are_longer_than_the_run() -> None:
     args = arguments(warmup="201", eval_interval="300")
-    text = summarize(args, make_plan(args, ROWS), DEVICES, "x\x1b[31m", (1, 1))
+    text = summarize(args, make_plan(args, ROWS), DEVICES, "x\x1b[31m", (1, 1), 1)
     assert "201 warm-up steps, more than the run has: the peak is never reached" in text
     assert "every 300 steps, 1 in all: at the run's end, which comes first" in text
     assert r"x\x1b[31m" in text
@@ -94,7 +94,7 @@ def test_the_summary_tells_of_intervals_that_are_longer_than_the_run() -> None:
 def test_the_summary_tells_of_a_decay_that_the_schedule_has_not() -> None:
     for schedule, is_told in (("linear", True), ("wsd", False)):
         args = arguments(schedule=schedule, decay="60%")
-        text = summarize(args, make_plan(args, ROWS), DEVICES, "x", (1, 1))
+        text = summarize(args, make_plan(args, ROWS), DEVICES, "x", (1, 1), 1)
         assert ("; --decay 60% is for --schedule wsd alone" in text) is is_told
 
 
@@ -151,12 +151,12 @@ def test_never_more_checkpoints_stand_than_the_plan_says(seed: int) -> None:
 
 def test_summary_says_the_numbers() -> None:
     args = arguments("1000 steps", extra_steps=[3], max_checkpoints=2)
-    text = summarize(args, make_plan(args, ROWS), DEVICES, "configs/models/toy", (1_000_000, 900_000))
+    text = summarize(args, make_plan(args, ROWS), DEVICES, "configs/models/toy", (1_000_000, 900_000), 11_200_000)
     for words in (
         "configs/models/toy, 1,000,000 parameters, 900,000 of them learn",
         "8 sequences a step = 2 micro_batch_size x 2 devices x 2 accumulation",
         "1,000 optimizer steps, 8,000 samples, 160,000 tokens, 80.00 epochs of 100 rows",
-        "linear from 0.0001, 60 warm-up steps",
+        "adamw, linear from 0.0001, 60 warm-up steps",
         "every 100 steps, 11 in all",
         "11 MB each, up to 5 at a time: 56 MB",
     ):

@@ -1,25 +1,21 @@
 """One optimizer step: dropout by key, clipping, and going on; `tests/exactness/test_gradients.py` has its gradient."""
 
-import copy
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from dlib.args import ObjectiveArgs, OptimArgs
-from dlib.data.data_module import EvaluationBatches, StepSampler, TrainingSteps
+from dlib.data.data_module import EvaluationBatches, TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.devices import Devices
 from dlib.training.evaluation import evaluate
-from dlib.training.trainer import build_trainer
 from dlib.training.training_module import TrainingModule
-from tests.exactness.steps import BATCH_SIZE, ROWS, Watching, make_plan, train
-from tests.toys import ListRows, build_toy, toy_roles
+from tests.exactness.steps import ROWS, Watching, make_plan, train
+from tests.toys import ListRows, toy_roles
 
 pytestmark = pytest.mark.oldest
 
@@ -99,38 +95,6 @@ def test_gradient_is_clipped_to_its_norm_and_the_norm_told_is_that_before() -> N
     train(make_plan(8), clipped, optim=OptimArgs(max_grad_norm=limit))
     assert clipped.norms[0] == unclipped.norms[0] > limit
     assert after_clipping[0] == pytest.approx(limit, rel=1e-2)
-
-
-def test_resuming_goes_on_bitwise_from_the_saved_state() -> None:
-    plan, optim = make_plan(2), OptimArgs(learning_rate=1e-2)
-    states: list[dict[str, Any]] = []
-
-    def save(module: TrainingModule) -> None:
-        optimizer = cast(Any, module.optimizers()).optimizer
-        weights = {name: tensor.clone() for name, tensor in module.model.state_dict().items()}
-        states.append(
-            {
-                "weights": weights,
-                "steps_done": module.steps_done,
-                "optimizer": copy.deepcopy(optimizer.state_dict()),
-                "precision": copy.deepcopy(module.trainer.precision_plugin.state_dict()),
-            }
-        )
-
-    whole = Watching(save)
-    trained = train(plan, whole, dropout=True, optim=optim)
-    rest = Watching()
-    objective = build_objective(ObjectiveArgs(), toy_roles())
-    model = build_toy("bert", dtype=torch.float64, dropout=True, seed=5)
-    model.load_state_dict(states[0]["weights"])
-    module = TrainingModule(model, objective, optim, plan, "64-true")
-    module.resume(states[0])
-    assert module.samples_done == BATCH_SIZE
-    steps = TrainingSteps(ROWS, plan.batches, objective, rank=0, world_size=1)
-    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(1, plan.total_steps))
-    build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
-    assert rest.sums == whole.sums[1:]
-    assert all(a.equal(b) for a, b in zip(model.parameters(), trained.model.parameters(), strict=True))
 
 
 def test_a_checkpoint_of_lightning_that_lies_about_is_not_loaded_in_a_slurm_job(
