@@ -2,6 +2,12 @@
 
 from tests.bad_input.calling import Row
 
+
+def json_lines(content: str | bytes, told: str) -> Row:
+    """A training text that is a .jsonl."""
+    return Row("train.py TINY", told, {"data/train.txt": None, "data/train.jsonl": content})
+
+
 ROWS = [
     Row("train.py TINY -d /nowhere", "--data_dir /nowhere: there is no such folder"),
     Row(
@@ -25,6 +31,21 @@ ROWS = [
     Row("train.py TINY", "error: data/dev.txt line 2: bytes that are not UTF-8", {"data/dev.txt": b"a\n\xff\n"}),
     Row("train.py TINY", "it has no train.txt", {"data/train.txt": None}),
     Row("train.py TINY --dev_file test.txt", "it has no test.txt; name the dev text with --dev_file"),
+    Row("train.py TINY --train_file train.jsonl", "it has no train.jsonl; name the training text with --train_file"),
+    json_lines("", "error: data/train.jsonl is empty; name the training text with --train_file"),
+    json_lines('{"text": "a"}\n{"text": "b"', "error: data/train.jsonl line 2: broken JSON (Expecting ',' delimiter)"),
+    json_lines('{"text": "a"}\nb\n', "error: data/train.jsonl line 2: broken JSON (Expecting value)"),
+    json_lines('[\n{"text": "a"}\n]\n', "error: data/train.jsonl line 1: broken JSON (Expecting value)"),
+    json_lines("[]", "error: data/train.jsonl line 1: no JSON object; write one a line"),
+    json_lines(
+        '{"sentence": "a", "label": 1}', 'data/train.jsonl line 1: no key "text"; there are: "sentence", "label"'
+    ),
+    json_lines('{"text": ["a"]}', 'error: data/train.jsonl line 1: key "text": a list is no text'),
+    json_lines('{"text": null}', 'error: data/train.jsonl line 1: key "text": null is no text'),
+    json_lines('{"text": "\\ud83d"}', 'data/train.jsonl line 1: key "text": half a surrogate pair is no character'),
+    json_lines('{"text": ""}', "error: data/train.jsonl holds no text that the tokenizer has tokens for"),
+    json_lines(b'{"text": "a"}\n{"text": "\xff"}', "error: data/train.jsonl line 2: bytes that are not UTF-8"),
+    Row("train.py TINY --dev_file dev.jsonl", 'dev.jsonl line 1: no key "text"', {"data/dev.jsonl": '{"a": "b"}'}),
     Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt is a file: give its folder"),
     Row("train.py TINY --train_file ../data", "it has no ../data"),
     Row("train.py TINY -d '\x1b[2J'", r"--data_dir \x1b[2J: there is no such folder"),
