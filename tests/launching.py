@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from unittest.mock import patch
 
+from dlib.args.tables import MODELS
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.faults import Fault, die_at
@@ -221,16 +222,17 @@ def start_warm(
     *,
     program: str = "train.py",
     output: Path | None = None,
+    networks: Mapping[str, str] = MappingProxyType({}),
 ) -> Training:
     """Starts a program in a process forked from one that has imported the libraries; it kills itself at `fault`.
 
     Give it no loader processes (`--num_workers`): there they take five seconds to end. It prints to files in `scratch`,
-    or all of it to `output`: a named pipe, or a terminal, which becomes its own.
+    or all of it to `output`: a named pipe, or a terminal, which becomes its own. `networks` are in its table of models.
     """
     outputs = output_files(scratch) if output is None else (output, output)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=run_here, args=(list(arguments), *outputs, fault, program))
+    process = context.Process(target=run_here, args=(list(arguments), *outputs, fault, program, dict(networks)))
     with patch.dict(os.environ, {**THREADS, **QUIET}):  # read by the libraries when the server imports them
         process.start()
     assert process.pid is not None
@@ -244,9 +246,17 @@ def start_warm(
     return training
 
 
-def run_here(arguments: list[str], stdout: Path, stderr: Path, fault: Fault | None, program: str = "train.py") -> None:
+def run_here(
+    arguments: list[str],
+    stdout: Path,
+    stderr: Path,
+    fault: Fault | None,
+    program: str = "train.py",
+    networks: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Makes this process, forked for it, one that runs a program and kills itself at `fault`."""
     os.setsid()
+    MODELS.update(networks)
     os.chdir(ROOT)
     wanted = environment()
     os.environ.clear()

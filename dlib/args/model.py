@@ -10,10 +10,10 @@ MOST_IDS = 2**24
 
 @dataclass
 class ModelArgs:
-    """The model: a name on the Hugging Face hub, or a local folder with `config.json`."""
+    """The model: a name on the Hugging Face hub, a local folder with `config.json`, or a network in `MODELS`."""
 
     model: str = setting("roberta-base")
-    """Hugging Face name or local folder; ready shapes are under configs/models/."""
+    """Hugging Face name, local folder, or a name in MODELS; ready shapes are under configs/models/."""
     from_scratch: bool = setting(False)
     """Draw new weights for the model's configuration in place of loading its weights."""
     trust_remote_code: bool = setting(False)

@@ -17,6 +17,7 @@ from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import first_id
 from dlib.generation.line_batches import by_length, encode, find_frame, padded
 from dlib.generation.sampling import KeyedSampling
+from dlib.models.parts import keeps_cache
 from dlib.process.errors import UserError
 
 DEFAULT_NEW_TOKENS = 64
@@ -73,8 +74,10 @@ class TextContinuer:
             args: how it is asked.
 
         Raises:
-            UserError: so many new tokens leave no room for a prompt.
+            UserError: so many new tokens leave no room for a prompt, or the model's class cannot generate.
         """
+        if not model.can_generate():
+            raise UserError(f"{type(model).__name__} continues no text: let it inherit transformers' GenerationMixin")
         self.model, self.tokenizer, self.args = model, tokenizer, args
         self.max_new_tokens = args.max_new_tokens or min(DEFAULT_NEW_TOKENS, context // 2)
         self.start = find_frame(tokenizer).start
@@ -93,6 +96,7 @@ class TextContinuer:
             num_beams=args.num_beams,
             eos_token_id=sorted(self.end_ids) or None,
             pad_token_id=self.pad_id,
+            use_cache=keeps_cache(model),
         )
         model.generation_config = GenerationConfig()  # the model's own would fill in what this does not say
         self.batch_size = args.batch_size if args.batch_size > 1 and keeps_rows_apart(model, self.pad_id) else 1
@@ -239,7 +243,11 @@ def next_logits(model: PreTrainedModel, rows: list[list[int]], pad_id: int) -> t
         input_ids=input_ids,
         attention_mask=attention_mask,
         generation_config=GenerationConfig(
-            max_new_tokens=PROBE_TOKENS, pad_token_id=pad_id, output_scores=True, return_dict_in_generate=True
+            max_new_tokens=PROBE_TOKENS,
+            pad_token_id=pad_id,
+            use_cache=keeps_cache(model),
+            output_scores=True,
+            return_dict_in_generate=True,
         ),
     )
     return torch.stack([scores[0].float() for scores in output.scores])

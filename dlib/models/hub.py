@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dlib.args.tables import MODELS
 from dlib.process.errors import UserError
 from dlib.process.versions import explain_attention, explain_model_type, explain_newer_files
 
@@ -37,7 +38,7 @@ def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
         names: the Hugging Face names and local folders that will be loaded.
         offline: whether the user asked for no network.
     """
-    is_remote = any(name is not None and not Path(name).is_dir() for name in names)
+    is_remote = any(name is not None and name not in MODELS and not Path(name).is_dir() for name in names)
     if offline or not is_remote or not hub_answers():
         os.environ["HF_HUB_OFFLINE"] = "1"
         if "huggingface_hub.constants" in sys.modules:
@@ -74,6 +75,8 @@ def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iter
     except UserError:
         raise
     except Exception as error:  # transformers raises whatever a model's own code raises
+        if name in MODELS:  # who wrote it needs the traceback
+            raise
         reason = reason_of(error)
         if FOREIGN_CODE.match(str(error)):
             raise UserError(

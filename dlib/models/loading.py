@@ -1,29 +1,26 @@
 """Which network a run trains: any Hugging Face model, loaded or drawn anew, checked against the run's needs."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.token_roles import num_ids
+from dlib.models.fitting import attention_options, fit_config, fit_embeddings, freeze
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
 from dlib.models.limits import check_positions, max_positions, refuse_broken_weights, tell_many_layers
 from dlib.models.overrides import override_config
-from dlib.models.pretrained import draw_model, read_config, read_model
+from dlib.models.pretrained import config_fields, draw_model, read_config, read_model
 from dlib.models.probes import computes_on_cpu, keep_attention_type, refuse_hidden_state, refuse_looking_ahead
 from dlib.process.errors import UserError
 from dlib.process.ranks import say
 from dlib.process.seeding import seed_torch
-from dlib.process.versions import dtype_option, refuse_missing_attention, refuse_unread_fields
-
-ATTENTION_DROPOUT = re.compile(r"att\w*_(dropout|pdrop)|attention_probs_dropout_prob")
+from dlib.process.versions import dtype_option, refuse_unread_fields
 
 
 def load_model_config(
@@ -42,7 +39,7 @@ def load_model_config(
     """
     with explain_loading(flag, source):
         config = read_config(source, trust_remote_code=args.trust_remote_code)
-        refuse_unread_fields(source, PretrainedConfig.get_config_dict(source)[0])
+        refuse_unread_fields(source, config_fields(source))
     if args.model_overrides:
         config = override_config(config, source, args.model_overrides)
     if args.from_scratch:
@@ -173,19 +170,11 @@ def load_weights(
         UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
-    model, loading = read_model(head.auto_model, source, config=config, **options)
+    model, loading = read_model(head.auto_model, source, config, **options)
     if is_checkpoint:
         refuse_other_model(loading, source)
     tell_new_weights(loading["missing_keys"], source)
     return model
-
-
-def fit_config(config: PretrainedConfig, head: Head) -> None:
-    """Set what the objective needs; BERT and its kin look back only where they are told to, others do or do not."""
-    if head.looks_back_only and hasattr(config, "is_decoder"):
-        config.is_decoder = True
-    for name, value in head.config_changes.items():
-        setattr(config, name, value)
 
 
 def tell_new_weights(names: Collection[str], source: str) -> None:
@@ -213,50 +202,6 @@ def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> N
         )
 
 
-def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, Any]:
-    """What `--attn_implementation` asks of transformers.
-
-    Raises:
-        UserError: the installed version does not have it for such a model, or it has no dropout and the model does.
-    """
-    if args.attn_implementation is None:
-        return {}
-    refuse_missing_attention(args.attn_implementation, config.model_type)
-    dropouts = [name for name, value in config.to_dict().items() if ATTENTION_DROPOUT.match(name) and value]
-    if args.attn_implementation == "flex_attention" and dropouts:
-        raise UserError(f"--attn_implementation flex_attention has no dropout: add --model_overrides {dropouts[0]}=0.0")
-    return {"attn_implementation": args.attn_implementation}
-
-
 def as_saved(args: ExperimentArgs) -> ExperimentArgs:
     """The arguments for a run's own checkpoint, which has its weights and the overrides of its configuration."""
     return replace(args, model=replace(args.model, from_scratch=False, model_overrides=[]))
-
-
-def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Enlarge the embeddings where the tokenizer has more tokens; they are never cut."""
-    if num_ids(tokenizer) > cast(nn.Embedding, model.get_input_embeddings()).num_embeddings:
-        model.resize_token_embeddings(num_ids(tokenizer))
-
-
-def freeze(model: PreTrainedModel, what: str) -> None:
-    """Switch off the gradients of the weights that `--freeze` names.
-
-    Raises:
-        UserError: no weight is left to learn.
-    """
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    trunk = {id(parameter) for parameter in model.base_model.parameters()}
-    for name, parameter in model.named_parameters():
-        is_embedding = id(parameter) in tables or "embeddings" in name.split(".")  # with their norms, as in BERT
-        frozen = {
-            "none": False,
-            "embeddings": is_embedding,
-            "all_but_embeddings": not is_embedding,
-            "all_but_head": id(parameter) in trunk,
-        }
-        parameter.requires_grad_(not frozen[what])
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        if what == "none":
-            raise UserError(f"--model: {type(model).__name__} has no weight that could learn; choose another")
-        raise UserError(f"--freeze {what} leaves {type(model).__name__} no weight to learn; use --freeze none")

@@ -20,6 +20,7 @@ def find_model(name: str | Path) -> str:
     """
     path = find_path(name)
     if path is None:
+        refuse_missing_weights("the model", str(name), "give a run of it")
         return str(name)
     folder = resolve_model_folder(path)
     refuse_missing_weights("the model", str(folder), "save them beside its config.json")

@@ -14,6 +14,7 @@ from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
 from dlib.models.hub import reason_of
+from dlib.models.pretrained import config_fields
 from dlib.process.errors import UserError
 
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
@@ -34,7 +35,7 @@ def override_config(config: PretrainedConfig, source: str, overrides: Sequence[s
         UserError: an override names no field, or the model cannot be built with its value.
     """
     changes = dict(parse_override(override, config) for override in overrides)
-    fields, _ = PretrainedConfig.get_config_dict(source)
+    fields = config_fields(source)
     try:
         changed = type(config)(**{**fields, **changes})
     except Exception as error:  # transformers raises whatever a model's own code raises

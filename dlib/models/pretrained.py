@@ -2,7 +2,7 @@
 
 Such a folder may bring Python code of its own (`auto_map` in its JSON files). transformers asks on stdin whether to run
 it, unless it is told; for generate.py stdin is data. So nothing but this file calls `from_pretrained` or `from_config`,
-which tests/test_security.py checks, and each function here has to be told.
+which tests/test_security.py checks, and each function here has to be told. Networks in `MODELS` are this clone's code.
 """
 
 import json
@@ -15,6 +15,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.args.tables import MODELS
+from dlib.models.adapter import new_config, own_class
 from dlib.process.errors import UserError
 
 ZIP_START = b"PK\x03\x04"
@@ -31,7 +33,11 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
         UserError: it wants a kernel from the hub, which is code too, and may not run any.
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
-    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    if name in MODELS:
+        return new_config(name)
+    own: Any = own_class(config_fields(name).get("model_type", ""))
+    loader = AutoConfig if own is None else own.config_class
+    config: PretrainedConfig = loader.from_pretrained(name, trust_remote_code=trust_remote_code)
     if not trust_remote_code:  # transformers has a class of its own: no checkpoint is to name code that it lacks
         vars(config).pop("auto_map", None)
     kernels = [str(getattr(part, "_attn_implementation", None)) for part in parts_of(config)]
@@ -42,6 +48,11 @@ def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
             "it, then give --trust_remote_code"
         )
     return config
+
+
+def config_fields(name: str) -> dict[str, Any]:
+    """What stands in a model's config.json, or differs from its class's defaults for a name in `MODELS`."""
+    return new_config(name).to_diff_dict() if name in MODELS else PretrainedConfig.get_config_dict(name)[0]
 
 
 def parts_of(config: PretrainedConfig) -> Iterator[PretrainedConfig]:
@@ -68,17 +79,21 @@ def draw_model(
         trust_remote_code: whether Python code that came with the configuration may run.
         options: of transformers.
     """
+    own = own_class(config.model_type)
+    if own is not None:
+        return own._from_config(config, **options)
     return getattr(transformers, auto_model).from_config(config, trust_remote_code=trust_remote_code, **options)
 
 
 def read_model(
-    auto_model: str, name: str, *, trust_remote_code: bool, **options: Any
+    auto_model: str, name: str, config: PretrainedConfig, *, trust_remote_code: bool, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A network with its weights, and what transformers tells of their loading: `missing_keys` and the like.
 
     Args:
         auto_model: name of the transformers class.
         name: Hugging Face name or local folder.
+        config: its configuration.
         trust_remote_code: whether Python code that comes with it may run.
         options: of transformers.
 
@@ -87,8 +102,9 @@ def read_model(
     """
     for file in sorted(pickles_in(Path(name))):
         refuse_unsafe_pickle(file)
-    return getattr(transformers, auto_model).from_pretrained(
-        name, trust_remote_code=trust_remote_code, output_loading_info=True, **options
+    loader: Any = own_class(config.model_type) or getattr(transformers, auto_model)
+    return loader.from_pretrained(
+        name, config=config, trust_remote_code=trust_remote_code, output_loading_info=True, **options
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dlib.args.tables import MODELS
 from dlib.models.hub import reason_of
 from dlib.models.limits import max_positions
 from dlib.process.errors import UserError
@@ -102,6 +103,8 @@ def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str, op
         try:
             is_pure = gives_the_same(model, (max_length,), options)
         except Exception as error:  # transformers raises whatever a model's own code raises
+            if source in MODELS:  # who wrote it needs the traceback
+                raise
             raise UserError(f"{source} cannot be trained with these options: {reason_of(error)}") from error
     if not is_pure:
         raise UserError(

@@ -7,6 +7,7 @@ before the libraries are imported, which takes seconds.
 from pathlib import Path
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import MODELS
 from dlib.config.wandb_names import wandb_place
 from dlib.models.hub import looks_like_path
 from dlib.process.errors import UserError
@@ -87,7 +88,7 @@ def refuse_other_folder(source: str) -> None:
     """
     folder = Path(source)
     refuse_missing_folder("--model", source)
-    if not folder.is_dir() or (folder / "config.json").is_file():
+    if source in MODELS or not folder.is_dir() or (folder / "config.json").is_file():
         return
     try:
         model = resolve_model_folder(folder)
@@ -107,11 +108,13 @@ def refuse_missing_folder(flag: str, source: str) -> None:
 
 
 def refuse_missing_weights(flag: str, source: str, advice: str) -> None:
-    """Refuse a local folder that has a configuration and no weights.
+    """Refuse a local folder that has a configuration and no weights, and a name in `MODELS`, which never has any.
 
     Raises:
         UserError: there are none.
     """
+    if source in MODELS:
+        raise UserError(f"{flag} {source} is a network of one's own, which has no weights; {advice}")
     folder = Path(source)
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
         raise UserError(f"{flag} {source}: the folder has no weights; {advice}")

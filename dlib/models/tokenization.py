@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
+from dlib.args.tables import MODELS
 from dlib.data.fingerprint import text_sha256
 from dlib.data.formats import reader_sha256
 from dlib.data.samples import TEXT_ONLY
@@ -127,7 +128,7 @@ def build_tokenizer(
         return load(model_folder, "the checkpoint")
     if args.model.tokenizer is not None:
         return load(args.model.tokenizer, "--tokenizer")
-    if not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder)):
+    if model_folder not in MODELS and (not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder))):
         return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
     return load(str(trained_tokenizer_folder(args, text_file, sequences, open_ended=open_ended)), "--tokenizer")
 

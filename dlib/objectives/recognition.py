@@ -21,9 +21,10 @@ def recognize(config: PretrainedConfig, name: str) -> str:
     objectives = {key: objective_class(key) for key in OBJECTIVES}
     if config.is_encoder_decoder:  # BART is in the table of masked models, too, and is none to be asked
         objectives = {key: kind for key, kind in objectives.items() if "Seq2Seq" in kind.auto_model}
-    own = set(config.architectures or ())
+    told = getattr(config, "auto_model", None)  # by a network of one's own
+    own = {told, *(config.architectures or ())}
     for key, kind in objectives.items():
-        if own & class_names(kind.auto_model):
+        if own & {kind.auto_model, *class_names(kind.auto_model)}:
             return key
     foreign = set(getattr(config, "auto_map", None) or {})  # what code of the model's own can do
     can = [key for key, kind in objectives.items() if kind.auto_model in foreign or has_head(config, kind.auto_model)]

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
+from dlib.models.parts import output_layer
 from dlib.objectives.objective import Batch, Measured, Objective
 from dlib.objectives.padding import stack_rows
 
@@ -106,19 +107,27 @@ def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Ten
     input_ids, positions = batch["input_ids"], batch["target_positions"]
     is_cut = False
 
-    def keep_targets(trunk: torch.nn.Module, args: Any, output: Any) -> Any:
+    def cut(module: torch.nn.Module, hidden: Tensor) -> Tensor:
         nonlocal is_cut
-        hidden = output["last_hidden_state"]
         if hidden.shape[:2] != input_ids.shape:
-            raise RuntimeError(f"{type(trunk).__name__}: hidden states {tuple(hidden.shape)} are not (B, T, H)")
-        output["last_hidden_state"] = hidden.flatten(0, 1)[positions].unsqueeze(0)
+            raise RuntimeError(f"{type(module).__name__}: hidden states {tuple(hidden.shape)} are not (B, T, H)")
         is_cut = True
+        return hidden.flatten(0, 1)[positions].unsqueeze(0)
+
+    def keep_targets(trunk: torch.nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, dict) and "last_hidden_state" in output:
+            output["last_hidden_state"] = cut(trunk, output["last_hidden_state"])
         return output
 
-    hook = model.base_model.register_forward_hook(keep_targets)
+    layer = output_layer(model)
+    hook = (
+        model.base_model.register_forward_hook(keep_targets)
+        if layer is None
+        else layer.register_forward_pre_hook(lambda layer, args: (cut(layer, args[0]), *args[1:]))
+    )
     try:
         output = model(input_ids=input_ids, attention_mask=batch.get("attention_mask"), return_dict=True, **options)
     finally:
         hook.remove()
-    # Some models (OPT) call a part of their trunk and not the trunk, which the hook does not see.
+    # Some models (OPT) call a part of their trunk and not the trunk, and a network of one's own may have none.
     return output.logits.squeeze(0) if is_cut else output.logits.flatten(0, 1)[positions]

@@ -25,6 +25,7 @@ from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs, RunArg
 from dlib.data.packing import PADDING_MULTIPLE
 from dlib.data.samples import Sample
 from dlib.models import limits
+from dlib.models.fitting import freeze
 from dlib.models.head import Head
 from dlib.models.limits import (
     check_positions,
@@ -33,7 +34,7 @@ from dlib.models.limits import (
     refuse_broken_weights,
     refuse_too_large,
 )
-from dlib.models.loading import build_meta_model, build_model, freeze, load_model_config
+from dlib.models.loading import build_meta_model, build_model, load_model_config
 from dlib.models.overrides import parse_override
 from dlib.models.probes import refuse_looking_ahead
 from dlib.objectives import build_objective

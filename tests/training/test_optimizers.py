@@ -9,7 +9,7 @@ import torch
 
 from dlib.args import OptimArgs
 from dlib.data.batching import BatchPlan
-from dlib.models.loading import freeze
+from dlib.models.fitting import freeze
 from dlib.process.versions import fused_devices
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan

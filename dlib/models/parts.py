@@ -1,0 +1,40 @@
+"""What stands where in a network: its trunk, its word embeddings, the layer that turns hidden states into logits.
+
+Networks of one's own may lack any of them; whoever asks goes on without.
+"""
+
+import inspect
+from typing import cast
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from dlib.models.adapter import own_class
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that a plain network puts its hidden states (B, T, H) into (`OwnNetwork`); None for other models."""
+    return cast("nn.Module | None", getattr(model, "output_layer", None))
+
+
+def trunk_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The weights below the head; all of them where nothing tells the two apart."""
+    layer = output_layer(model)
+    head = set() if layer is None else {id(parameter) for parameter in layer.parameters()}
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}  # one may be tied
+    return [weight for weight in model.base_model.parameters() if id(weight) in tables or id(weight) not in head]
+
+
+def word_embeddings(model: PreTrainedModel) -> nn.Embedding | None:
+    """The table with a row for each token; None where the model does not tell."""
+    try:
+        found = model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):
+        return None
+    return found if isinstance(found, nn.Embedding) else None
+
+
+def keeps_cache(model: PreTrainedModel) -> bool:
+    """Whether a model goes on from what it kept of the tokens before; one of one's own has to ask for it by name."""
+    is_own = own_class(model.config.model_type) is not None
+    return not is_own or "past_key_values" in inspect.signature(model.forward).parameters
