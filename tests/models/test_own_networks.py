@@ -12,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs
 from dlib.args.generation import GenerationArgs
 from dlib.args.tables import MODELS
+from dlib.data.samples import Sample
+from dlib.generation.filling import FilledLine
 from dlib.generation.predictor import Predictor
 from dlib.models.head import Head
 from dlib.models.hub import choose_hub_mode
@@ -106,7 +108,9 @@ def test_targets_are_predicted_as_the_plain_network_predicts_them(
     name: str, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     model = build(name, tokenizer).eval()
-    batch = build_objective(ObjectiveArgs(), toy_roles()).collate([toy_row(12), toy_row(7)], [(1, 0, 0), (1, 0, 1)])
+    batch = build_objective(ObjectiveArgs(), toy_roles()).collate(
+        [Sample((toy_row(12),), key=(1, 0, 0)), Sample((toy_row(7),), key=(1, 0, 1))]
+    )
     plain = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     found = predict_targets(model, batch)
     torch.testing.assert_close(found, plain.flatten(0, 1)[batch["target_positions"]])
@@ -114,7 +118,7 @@ def test_targets_are_predicted_as_the_plain_network_predicts_them(
 
 def test_a_layer_called_head_sees_the_target_positions_alone(tokenizer: PreTrainedTokenizerFast) -> None:
     model: Any = build("own-recurrent", tokenizer)
-    batch = build_objective(ObjectiveArgs(), toy_roles()).collate([toy_row(12)], [(1, 0, 0)])
+    batch = build_objective(ObjectiveArgs(), toy_roles()).collate([Sample((toy_row(12),), key=(1, 0, 0))])
     seen = []
     model.network.head.register_forward_hook(lambda layer, args, output: seen.append(output.shape[:2]))
     predict_targets(model, batch)
@@ -171,7 +175,8 @@ def test_one_that_was_trained_on_masks_fills_them(
 ) -> None:
     save(build(name, tokenizer), tokenizer, tmp_path)
     [answer] = Predictor(tmp_path, GenerationArgs(accelerator="cpu")).predict(["The [MASK] fox"])
-    assert len(answer.masks[0]) == 5  # type: ignore[union-attr]
+    assert isinstance(answer, FilledLine)
+    assert len(answer.masks[0]) == 5
 
 
 def test_one_that_looks_ahead_is_refused_for_text(tokenizer: PreTrainedTokenizerFast) -> None:
