@@ -4,26 +4,29 @@ from dataclasses import dataclass
 
 from dlib.args.fields import setting
 
+MOST_WORKERS = 1024
+"""Each is a process with the libraries in its memory; a typing error would fill the machine with them."""
+
 
 @dataclass
 class DataArgs:
     """The text, one document a line, and the rows that are cut from it."""
 
-    data_dir: str = setting("data", alias="-d", free=True)
+    data_dir: str = setting("data", alias="-d", path=True, free=True)
     """Folder that holds the text files."""
-    train_file: str = setting("train.txt", free=True)
+    train_file: str = setting("train.txt", path=True, free=True)
     """Name of the training text in `data_dir`."""
-    dev_file: str | None = setting(None, free=True)
+    dev_file: str | None = setting(None, path=True, free=True)
     """Name of the development text in `data_dir`; none: `dev.txt`, else `val.txt`."""
-    max_length: int = setting(512)
+    max_length: int = setting(512, at_least=2, changes_evaluation=True)
     """Number of tokens in a row, special tokens included."""
-    line_by_line: bool = setting(False)
+    line_by_line: bool = setting(False, changes_evaluation=True)
     """One row a line, truncated and padded; else lines are packed into full rows."""
-    encoding_errors: str = setting("strict", choices=("strict", "replace", "ignore"))
+    encoding_errors: str = setting("strict", choices=("strict", "replace", "ignore"), changes_evaluation=True)
     """What to do with bytes that are not UTF-8: stop, put U+FFFD in their place, or leave them out."""
-    cache_dir: str = setting("cache", free=True)
+    cache_dir: str = setting("cache", path=True, free=True)
     """Folder of the token stores and trained tokenizers; entries are found by content."""
-    tokenizer_processes: int = setting(-1, free=True)
+    tokenizer_processes: int = setting(-1, at_least=1, or_all=True, free=True)
     """Number of processes that tokenize; -1: one a CPU core."""
-    num_workers: int = setting(1, free=True)
+    num_workers: int = setting(1, at_least=0, at_most=MOST_WORKERS, free=True)
     """Number of processes a device that prepare training batches; 0: the training process does it itself."""

@@ -12,19 +12,19 @@ MOST_IDS = 2**24
 class ModelArgs:
     """The model: a name on the Hugging Face hub, a local folder with `config.json`, or a network in `MODELS`."""
 
-    model: str = setting("roberta-base")
+    model: str = setting("roberta-base", path=True)
     """Hugging Face name, local folder, or a name in MODELS; ready shapes are under configs/models/."""
     from_scratch: bool = setting(False)
     """Draw new weights for the model's configuration in place of loading its weights."""
     trust_remote_code: bool = setting(False)
     """Run Python code that the model's or tokenizer's folder brings; only the command line can say so, and no file."""
-    model_overrides: list[str] = setting(default_factory=list)
+    model_overrides: list[str] = setting([], keeps_commas=True)
     """Changes to the model's configuration: `--model_overrides hidden_size=256 num_hidden_layers=4`."""
-    tokenizer: str | None = setting(None)
+    tokenizer: str | None = setting(None, path=True)
     """Hugging Face name or local folder of the tokenizer; none: the model's own, else one trained on train.txt."""
-    vocab_size: int = setting(8192)
+    vocab_size: int = setting(8192, at_least=300, at_most=MOST_IDS)
     """Number of tokens of a tokenizer that is trained on train.txt."""
-    checkpoint: str | None = setting(None)
+    checkpoint: str | None = setting(None, path=True)
     """Start from the weights of a run, a checkpoint folder, or `wandb:RUN[:alias]`; the run itself is new."""
     attn_implementation: str | None = setting(
         None, choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")

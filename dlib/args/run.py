@@ -6,6 +6,8 @@ from dlib.args.fields import setting
 
 RESUME_WORDS = ("auto", "never")
 TRACKER_NAMES = ("wandb", "tensorboard", "none")
+MOST_NODES = 100_000
+"""As many as the largest machines have; each is named in a run's record."""
 
 
 @dataclass
@@ -14,7 +16,7 @@ class RunArgs:
 
     name: str = setting("", alias="-n", free=True)
     """Name of the run, and of its folder under `out_dir`. Required."""
-    out_dir: str = setting("runs", free=True)
+    out_dir: str = setting("runs", path=True, free=True)
     """Folder that holds the run folders."""
     seed: int = setting(1)
     """Seed of everything random: weights, order, masks, dropout."""
@@ -29,16 +31,18 @@ class HardwareArgs:
 
     accelerator: str = setting("auto", choices=("auto", "cpu", "cuda", "gpu", "mps"), free=True)
     """Kind of device; `auto` takes CUDA, else MPS, else the CPU."""
-    num_devices: int = setting(-1, free=True)
+    num_devices: int = setting(-1, at_least=1, or_all=True, free=True)
     """Number of devices a node; -1: all that are found (one process on a CPU)."""
-    cuda_device_ids: list[int] = setting(default_factory=list, free=True)
+    cuda_device_ids: list[int] = setting([], at_least=0, free=True)
     """CUDA devices to use, by index, in place of `num_devices`."""
-    num_nodes: int = setting(1, free=True)
+    num_nodes: int = setting(1, at_least=1, at_most=MOST_NODES, free=True)
     """Number of machines."""
     distributed_strategy: str = setting("auto", choices=("auto", "ddp", "ddp_find_unused"), free=True)
     """How several devices share the work; `auto`: DDP when there are several; `ddp_find_unused`: for models with
     weights that a step does not use."""
-    precision: str = setting("auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
+    precision: str = setting(
+        "auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"), changes_evaluation=True
+    )
     """Arithmetic; `auto`: bf16-mixed where the CUDA device has it, else 32-true."""
     exact_reduce: bool = setting(False)
     """Add gradients up in a fixed tree: 1, 2, 4, 8... like devices end with the same bits. On a CPU each process then
@@ -49,11 +53,11 @@ class HardwareArgs:
 class CheckpointArgs:
     """What is kept under `checkpoints/`. The last and the best always stay."""
 
-    save_interval: str = setting("10%", free=True)
+    save_interval: str = setting("10%", duration="share", free=True)
     """How often a checkpoint is saved, a duration or a share of the training goal."""
-    max_checkpoints: int = setting(2, free=True)
+    max_checkpoints: int = setting(2, at_least=1, or_all=True, free=True)
     """Number of ordinary checkpoints that stay beside the best and the extra ones, at least 1; -1: all."""
-    extra_steps: list[int] = setting(default_factory=list)
+    extra_steps: list[int] = setting([], at_least=1)
     """More optimizer steps at which the model is evaluated and saved for good: `--extra_steps 10 100`."""
 
 
@@ -63,9 +67,9 @@ class TrackingArgs:
 
     offline: bool = setting(False, free=True)
     """Use no network: W&B logs to the run folder, models come from local folders and caches."""
-    trackers: list[str] = setting(default_factory=lambda: ["wandb"], free=True)
+    trackers: list[str] = setting(["wandb"], free=True)
     """Sinks beside metrics.jsonl: any of `wandb`, `tensorboard`, or `none`."""
-    log_interval: int = setting(10)
+    log_interval: int = setting(10, at_least=1)
     """Number of optimizer steps from one record of metrics.jsonl to the next."""
     wandb_project: str | None = setting(None, free=True)
     """Project on W&B, `project` or `entity/project`; none: WANDB_PROJECT, else `dlib`."""
@@ -73,7 +77,7 @@ class TrackingArgs:
     """User or team on W&B; none: WANDB_ENTITY, else your default."""
     wandb_group: str | None = setting(None, free=True)
     """Group on W&B; none: WANDB_RUN_GROUP, else the run's name."""
-    wandb_tags: list[str] = setting(default_factory=list, free=True)
+    wandb_tags: list[str] = setting([], free=True)
     """Tags on W&B; none: those of WANDB_TAGS."""
     upload_checkpoints: bool = setting(False, free=True)
     """Upload each new last and best checkpoint to W&B as an artifact."""

@@ -10,19 +10,19 @@ from dlib.args.tables import OPTIMIZERS, arguments_of
 class OptimizerChoice:
     """What all optimizers have in common."""
 
-    learning_rate: float = setting(1e-4)
+    learning_rate: float = setting(1e-4, at_least=0)
     """Peak learning rate."""
     schedule: str = setting("linear", choices=("linear", "cosine", "constant", "wsd", "inverse_sqrt"))
     """Shape of the learning rate after the warm-up; `wsd`: constant, then linear to the minimum at the end."""
-    warmup: str = setting("6%")
+    warmup: str = setting("6%", duration="share", at_least=0)
     """Length of the linear warm-up, a duration or a share of the training goal."""
-    decay: str = setting("20%")
+    decay: str = setting("20%", duration="share")
     """wsd: length of the decay at the end, a duration or a share of the training goal."""
-    min_learning_rate_ratio: float = setting(0.0)
+    min_learning_rate_ratio: float = setting(0.0, at_least=0, at_most=1)
     """Learning rate at the end of linear, cosine and wsd, as a fraction of the peak."""
-    weight_decay: float = setting(0.01)
+    weight_decay: float = setting(0.01, at_least=0)
     """Weight decay, on matrices only, embeddings among them: not on biases and the weights of norms."""
-    layer_decay: float = setting(1.0)
+    layer_decay: float = setting(1.0, more_than=0, at_most=1)
     """Learning rate of a layer, as a fraction of that of the layer above it; the embeddings are the lowest."""
     optimizer: str = setting("adamw", choices=tuple(OPTIMIZERS))
     """How weights change; `adafactor` needs little memory and a rate of about 0.01; `muon` moves layers' matrices."""
@@ -32,7 +32,7 @@ class OptimizerChoice:
 class OptimArgs(*arguments_of(OPTIMIZERS), OptimizerChoice):  # type: ignore[misc] # bases from a table
     """The optimizer, its own arguments, and the schedule of its learning rate."""
 
-    max_grad_norm: float = setting(1.0)
+    max_grad_norm: float = setting(1.0, at_least=0)
     """Gradients are scaled down to this 2-norm; 0: never."""
     on_nan: str = setting("stop", choices=("stop", "skip", "ignore"))
     """What to do in a step whose gradient is not finite: stop the run, leave the step's update out, or go on."""
@@ -42,11 +42,11 @@ class OptimArgs(*arguments_of(OPTIMIZERS), OptimizerChoice):  # type: ignore[mis
 class BatchArgs:
     """One truth: batch_size = micro_batch_size x devices x nodes x accumulation."""
 
-    batch_size: int = setting(32, alias="-b")
+    batch_size: int = setting(32, alias="-b", at_least=1)
     """Number of sequences in an optimizer step, over all devices and nodes."""
-    micro_batch_size: int | None = setting(None)
+    micro_batch_size: int | None = setting(None, at_least=1)
     """Number of sequences in a forward pass of one device; none: the largest up to 8 that divides."""
-    eval_batch_size: int | None = setting(None, free=True)
+    eval_batch_size: int | None = setting(None, at_least=1, free=True)
     """Number of sequences in a forward pass of an evaluation; none: as many as in training."""
 
 
@@ -54,9 +54,9 @@ class BatchArgs:
 class DurationArgs:
     """Durations are `2000`, "10k steps", "2B tokens", "50k samples" or "3 epochs"; intervals also "5%"."""
 
-    training_goal: str = setting("1 epoch")
+    training_goal: str = setting("1 epoch", duration="length")
     """How long to train: `2000` (steps), "10k steps", "2B tokens", "50k samples", "3 epochs"."""
-    eval_interval: str = setting("10%")
+    eval_interval: str = setting("10%", duration="share")
     """How often to evaluate on the development text, a duration or a share of the training goal."""
-    max_time: str | None = setting(None, free=True)
+    max_time: str | None = setting(None, duration="clock", free=True)
     """Stop by the clock with everything saved, as HH:MM:SS or D-HH:MM:SS; the same command goes on."""

@@ -7,24 +7,32 @@ and with the same words. Only flags that were given are handed on: the others mu
 import argparse
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import Field, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin
 
 from simple_parsing import ArgumentParser
 from simple_parsing.wrappers import DataclassWrapper, FieldWrapper
 
 from dlib.args import ExperimentArgs
-from dlib.config.fields import FIELDS, FLAGS, SECTIONS, bare_type, choices_of, is_list, texts_of
+from dlib.args.fields import facts_of
+from dlib.config.fields import (
+    FIELDS,
+    FLAGS,
+    KINDS,
+    OTHER_FLAGS,
+    SECTIONS,
+    bare_type,
+    choices_of,
+    flag_of,
+    has_many,
+    is_optional,
+    text_of,
+)
 from dlib.config.spelling import explain_unknown_flag
 from dlib.process.errors import UserError
-
-# The values of this list are `name=value`, and a value may hold commas of its own.
-SPLIT_ON_SPACES_ONLY = ("model.model_overrides",)
-OTHER_FLAGS = ("--config_path", "--plan", "--help")
-METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", list[int]: "N", list[str]: "TEXT", bool: "true|false"}
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,18 @@ def parse_flags(argv: Sequence[str] | None, description: str) -> Flags:
         raise UserError(explain_argument_error(error)) from error
     if extra and not parsed.help:
         raise UserError(explain_extra(extra[0], words))
-    given = {
-        f"{section}.{name}": value
-        for section in SECTIONS
-        for name, value in (getattr(parsed, section, None) or {}).items()
-    }
-    overrides = {key: split_list(key, value) if is_list(FIELDS[key]) else value for key, value in given.items()}
+    given = {key: value for section in SECTIONS for key, value in given_below(section, getattr(parsed, section, None))}
+    overrides = {key: split_value(key, value) for key, value in given.items()}
     return Flags(parsed.config_path, overrides, parsed.plan, parsed.help)
+
+
+def given_below(key: str, values: Any) -> Iterator[tuple[str, Any]]:
+    """What was given of a group and of those nested in it, by full key."""
+    if key in FIELDS:
+        yield key, values
+    else:
+        for name, value in (values or {}).items():
+            yield from given_below(f"{key}.{name}", value)
 
 
 def wants_plain_help(words: Sequence[str]) -> bool:
@@ -79,7 +92,7 @@ def with_underscores(word: str) -> str:
         UserError: a long flag has only one dash, which would be read as a short flag and its value.
     """
     name, equals, value = word.partition("=")
-    if re.fullmatch(r"--\w[\w-]*", name):
+    if re.fullmatch(r"--\w[\w.-]*", name):
         return "--" + name[2:].replace("-", "_") + equals + value
     if re.fullmatch(r"-[a-z][\w-]+", name) and "-" + name.replace("-", "_").replace("_", "-", 1) in FLAGS:
         raise UserError(f"unknown flag {name}: did you mean -{name}?")
@@ -116,11 +129,25 @@ def explain_extra(word: str, words: Sequence[str]) -> str:
     return f'{flag} takes one value: put it in quotes, {flag} "{" ".join([first] * bool(first) + list(rest))}"'
 
 
-def split_list(key: str, values: Sequence[str]) -> list[str]:
-    """The values of a list, which may be separated by spaces or commas."""
-    if key in SPLIT_ON_SPACES_ONLY:
-        return list(values)
-    return [part for value in values for part in value.split(",") if part]
+def split_value(key: str, value: Any) -> Any:
+    """A flag's words as the field's value: elements may be separated by spaces or commas, `NAME=VALUE` in a dict.
+
+    Raises:
+        UserError: an element of a dict has no name.
+    """
+    field = FIELDS[key]
+    if not has_many(field):
+        return value
+    if is_optional(field) and value in (["none"], ["null"]):
+        return None
+    keeps_commas = facts_of(field).keeps_commas
+    elements = [part for word in value for part in ([word] if keeps_commas else word.split(",")) if part]
+    if get_origin(bare_type(field)) is list:
+        return elements
+    for element in elements:
+        if "=" not in element:
+            raise UserError(f"{flag_of(key)}: {element!r} has no name: write {KINDS[bare_type(field)].metavar}")
+    return {name: part for name, _, part in (element.partition("=") for element in elements)}
 
 
 def print_help(description: str, defaults: ExperimentArgs) -> None:
@@ -180,11 +207,17 @@ class GroupWrapper(DataclassWrapper[Any]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "field_wrapper_class": FlagWrapper})
+        # simple-parsing would make the nested ones its own way, with defaults where a flag was not given.
+        self._children = [self._nested(child) for child in self._children]
+
+    def _nested(self, child: DataclassWrapper[Any]) -> "GroupWrapper":
+        default = self._default if self._default is argparse.SUPPRESS else child.default
+        return GroupWrapper(child.dataclass, child.name, default, parent=self, _field=child._field)
 
     @property
     def title(self) -> str:
-        """The section's name."""
-        return self.name
+        """The section's name, or the full key of a nested group."""
+        return self.dest
 
     @property
     def description(self) -> str:
@@ -196,29 +229,44 @@ class FlagWrapper(FieldWrapper):
     """A field as a flag whose value stays text."""
 
     @property
+    def option_strings(self) -> list[str]:
+        """The flag, after a short one."""
+        return flags_of(self.dest)
+
+    @property
     def arg_options(self) -> dict[str, Any]:
         """What argparse is told about the flag."""
-        options: dict[str, Any] = {
-            "dest": self.dest,
-            "default": argparse.SUPPRESS,
-            "metavar": "CHOICE" if choices_of(self.field) else METAVARS[bare_type(self.field)],
-            "help": full_help(texts_of(self.parent.name)[self.name], self.field, self.default).replace("%", "%%"),
-        }
-        if bare_type(self.field) is bool:
-            options |= {"nargs": "?", "const": "true"}
-        elif is_list(self.field):
-            options |= {"nargs": "*"}
-        return options
+        default = f" (default: {shown(self.default)})" if self.default != "" else ""
+        options = flag_options(self.dest, default)
+        return {"nargs": "*", **options} if has_many(self.field) else options
+
+    def postprocess(self, raw_parsed_value: Any) -> Any:
+        """The text as it was given."""
+        return raw_parsed_value
 
 
-def full_help(text: str, field: Field[Any], default: Any) -> str:
-    """The text under the field, its choices, and its default."""
-    choices = f" One of: {', '.join(choices_of(field))}." if choices_of(field) else ""
-    return f"{text}{choices}" + (f" (default: {shown(default)})" if default != "" else "")
+def flags_of(key: str) -> list[str]:
+    """The flag of a full key, after a short one."""
+    return [*filter(None, [facts_of(FIELDS[key]).alias]), flag_of(key)]
+
+
+def flag_options(key: str, default: str = "") -> dict[str, Any]:
+    """What argparse is told about the flag of a full key: its text, choices, and default."""
+    field = FIELDS[key]
+    choices = ", ".join(map(str, choices_of(field)))
+    options = {
+        "dest": key,
+        "default": argparse.SUPPRESS,
+        "metavar": "CHOICE" if choices else KINDS[bare_type(field)].metavar,
+        "help": (text_of(key) + f" One of: {choices}." * bool(choices) + default).replace("%", "%%"),
+    }
+    return options | ({"nargs": "?", "const": "true"} if bare_type(field) is bool else {})
 
 
 def shown(default: Any) -> str:
     """A default as it would be typed."""
+    if isinstance(default, dict):
+        default = [f"{name}={value}" for name, value in default.items()]
     if isinstance(default, list):
         return " ".join(map(str, default)) or "empty"
     return str(default).lower() if default is None or isinstance(default, bool) else str(default)

@@ -9,21 +9,24 @@ reading of YAML ignores unknown keys below the first level.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from functools import cache, partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from dlib.args import ExperimentArgs
+from dlib.args.fields import facts_of
 from dlib.args.run import RESUME_WORDS
 from dlib.config.command_line import Flags, parse_flags, print_help
-from dlib.config.fields import FIELDS, SECTIONS, bare_type, choices_of, flag_of, is_optional, kind_of
+from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, is_optional, kind_of, value_of
 from dlib.config.files import Setting, read_settings
 from dlib.config.interpolation_errors import explain
-from dlib.config.spelling import did_you_mean
 from dlib.config.validation import validate
 from dlib.config.wandb_names import wandb_place
 from dlib.process.errors import UserError, quoted
@@ -108,17 +111,52 @@ def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> Exp
         UserError: a file, key or value is wrong; the message names the file and key, or the flag.
     """
     settings = read_settings(paths, overrides)
-    config = OmegaConf.structured(ExperimentArgs)
+    config = typed_defaults()
     for setting in settings.values():
         assign(config, setting)
     places = {key: settings[key].place if key in settings else flag_of(key) for key in FIELDS}
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for key, place in places.items():
-        section, name = key.split(".")
-        values[section][name] = resolved_value(config, key, place)
-    args = ExperimentArgs(**{section: SECTIONS[section](**values[section]) for section in SECTIONS})
+    values = {key: resolved_value(config, key, place) for key, place in places.items()}
+    args: ExperimentArgs = build("", ExperimentArgs, values)
     validate(args, places)
     return args
+
+
+def typed_defaults() -> Any:
+    """The defaults as OmegaConf's own configuration, which reads texts by the types of the fields.
+
+    Raises:
+        UserError: a default is not of its field's type.
+    """
+    try:
+        return OmegaConf.structured(readable_defaults())
+    except ValidationError as error:
+        raise UserError(f"{error.full_key}: its default in the code is not of the field's type") from error
+
+
+@cache
+def readable_defaults() -> Any:
+    """The defaults, kept: making classes takes as long as all the rest."""
+    return readable("", ExperimentArgs())
+
+
+def readable(key: str, group: Any) -> Any:
+    """A group of arguments with the types that OmegaConf knows: it has no `Literal`."""
+    members: list[Any] = []
+    for declared in fields(group):
+        own_key, value = f"{key}.{declared.name}".lstrip("."), getattr(group, declared.name)
+        if own_key in GROUPS:
+            value = readable(own_key, value)
+            kind = type(value)
+        else:
+            kind = bare_type(declared) | None if is_optional(declared) else bare_type(declared)
+        members.append((declared.name, kind, field(default_factory=partial(copy, value))))
+    return make_dataclass(type(group).__name__, members)()
+
+
+def build(key: str, group: type, values: Mapping[str, Any]) -> Any:
+    """A group of arguments, with those nested in it, from the values by full key."""
+    keys = {declared.name: f"{key}.{declared.name}".lstrip(".") for declared in fields(group)}
+    return group(**{name: build(k, GROUPS[k], values) if k in GROUPS else values[k] for name, k in keys.items()})
 
 
 def assign(config: Any, setting: Setting) -> None:
@@ -127,54 +165,50 @@ def assign(config: Any, setting: Setting) -> None:
     Raises:
         UserError: the value is not of the field's type.
     """
-    field, value = FIELDS[setting.key], setting.value
-    if is_optional(field) and str(value).lower() in ("none", "null"):
+    declared, value = FIELDS[setting.key], setting.value
+    if is_optional(declared) and str(value).lower() in ("none", "null"):
         value = None
-    if bare_type(field) is bool and str(value).lower() not in BOOLEAN_WORDS and "${" not in str(value):
-        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(field)}")
+    if bare_type(declared) is bool and str(value).lower() not in BOOLEAN_WORDS and "${" not in str(value):
+        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}")
     try:
         OmegaConf.update(config, setting.key, value, merge=False)
     except ValidationError as error:
-        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(field)}") from error
+        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}") from error
     except OmegaConfBaseException as error:
         raise UserError(explain(error, setting.place)) from error
 
 
 def resolved_value(config: Any, key: str, place: str) -> Any:
     """A field's value with its interpolations worked out."""
-    field, (section, name) = FIELDS[key], key.split(".")
+    *groups, name = key.split(".")
+    group = reduce(getitem, groups, config)
     try:
-        value = config[section][name]
-        value = [*map(unescaped, value)] if isinstance(value, ListConfig) else unescaped(value)
+        return unescaped(group[name])
     except ValidationError as error:
-        raw = OmegaConf.to_container(config[section], resolve=False)[name]  # type: ignore[call-overload, index]
-        raise UserError(f"{place}: {quoted(raw)} does not lead to {kind_of(field)}") from error
+        raw: Any = OmegaConf.to_container(config, resolve=False)
+        raw = reduce(getitem, key.split("."), raw)
+        raise UserError(f"{place}: {quoted(raw)} does not lead to {kind_of(FIELDS[key])}") from error
     except MissingMandatoryValue as error:
         raise UserError(f"{place}: ??? stands for a missing value: write the value, or \\??? for the text") from error
     except OmegaConfBaseException as error:
         raise UserError(explain(error, place)) from error
-    choices = choices_of(field)
-    if choices and value is not None and value not in choices:
-        hint = did_you_mean(str(value), choices)
-        raise UserError(f"{place}: {quoted(value)} is none of {', '.join(choices)}{hint}")
-    return value
 
 
 def dump_config(args: ExperimentArgs) -> str:
     """The configuration as YAML, sections and keys in their order; `load_config` of it gives equal arguments."""
-    sections = asdict(args)
-    for values in sections.values():
-        for name, value in values.items():
-            values[name] = [escaped(item) for item in value] if isinstance(value, list) else escaped(value)
     texts = (
         yaml.safe_dump({section: values}, sort_keys=False, width=1000)  # escaped: some characters end a line in YAML
-        for section, values in sections.items()
+        for section, values in escaped(asdict(args)).items()
     )
     return "\n".join(texts)
 
 
 def escaped(value: Any) -> Any:
     """A value in which a text's `${` is no interpolation, and a text `???` no missing value."""
+    if isinstance(value, dict):
+        return {name: escaped(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
     if not isinstance(value, str):
         return value
     if MISSING_MARK.fullmatch(value):
@@ -188,7 +222,11 @@ def has_interpolation(text: str) -> bool:
 
 
 def unescaped(value: Any) -> Any:
-    """A text that is an escaped `???` without its backslash, where OmegaConf leaves that to us."""
+    """A plain value, and in it an escaped `???` without its backslash, where OmegaConf leaves that to us."""
+    if isinstance(value, DictConfig):
+        return {name: unescaped(value[name]) for name in value}
+    if isinstance(value, ListConfig):
+        return [unescaped(item) for item in value]
     if unescapes_missing_mark() or not (isinstance(value, str) and MISSING_MARK.fullmatch(value)):
         return value
     return value.removeprefix("\\")
@@ -202,11 +240,6 @@ def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool 
         b: the new configuration.
         ignore_free: leave out the fields that do not change what a run computes (`free=True` in `dlib/args/`).
     """
-    old, new = asdict(a), asdict(b)
-    differences = []
-    for key, field in FIELDS.items():
-        section, name = key.split(".")
-        before, after = old[section][name], new[section][name]
-        if before != after and not (ignore_free and field.metadata.get("free", False)):
-            differences.append(Difference(key, before, after))
-    return differences
+    compared = [key for key, declared in FIELDS.items() if not (ignore_free and facts_of(declared).free)]
+    differences = [Difference(key, value_of(a, key), value_of(b, key)) for key in compared]
+    return [difference for difference in differences if difference.old != difference.new]

@@ -10,14 +10,15 @@ can still change single keys of a section that came from a file. Every scalar is
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlib.args import ExperimentArgs
-from dlib.config.fields import FIELDS, SECTIONS, flag_of, kind_of, nearest_key
+from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, kind_of, nearest_key
 from dlib.config.interpolation_errors import explain
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError, quoted
@@ -106,14 +107,13 @@ def context_of(items: Sequence[Setting | Reference]) -> Any:
     """The configuration as far as it is known while references are shut, for looking up the names of files."""
     values: dict[str, Any] = asdict(ExperimentArgs())
     for item in items:
-        section, _, name = item.key.partition(".")
+        *groups, name = item.key.split(".")
+        group = reduce(lambda outer, word: outer.setdefault(word, {}), groups, values)
         if isinstance(item, Setting):
-            values.setdefault(section, {})[name] = item.value
-        elif name:
-            values.get(section, {}).pop(name, None)
+            group[name] = item.value
         else:
             # What stands in a file that is still shut is unknown: better "not found" than the default.
-            values.pop(section, None) if section else values.clear()
+            group.pop(name, None) if name else values.clear()
     try:
         return OmegaConf.create(values)
     except OmegaConfBaseException as error:
@@ -147,7 +147,9 @@ def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Sett
     if isinstance(content, str) and content.startswith(REFERENCE_START) and content.endswith("}"):
         yield Reference(prefix, content.removeprefix(REFERENCE_START)[:-1].strip(" \"'"), files)
     elif prefix in FIELDS:
-        if isinstance(content, Mapping) or (is_sequence(content) and any(map(is_container, content))):
+        is_mapping, takes_mapping = isinstance(content, Mapping), get_origin(bare_type(FIELDS[prefix])) is dict
+        elements = content.values() if is_mapping else content if is_sequence(content) else ()
+        if (is_mapping and not takes_mapping) or any(map(is_container, elements)):
             raise UserError(f"{place_of(prefix, files)}: this must be {kind_of(FIELDS[prefix])}")
         yield Setting(prefix, content, place_of(prefix, files))
     elif content is not None:  # an empty file, or a section whose keys are all commented out, says nothing
@@ -175,8 +177,8 @@ def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Itera
         raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")
     for name, value in content.items():
         key = f"{prefix}.{name}" if prefix else str(name)
-        if key not in FIELDS and key not in SECTIONS:
-            siblings = [known for known in (*SECTIONS, *FIELDS) if known.rpartition(".")[0] == prefix]
+        if key not in FIELDS and key not in GROUPS:
+            siblings = [known for known in (*GROUPS, *FIELDS) if known.rpartition(".")[0] == prefix]
             raise UserError(f"{place_of('', files)}: unknown key {key}{nearest_key(key, siblings)}")
         yield from flatten(value, key, files)
 

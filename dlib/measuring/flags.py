@@ -7,21 +7,39 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dlib.config.command_line import METAVARS, HelpFormatter, split_list
-from dlib.config.fields import FIELDS, bare_type, choices_of, is_list, texts_of
+from dlib.args.fields import facts_of
+from dlib.config.command_line import HelpFormatter, flag_options, flags_of, split_value
+from dlib.config.fields import FIELDS, has_many
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.process.durable import refuse_output
 from dlib.process.errors import UserError
 
 NEEDS_LM_EVAL = '--harness needs the package lm-eval: pip install "lm-eval[hf]>=0.4.2"'
 DESCRIPTION = "Evaluate runs, checkpoints and Hugging Face models, once or as long as they train."
-TRAINING_KEYS = (
-    *"data.data_dir data.train_file data.dev_file data.max_length data.line_by_line data.encoding_errors".split(),
-    *"data.cache_dir data.tokenizer_processes model.trust_remote_code objective.objective".split(),
-    *"batch.eval_batch_size hardware.accelerator hardware.num_devices hardware.cuda_device_ids".split(),
-    *"hardware.num_nodes hardware.precision tracking.offline tracking.trackers tracking.wandb_project".split(),
-    *"tracking.wandb_entity tracking.wandb_group tracking.wandb_tags".split(),
+NUMBERS_DEPEND_ON = tuple(
+    key for key, field in FIELDS.items() if key.startswith("objective.") or facts_of(field).changes_evaluation
 )
+"""What is part of a result's name, but for the weights and the text."""
+OTHER_KEYS = (
+    "data.data_dir",
+    "data.train_file",
+    "data.dev_file",
+    "data.cache_dir",
+    "data.tokenizer_processes",
+    "model.trust_remote_code",
+    "batch.eval_batch_size",
+    "hardware.accelerator",
+    "hardware.num_devices",
+    "hardware.cuda_device_ids",
+    "hardware.num_nodes",
+    "tracking.offline",
+    "tracking.trackers",
+    "tracking.wandb_project",
+    "tracking.wandb_entity",
+    "tracking.wandb_group",
+    "tracking.wandb_tags",
+)
+TRAINING_KEYS = tuple(key for key in FIELDS if key in (*NUMBERS_DEPEND_ON, *OTHER_KEYS))
 """The arguments of training that an evaluation has too; a run's own values are the defaults, but for its devices."""
 
 
@@ -77,7 +95,7 @@ def parse_order(argv: Sequence[str]) -> Order:
     tasks, folder = given.pop("harness"), given.pop("harness_tasks")
     harness = None if tasks is None else Harness(tuple(filter(None, tasks.split(","))), folder)
     overrides = {key: given.pop(key) for key in TRAINING_KEYS if key in given}
-    overrides = {key: split_list(key, value) if is_list(FIELDS[key]) else value for key, value in overrides.items()}
+    overrides = {key: split_value(key, value) for key, value in overrides.items()}
     if harness is not None:
         overrides.setdefault("hardware.num_devices", "1")
     order = Order(**{**given, "targets": tuple(given["targets"])}, harness=harness, overrides=overrides)
@@ -158,18 +176,5 @@ def _add_measures(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_training_flag(group: "argparse._ArgumentGroup", key: str) -> None:
-    section, name = key.split(".")
-    field = FIELDS[key]
-    choices = f" One of: {', '.join(choices_of(field))}." if choices_of(field) else ""
-    options: dict[str, Any] = {"type": lambda word: [word]} if is_list(field) else {}
-    if bare_type(field) is bool:
-        options = {"nargs": "?", "const": "true"}
-    group.add_argument(
-        *(["-d"] if name == "data_dir" else []),
-        f"--{name}",
-        dest=key,
-        default=argparse.SUPPRESS,
-        metavar="CHOICE" if choices else METAVARS[bare_type(field)],
-        help=(texts_of(section)[name] + choices).replace("%", "%%"),
-        **options,
-    )
+    options: dict[str, Any] = {"type": lambda word: [word]} if has_many(FIELDS[key]) else {}
+    group.add_argument(*flags_of(key), **flag_options(key), **options)

@@ -7,17 +7,19 @@ A run's `config.yml` says how it was evaluated in training. The same settings on
 import hashlib
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlib.args import ExperimentArgs, HardwareArgs
+from dlib.args import ExperimentArgs
+from dlib.args.fields import facts_of
 from dlib.args.tables import OBJECTIVES
 from dlib.config.configuration import load_config
+from dlib.config.fields import FIELDS, flag_of, value_of
 from dlib.config.wandb_names import wandb_place
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import find_split
-from dlib.measuring.flags import Harness, Order
+from dlib.measuring.flags import NUMBERS_DEPEND_ON, Harness, Order
 from dlib.models.names import find_path
 from dlib.models.sources import refuse_missing_weights
 from dlib.process.errors import UserError
@@ -27,12 +29,18 @@ from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 from dlib.training.preflight import refuse_unwritable_cache
 
+DEFAULTS = ExperimentArgs()
 DEVICES = {
-    f"hardware.{name}": value
-    for name, value in asdict(HardwareArgs()).items()
-    if name not in ("precision", "exact_reduce")
+    key: value_of(DEFAULTS, key)
+    for key, field in FIELDS.items()
+    if key.startswith("hardware.") and facts_of(field).free
 }
-"""An evaluation takes the devices that it finds: a run's own may be another machine's. The rest changes its numbers."""
+"""An evaluation takes the devices that it finds: a run's own may be another machine's."""
+ALWAYS_NAMED = (
+    *("objective", "mask_fraction", "whole_word_masking"),
+    *("max_length", "line_by_line", "encoding_errors", "precision"),
+)
+"""Settings that have been part of every result's name, also at their defaults."""
 NOT_FROM_RECORD = {**DEVICES, "model.trust_remote_code": False}
 """What a recorded configuration does not decide: nor whether code runs, as the run may be anybody's."""
 
@@ -220,16 +228,14 @@ def known_measures(objective: str) -> Collection[str]:
 
 
 def settings_of_training(args: ExperimentArgs, sha256: str | None) -> dict[str, Any]:
-    """All that an evaluation in training depends on, but for the weights and the last bits."""
-    data = args.data
-    return {
-        "text_sha256": sha256,
-        **asdict(args.objective),
-        "max_length": data.max_length,
-        "line_by_line": data.line_by_line,
-        "encoding_errors": data.encoding_errors,
-        "precision": args.hardware.precision,
-    }
+    """All that an evaluation in training depends on, but for the weights and the last bits.
+
+    What stands at its default is left out, so that a new argument renames no result.
+    """
+    said = {flag_of(key)[2:]: value_of(args, key) for key in NUMBERS_DEPEND_ON}
+    usual = {flag_of(key)[2:]: value_of(DEFAULTS, key) for key in NUMBERS_DEPEND_ON}
+    named = {name: value for name, value in said.items() if name in ALWAYS_NAMED or value != usual[name]}
+    return {"text_sha256": sha256, **named}
 
 
 def describe_harness(harness: Harness) -> dict[str, Any]:

@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlib.args.fields import facts_of
+from dlib.config.fields import FIELDS, flag_of
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import is_record
 from dlib.runs.record import NUMERIC_VARIABLES
 
-LOCAL_PATHS = ("data.data_dir", "data.cache_dir", "model.model", "model.tokenizer", "model.checkpoint")
+NO_INPUTS = ("run.out_dir", "data.train_file", "data.dev_file")
+"""Where results go; names in the data folder."""
+LOCAL_PATHS = tuple(key for key, field in FIELDS.items() if facts_of(field).path and key not in NO_INPUTS)
 LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_", "SLURM_")
 """Whoever started us did not start the repetition's processes: it launches them by itself."""
 TRACEBACK = "Traceback (most recent call last)"
@@ -57,17 +61,18 @@ def path_flags(run: RunFolder, folder: Path, started: Path, data_dir: Path | Non
     config = read_yaml(run.config) or {}
     flags: list[str] = []
     for key in LOCAL_PATHS:
-        section, name = key.split(".")
-        value = (config.get(section) or {}).get(name)
-        if name == "data_dir" and data_dir is not None:
+        value: Any = config
+        for name in key.split("."):
+            value = (value or {}).get(name)
+        if key == "data.data_dir" and data_dir is not None:
             flags += ["--data_dir", str(data_dir.absolute())]
             if not data_dir.is_dir():
                 raise UserError(f"-d {data_dir}: there is no such folder")
         elif value is None:
             continue
         elif (started / value).exists() and not _has_all(folder / value, started / value):
-            flags += [f"--{name}", str((started / value).absolute())]
-        elif name == "data_dir" and not (folder / value).is_dir():
+            flags += [flag_of(key), str((started / value).absolute())]
+        elif key == "data.data_dir" and not (folder / value).is_dir():
             raise UserError(f"the run's data folder is not here: {started / value}; give it with -d")
     return flags
 

@@ -9,5 +9,5 @@ from dlib.args.fields import setting
 class MuonArgs:
     """Its momentum."""
 
-    muon_momentum: float = setting(0.95)
+    muon_momentum: float = setting(0.95, at_least=0, less_than=1)
     """muon: decay rate of the mean of gradients."""

@@ -11,7 +11,7 @@ from dlib.args import ExperimentArgs, ObjectiveArgs, OptimArgs, RunArgs
 from dlib.args.fields import setting
 from dlib.args.tables import OBJECTIVES, OPTIMIZERS, Plugin, arguments_of, load
 from dlib.config.configuration import load_config
-from dlib.config.fields import refuse_shared_names
+from dlib.config.fields import refuse_wrong_fields
 from dlib.objectives.mlm_args import MlmArgs
 from dlib.process.errors import UserError
 from dlib.training.adamw_args import AdamWArgs
@@ -45,7 +45,7 @@ def own(name: str) -> Plugin:
 
 def test_choices_are_those_of_the_tables() -> None:
     for args, name, table in ((ObjectiveArgs, "objective", OBJECTIVES), (OptimArgs, "optimizer", OPTIMIZERS)):
-        assert args.__dataclass_fields__[name].metadata["choices"] == tuple(table)
+        assert args.__dataclass_fields__[name].metadata["facts"].choices == tuple(table)
 
 
 def test_arguments_of_an_entry_are_fields_of_its_section() -> None:
@@ -87,8 +87,10 @@ def test_a_forgotten_decorator_is_told() -> None:
 
 def test_a_name_twice_is_told_with_both_places() -> None:
     with pytest.raises(UserError) as caught:
-        refuse_shared_names([RunArgs, SeedyArgs])
-    assert "test_tables.py: SeedyArgs.seed and dlib/args/run.py: RunArgs.seed have the same name" in str(caught.value)
+        refuse_wrong_fields([("run", RunArgs), ("objective", SeedyArgs)])
+    assert "test_tables.py: SeedyArgs.seed and dlib/args/run.py: RunArgs.seed both make the flag --seed" in str(
+        caught.value
+    )
 
 
 def test_a_mistake_in_the_tables_ends_a_script_in_one_line() -> None:

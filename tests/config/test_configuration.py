@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib.args import ExperimentArgs
+from dlib.args.fields import facts_of
 from dlib.config.configuration import Difference, differing_fields, dump_config, load_config
 from dlib.config.fields import FIELDS, bare_type, choices_of, is_optional
-from dlib.config.validation import PATHS, RANGES
 from dlib.process.errors import UserError
 
 pytestmark = pytest.mark.oldest
@@ -25,13 +25,7 @@ PIECES = st.sampled_from(["${", "}", "\\", "$", "{", "???", "oc.env:X", "a", " "
 INTERPOLATION_LIKE = st.lists(PIECES).map("".join).filter(str.strip)
 CHECKED_TEXTS = {
     "run.name",
-    *PATHS,
-    "optim.warmup",
-    "optim.decay",
-    "durations.training_goal",
-    "durations.eval_interval",
-    "durations.max_time",
-    "checkpoint.save_interval",
+    *(key for key, field in FIELDS.items() if facts_of(field).path or facts_of(field).duration),
     "tracking.wandb_project",
     "tracking.wandb_entity",
     "tracking.wandb_tags",
@@ -57,7 +51,7 @@ def values_of(key: str) -> st.SearchStrategy[Any]:
 def experiments(draw: st.DrawFn) -> ExperimentArgs:
     args = ExperimentArgs()
     for key in FIELDS:
-        if key not in CHECKED_TEXTS and key not in RANGES:
+        if key not in CHECKED_TEXTS and not facts_of(FIELDS[key]).range:
             section, name = key.split(".")
             setattr(getattr(args, section), name, draw(values_of(key)))
     args.optim.learning_rate = draw(st.floats(0, 1e6))

@@ -1,0 +1,31 @@
+"""The name of a result follows from the settings that its numbers depend on."""
+
+from typing import Any
+
+import pytest
+
+from dlib.config.configuration import load_config
+from dlib.measuring.subjects import settings_of_training, short_hash
+
+
+def name_of(changes: dict[str, Any]) -> str:
+    return short_hash(settings_of_training(load_config([], changes), "ab"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "1ccf3740"),
+        ({"objective.objective": "clm"}, "bee071d8"),
+        ({"objective.mask_fraction": 0.3, "data.max_length": 64, "data.line_by_line": True}, "d9c139b4"),
+        ({"hardware.exact_reduce": True, "data.data_dir": "x", "optim.learning_rate": 3}, "1ccf3740"),
+    ],
+)
+def test_results_of_before_keep_their_names(changes: dict[str, Any], name: str) -> None:
+    assert name_of(changes) == name
+
+
+def test_a_new_argument_names_a_result_where_it_is_not_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlib.measuring.subjects.ALWAYS_NAMED", ())
+    args = load_config([], {"objective.mask_fraction": 0.3})
+    assert settings_of_training(args, None) == {"text_sha256": None, "mask_fraction": 0.3}
