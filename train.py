@@ -44,7 +44,7 @@ def main() -> int:
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
         if session.is_finished(folder):
-            say(f"run '{folder.name}' is finished: {folder.root}; choose another --name for a new one")
+            session.tell_finished(folder)
             return 0
     return train(args, folder, started, plan_only=parsed.plan)
 
@@ -71,7 +71,10 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     )
     from dlib.callbacks.anomalies import Anomalies
     from dlib.callbacks.checkpointing import Checkpointing
+    from dlib.callbacks.early_stopping import stop_early
+    from dlib.callbacks.ema import EMA
     from dlib.callbacks.evaluation import Evaluating
+    from dlib.callbacks.order import in_order
     from dlib.callbacks.performance import Performance
     from dlib.callbacks.progress import ProgressBar
     from dlib.callbacks.recording import Recording
@@ -80,7 +83,9 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.data.data_module import DataModule
     from dlib.models.limits import refuse_broken_weights, refuse_too_large
     from dlib.models.loading import as_saved, build_model
+    from dlib.tracking.lightning_loggers import RunLogger
     from dlib.tracking.run_log import open_run_log
+    from dlib.training.callback_states import load_callback_states
     from dlib.training.checkpoints import add_modules, hash_weights, read_training_state
     from dlib.training.non_finite import NonFiniteError
     from dlib.training.plan import kept_checkpoints
@@ -128,8 +133,6 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             refuse_other_weights(folder, hash_weights(model, objective.modules))
         exact = args.hardware.exact_reduce
         module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
-        if start.checkpoint is not None:
-            module.resume(read_training_state(start.checkpoint))
         data_module = DataModule(
             data,
             plan.batches,
@@ -139,29 +142,39 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             num_workers=args.data.num_workers,
         )
         anomalies = Anomalies(folder, data.train, tokenizer, run_log)
-        callbacks = [
+        # Your own callbacks and loggers, or Lightning's, can stand anywhere in this list: docs/extending.md.
+        listed = [
+            *([EMA(args.optim.ema_decay)] if args.optim.ema_decay else []),
             Performance(run_log, devices),
             Recording(run_log),
             Evaluating(data_module, run_log, data.dev_tokens_per_byte),
+            *stop_early(args.durations.early_stopping, objective.best),
             stopping,
             anomalies,
             SettlingBuckets(data_module),
             Checkpointing(folder, tokenizer, run_log, args),
             *([ProgressBar(run_log)] if args.tracking.progress else []),
         ]
-        if start.step < plan.total_steps:
+        callbacks = in_order(listed, run_log)
+        if start.checkpoint is not None:
+            state = read_training_state(start.checkpoint)
+            module.resume(state)
+            load_callback_states(callbacks, state["callbacks"])
+        if start.step < plan.total_steps and stopping.reason is None:
             on_loss = partial(session.fail, folder, plan.total_steps)
             with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS):
-                trainer = build_trainer(devices, args.hardware.distributed_strategy, callbacks, exact_reduce=exact)
+                logger = RunLogger(run_log, module.logged_step)
+                strategy = args.hardware.distributed_strategy
+                trainer = build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)
                 try:
                     fit(trainer, module, data_module)
                 except NonFiniteError as error:
                     raise anomalies.explain(error, module) from error
-        state = "preempted" if stopping.stopped else "finished"
-        run_log.finish(state)
-        session.close(folder, state, module.steps_done, plan.total_steps)
+        ending = "preempted" if stopping.stopped else "finished"
+        run_log.finish(ending)
+        session.close(folder, ending, module.steps_done, plan.total_steps, stopping.reason)
     # The other processes end with 0: whoever launched them would take anything else for a crash.
-    return PREEMPTED_STATUS if state == "preempted" and is_rank_zero() else 0
+    return PREEMPTED_STATUS if ending == "preempted" and is_rank_zero() else 0
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ class Facts:
         at_most: the same.
         less_than: the same.
         or_all: -1 is taken besides, and means all.
-        duration: the text is a length of training ("2B tokens"), perhaps a share of the training goal ("5%"), or a time
-            on the clock.
+        duration: the text is a length of training ("2B tokens"), perhaps a share of the training goal ("5%"), a time
+            on the clock, or a number of evaluations.
         path: the text is, or may be, a path.
         free: it does not enter the function that a run computes (where it runs, what it prints, how often it saves):
             it may change when a run is resumed, every other field may not.
@@ -44,7 +44,7 @@ class Facts:
     at_most: float | None = None
     less_than: float | None = None
     or_all: bool = False
-    duration: Literal["length", "share", "clock"] | None = None
+    duration: Literal["length", "share", "clock", "evaluations"] | None = None
     path: bool = False
     free: bool = False
     changes_evaluation: bool = False

@@ -34,6 +34,8 @@ class OptimArgs(*arguments_of(OPTIMIZERS), OptimizerChoice):  # type: ignore[mis
 
     max_grad_norm: float = setting(1.0, at_least=0)
     """Gradients are scaled down to this 2-norm; 0: never."""
+    ema_decay: float = setting(0.0, at_least=0, less_than=1)
+    """Decay of an average of the weights (EMA) that is evaluated and kept in their place, 0.999 or so; 0: none."""
     on_nan: str = setting("stop", choices=("stop", "skip", "ignore"))
     """What to do in a step whose gradient is not finite: stop the run, leave the step's update out, or go on."""
 
@@ -58,5 +60,7 @@ class DurationArgs:
     """How long to train: `2000` (steps), "10k steps", "2B tokens", "50k samples", "3 epochs"."""
     eval_interval: str = setting("10%", duration="share")
     """How often to evaluate on the development text, a duration or a share of the training goal."""
+    early_stopping: str | None = setting(None, duration="evaluations")
+    """Stop once the best metric has not got better for so long: "5 evaluations"; none: train to the goal."""
     max_time: str | None = setting(None, duration="clock", free=True)
     """Stop by the clock with everything saved, as HH:MM:SS or D-HH:MM:SS; the same command goes on."""

@@ -1,5 +1,5 @@
 """What happens around the optimizer steps: one file, one callback, one thought.
 
-All derive from `StepCallback` and act at the boundaries between optimizer steps. Their order matters, and
-`train.py` states it: measure, record, evaluate, decide to stop, save, show.
+Ours derive from `StepCallback` and act at the boundaries between optimizer steps. Their order matters, and `Place`
+states it: measure, record, evaluate, whatever is yours, decide to stop, save, show. Lightning's own work beside them.
 """

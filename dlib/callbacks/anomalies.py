@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.packing import Rows
 from dlib.process.errors import TrainingError
 from dlib.process.ranks import is_rank_zero, logger
@@ -37,6 +37,8 @@ class Anomalies(StepCallback):
 
     It stops a run whose weights are not finite before they are saved, in every process alike.
     """
+
+    place = Place.STOP
 
     def __init__(self, folder: RunFolder, rows: Rows, tokenizer: PreTrainedTokenizerBase, run_log: RunLog) -> None:
         """Write to `folder` about the training rows and the numbers of `run_log`."""

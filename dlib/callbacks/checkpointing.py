@@ -4,10 +4,11 @@ import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best
 from dlib.tracking.run_log import RunLog
+from dlib.training.callback_states import callback_states
 from dlib.training.checkpoints import checkpoint_bytes, write_checkpoint
 from dlib.training.training_module import TrainingModule
 
@@ -18,6 +19,8 @@ class Checkpointing(StepCallback):
     Runs in the first process alone. The step's record reaches metrics.jsonl first, so that a whole
     checkpoint always finds every record up to its step.
     """
+
+    place = Place.SAVE
 
     def __init__(
         self, folder: RunFolder, tokenizer: PreTrainedTokenizerBase, run_log: RunLog, args: ExperimentArgs
@@ -31,7 +34,12 @@ class Checkpointing(StepCallback):
         self.best_so_far: float | None = None
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
-        """Learn what is to be beaten; later evaluations are remembered."""
+        """Learn what is to be beaten; later evaluations are remembered.
+
+        Raises:
+            UserError: a callback's state could not be saved.
+        """
+        callback_states(trainer.callbacks)  # type: ignore[attr-defined]
         found = best(self.folder.metrics, module.objective.best, among=range(1, module.steps_done + 1))
         self.best_so_far = None if found is None else found[1]
 

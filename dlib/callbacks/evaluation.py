@@ -1,8 +1,11 @@
 """Evaluate on the development text in the middle of training, without disturbing it."""
 
-import lightning.pytorch as pl
+from collections.abc import Mapping
 
-from dlib.callbacks.step_callback import StepCallback
+import lightning.pytorch as pl
+import torch
+
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.data_module import DataModule
 from dlib.tracking.run_log import RunLog
 from dlib.training.evaluation import evaluate
@@ -13,8 +16,11 @@ class Evaluating(StepCallback):
     """Measures the model at the plan's steps, before a checkpoint of the same step is saved.
 
     Lightning's validation loop is not used: it comes after a checkpoint of the same step (its issue
-    20185), and what it draws and resets changes the training that follows (16827).
+    20185), and what it draws and resets changes the training that follows (16827). Its hooks around a validation are
+    called all the same, and the numbers are in `trainer.callback_metrics`, so that `EarlyStopping` works.
     """
+
+    place = Place.NUMBERS
 
     def __init__(self, data: DataModule, run_log: RunLog, tokens_per_byte: float) -> None:
         """Read development rows from `data`, and write the metrics to `run_log`."""
@@ -22,12 +28,32 @@ class Evaluating(StepCallback):
         self.run_log = run_log
         self.tokens_per_byte = tokens_per_byte
 
+    def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Show the callbacks what was found before this session."""
+        show_callbacks(trainer, {name: value for name, value in self.run_log.newest.items() if name.startswith("dev/")})
+
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Evaluate where the plan says so."""
         if not module.plan.evaluates_after(module.steps_done):
             return
-        with trainer.precision_plugin.forward_context():
+        call_all(trainer, module, "on_validation_start", "on_validation_epoch_start")
+        with module.kept_weights(), trainer.precision_plugin.forward_context():
             metrics = evaluate(
                 module.model, module.objective, self.data.dev_dataloader(), tokens_per_byte=self.tokens_per_byte
             )
-        self.run_log.record(module.steps_done, {f"dev/{name}": value for name, value in metrics.items()})
+        named = {f"dev/{name}": value for name, value in metrics.items()}
+        self.run_log.record(module.steps_done, named)
+        show_callbacks(trainer, named)
+        call_all(trainer, module, "on_validation_epoch_end", "on_validation_end")
+
+
+def show_callbacks(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
+    """Put numbers where Lightning's callbacks look for them, in every process alike."""
+    trainer.callback_metrics.update({name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()})
+
+
+def call_all(trainer: pl.Trainer, module: TrainingModule, *hooks: str) -> None:
+    """Call hooks of all callbacks that Lightning would call in its validation loop."""
+    for hook in hooks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            getattr(callback, hook)(trainer, module)

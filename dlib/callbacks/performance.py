@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.tracking.run_log import RunLog
 from dlib.training.devices import Devices
 from dlib.training.flops import training_flops
@@ -19,6 +19,8 @@ MEBIBYTE = 2**20
 
 class Performance(StepCallback):
     """Records means since the last logged step; evaluations and checkpoints do not count as training."""
+
+    place = Place.NUMBERS
 
     def __init__(self, run_log: RunLog, devices: Devices) -> None:
         """Write to `run_log` how well `devices` are used."""

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.process.ranks import say
 from dlib.tracking.run_log import RunLog
 from dlib.training.training_module import TrainingModule
@@ -25,6 +25,8 @@ SECONDS_BETWEEN_LINES = 10
 
 class ProgressBar(StepCallback):
     """Shows the newest numbers of `run_log`, in the first process alone."""
+
+    place = Place.SHOW
 
     def __init__(self, run_log: RunLog) -> None:
         """Show what `run_log` recorded last."""

@@ -1,10 +1,11 @@
 """Record what an optimizer step was: its loss, learning rate and gradient."""
 
 import math
+from typing import Any, cast
 
 import lightning.pytorch as pl
 
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.process.ranks import logger
 from dlib.tracking.run_log import RunLog
 from dlib.training.training_module import TrainingModule
@@ -13,10 +14,16 @@ from dlib.training.training_module import TrainingModule
 class Recording(StepCallback):
     """Writes a logged step's own numbers; they depend on the step alone, not on when it was computed."""
 
+    place = Place.NUMBERS
+
     def __init__(self, run_log: RunLog) -> None:
         """Write to `run_log`, which is silent in every process but the first."""
         self.run_log = run_log
         self._warned = False
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any) -> None:
+        """Set the step's rate now, where callbacks may look at it (`LearningRateMonitor`)."""
+        cast(TrainingModule, pl_module).begin_step(batch["step"])
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Add up the loss over processes, in logged steps only, and record it."""

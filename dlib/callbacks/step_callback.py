@@ -1,5 +1,6 @@
-"""The one hook that this project's callbacks need: after an optimizer step."""
+"""The one hook that this project's callbacks need: after an optimizer step; and in which order they act there."""
 
+from enum import IntEnum
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -7,8 +8,30 @@ import lightning.pytorch as pl
 from dlib.training.training_module import TrainingModule
 
 
+class Place(IntEnum):
+    """When a callback acts at a boundary: in this order, whatever their order in the list (`in_order`)."""
+
+    WEIGHTS = 0
+    """The weights that are evaluated and kept are made."""
+    NUMBERS = 1
+    """The step is measured, recorded and evaluated."""
+    YOURS = 2
+    """Any other callback, in the order of the list: what was measured is there, and nothing is saved yet."""
+    STOP = 3
+    """The processes agree whether this was the last step."""
+    SAVE = 4
+    """Everything is as the next step will find it."""
+    SHOW = 5
+
+
 class StepCallback(pl.Callback):
-    """A Lightning callback that acts at the boundaries between optimizer steps. Derive a new one from this."""
+    """A Lightning callback that acts at the boundaries between optimizer steps. Derive a new one from this.
+
+    What it keeps from step to step has to come back after a kill: `state_dict` returns it (tensors, numbers, texts, and
+    lists or dicts of them, the same in all processes), and `load_state_dict` takes it before training begins.
+    """
+
+    place = Place.YOURS
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Called once, when processes and devices are ready."""

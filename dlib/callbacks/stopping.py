@@ -1,4 +1,4 @@
-"""Stop at a step's boundary, with everything saved: when a signal asks for it, or the clock does."""
+"""Stop at a step's boundary, with everything saved: when a signal, the clock or another callback asks for it."""
 
 import signal
 import time
@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 
-from dlib.callbacks.step_callback import StepCallback
+from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.process.errors import INTERRUPTED_STATUS
 from dlib.process.ranks import say
 from dlib.training.training_module import TrainingModule
@@ -19,21 +19,32 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 """Ctrl-C, a scheduler's polite end, a scheduler's early warning, and a terminal that went away."""
 
 
+NO, LATER, DONE = range(3)
+"""What a process wishes: to train on, to stop and go on another time, or to be done before the goal."""
+
+
 class Stopping(StepCallback):
     """Turns a signal into a flag; the processes agree on it at the next boundary, and the run saves and ends.
 
     Saving inside a signal handler can hang or corrupt (Lightning issue 21406). A second Ctrl-C
     interrupts at once: what was saved is whole.
 
+    Where another callback has set `trainer.should_stop`, the run is done: it is saved likewise, and the checkpoint says
+    so, lest a run that is killed in this moment should train on.
+
     Attributes:
-        stopped: whether the run was stopped before its goal.
+        stopped: whether a signal or the clock stopped the run before its goal.
+        reason: why the run is done before its goal; None where it is not.
     """
+
+    place = Place.STOP
 
     def __init__(self, max_seconds: int | None, started: float) -> None:
         """Stop `max_seconds` after `started`, a reading of `time.monotonic()`; None: by signals alone."""
         self.max_seconds = max_seconds
         self.started = started
         self.stopped = False
+        self.reason: str | None = None
         self._asked = False
         self._group: Any = None
 
@@ -65,13 +76,34 @@ class Stopping(StepCallback):
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Stop the trainer when any process was asked to, unless the goal is reached anyway."""
         out_of_time = self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds
-        if self._agree(self._asked or out_of_time) and module.steps_done < module.plan.total_steps:
-            self.stopped = trainer.should_stop = True
+        wish = self._agree(DONE if trainer.should_stop else LATER if self._asked or out_of_time else NO)
+        if wish == NO or module.steps_done >= module.plan.total_steps:
+            return
+        trainer.should_stop = True
+        if wish == DONE:
+            self.reason = f"stopped after step {module.steps_done} by {name_cause(trainer)}"
+        self.stopped = wish == LATER
 
-    def _agree(self, wish: bool) -> bool:
-        """Whether any process wishes to stop: signals reach processes in different steps."""
+    def state_dict(self) -> dict[str, Any]:
+        """Why the run is done, if it is."""
+        return {} if self.reason is None else {"reason": self.reason}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know that the run is done."""
+        self.reason = state_dict["reason"]
+
+    def _agree(self, wish: int) -> int:
+        """The strongest wish of all processes: signals reach them in different steps."""
         if self._group is None:
             return wish
-        wishes = torch.tensor(int(wish))
+        wishes = torch.tensor(wish)
         dist.all_reduce(wishes, op=dist.ReduceOp.MAX, group=self._group)
-        return bool(wishes)
+        return int(wishes)
+
+
+def name_cause(trainer: pl.Trainer) -> str:
+    """Which callback stopped the run and why, as far as it says so: like Lightning's, by `stopping_reason_message`."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if message := getattr(callback, "stopping_reason_message", None):
+            return f"{type(callback).__name__}: {message.removesuffix(' Signaling Trainer to stop.')}"
+    return "a callback that set trainer.should_stop"

@@ -23,6 +23,7 @@ SECONDS_A_DAY, SECONDS_AN_HOUR, SECONDS_A_MINUTE = 86400, 3600, 60
 DURATION = re.compile(
     r"(?P<sign>[+-]?)(?P<number>(?:\d[\d_]*)?\.?\d+(?:e\+?\d{1,2})?)\s*(?P<suffix>[kKMBT]?)\s*(?P<unit>[a-z]*|%)"
 )
+EVALUATIONS = re.compile(r"(\d+)\s*evaluations?", re.ASCII)
 CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
 
 
@@ -137,6 +138,22 @@ def to_steps(duration: Duration, scale: Scale, total_steps: int) -> int:
         "percent": Fraction(total_steps, 100),
     }
     return max(1, math.floor(duration.value * worth[duration.unit] + Fraction(1, 2)))
+
+
+def parse_evaluations(text: str, flag: str) -> int:
+    """Reads a number of evaluations, "5 evaluations".
+
+    Args:
+        text: the number with its unit.
+        flag: the flag that an error names.
+
+    Raises:
+        UserError: the text is something else.
+    """
+    match = EVALUATIONS.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
+    if match is None or not 0 < int(match[1]) <= LARGEST_VALUE:
+        raise UserError(f'{flag}: {quoted(text)} is no number of evaluations: write for example "5 evaluations"')
+    return int(match[1])
 
 
 def parse_clock(text: str, flag: str) -> int:

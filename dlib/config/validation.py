@@ -40,6 +40,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
         if isinstance(value, str):
             check_text(value, field, place)
     check_decay(args, places)
+    check_average(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
     check_wandb(args.tracking, places)
     check_name(args.run.name, places.get("run.name", "--name"))
@@ -80,6 +81,8 @@ def check_text(text: str, field: Field[Any], place: str) -> None:
         raise UserError(f"{place}: this is empty: write a value, or leave it out")
     if facts.duration == "clock":
         parse_clock(text, place)
+    elif facts.duration == "evaluations":
+        parse_evaluations(text, place)
     elif facts.duration is not None:
         parse_duration(text, place, interval=facts.duration == "share", allow_zero=facts.at_least == 0)
     if facts.path:
@@ -96,6 +99,13 @@ def check_path(text: str, place: str) -> None:
         raise UserError(f"{place}: {quoted(text)} is no path: it holds a character that no path may have")
     if len(path) > LONGEST_PATH_BYTES or max(map(len, path.split(b"/"))) > LONGEST_PATH_PART_BYTES:
         raise UserError(f"{place}: {quoted(text)} is too long for a path")
+
+
+def check_average(args: ExperimentArgs, places: Mapping[str, str]) -> None:
+    """Refuses an average of weights that is too coarse to move."""
+    if args.optim.ema_decay and args.hardware.precision == "bf16-true":
+        place = places.get("optim.ema_decay", "--ema_decay")
+        raise UserError(f"{place}: an average of bfloat16 weights does not move: take --precision bf16-mixed")
 
 
 def check_decay(args: ExperimentArgs, places: Mapping[str, str]) -> None:

@@ -93,7 +93,7 @@ class RunFolder(RunPaths):
             state: one of `STATES`.
             step: optimizer steps done.
             total_steps: optimizer steps of the whole run.
-            reason: what made the run fail.
+            reason: what made the run fail, or finish early.
             best: the metric that says which checkpoint is the best; None: as before.
         """
         if state not in STATES:

@@ -29,9 +29,16 @@ class Start:
 
 
 def is_finished(folder: RunFolder) -> bool:
-    """Whether the run has reached its goal."""
+    """Whether the run has reached its goal, or was stopped because it was good enough."""
     status = folder.read_status()
     return status is not None and status.state == "finished"
+
+
+def tell_finished(folder: RunFolder) -> None:
+    """Say that there is nothing left to do, and why where the goal was not reached."""
+    status = folder.read_status()
+    why = f", {status.reason}" if status and status.reason else ""
+    say(f"run '{folder.name}' is finished{why}: {folder.root}; choose another --name for a new one")
 
 
 def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
@@ -177,18 +184,18 @@ def fail(folder: RunFolder, total_steps: int, reason: str) -> None:
         _end_status(folder, "failed", total_steps, reason)
 
 
-def close(folder: RunFolder, state: str, step: int, total_steps: int) -> None:
-    """Write how a session ended, and tell the user."""
+def close(folder: RunFolder, state: str, step: int, total_steps: int, reason: str | None = None) -> None:
+    """Write how a session ended, and tell the user; `reason` is why the run is finished before its goal."""
     if not is_rank_zero():
         return
-    folder.write_status(state, step, total_steps)
+    folder.write_status(state, step, total_steps, reason)
     if state == "preempted":
         say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
         return
-    records = read_metrics(folder.metrics)
-    newest = records[-1] if records else {}  # they may have been removed between two sessions
+    evaluated = [record for record in read_metrics(folder.metrics) if any(name.startswith("dev/") for name in record)]
+    newest = evaluated[-1] if evaluated else {}  # they may have been removed between two sessions
     numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
-    say(f"run '{folder.name}' is finished: dev {numbers}")
+    say(f"run '{folder.name}' is finished{f', {reason}' if reason else ''}: dev {numbers}")
     say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
 
 

@@ -9,7 +9,7 @@ STATES = ("created", "running", "preempted", "failed", "finished")
 class Status:
     """Where a run is, as status.json tells it.
 
-    created ---> running ---> finished    the goal is reached
+    created ---> running ---> finished    the goal is reached, or a callback found that it is enough
                  |     ^ |--> failed      an error ended it
                  v     |          |
              preempted-+----------+       the same command continues from the last checkpoint
@@ -23,7 +23,7 @@ class Status:
         time: when this was written, ISO 8601 in UTC.
         pid: process that holds or last held the run.
         host: the machine of that process.
-        reason: what made it fail, in one line; None in any other state.
+        reason: what made it fail, or finish before its goal, in one line; else None.
         best_by: the metric that says which checkpoint is the best.
         best_is_highest: whether it is to be high.
     """

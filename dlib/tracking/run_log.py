@@ -18,12 +18,15 @@ class RunLog:
     """Numbers of the newest step gather here until `flush`, which makes one record of them.
 
     Attributes:
-        newest: the newest value of each name, for the progress display.
+        newest: the newest value of each name, in every process, and also where a session goes on. What was recorded is
+            the same in all of them; what was measured is each one's own.
     """
 
-    def __init__(self, folder: RunFolder | None, trackers: Sequence[Tracker] = ()) -> None:
-        """Write to `folder` and to `trackers`; without a folder, nowhere."""
-        self.newest: dict[str, float] = {}
+    def __init__(
+        self, folder: RunFolder | None, trackers: Sequence[Tracker] = (), newest: Mapping[str, float] = {}
+    ) -> None:
+        """Write to `folder` and to `trackers`, after the `newest` values; without a folder, nowhere."""
+        self.newest = {**newest}
         self._trackers = trackers
         self._metrics = MetricsLog(folder.metrics) if folder else None
         self._performance = MetricsLog(folder.performance) if folder else None
@@ -39,12 +42,12 @@ class RunLog:
         self._gather(step, values, self._performance)
 
     def _gather(self, step: int, values: Mapping[str, float], log: MetricsLog | None) -> None:
-        if log is None:
+        self.newest.update(values)
+        if log is None or not values:
             return
         log.add(step, values)
         self._step = step
         self._gathered.update(values)
-        self.newest.update(values)
 
     def flush(self) -> None:
         """Write the step's records."""
@@ -56,6 +59,11 @@ class RunLog:
             for tracker in self._trackers:
                 tracker.log(self._step, self._gathered)
         self._gathered = {}
+
+    def tell(self, tracker: Tracker) -> None:
+        """Pass everything on to one more sink from now on; in the first process."""
+        if self._metrics is not None:
+            self._trackers = [*self._trackers, tracker]
 
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
         """Hand a whole checkpoint to the trackers that store files."""
@@ -75,11 +83,23 @@ def open_run_log(folder: RunFolder, args: ExperimentArgs, step: int) -> RunLog:
     Raises:
         UserError: `--trackers` names something unknown or not installed.
     """
+    newest = read_newest(folder, step)
     if not is_rank_zero():
-        return RunLog(None)
+        return RunLog(None, newest=newest)
     for path in (folder.metrics, folder.performance):
         MetricsLog(path).rewind(step)
-    newest = max((record["step"] for record in read_metrics(folder.metrics)), default=0)
-    if step - newest >= args.tracking.log_interval:
-        logger().warning("%s lacks the records from step %d to %d", folder.metrics, newest + 1, step)
-    return RunLog(folder, build_trackers(args.tracking, folder, config=asdict(args), from_step=step))
+    last = max((record["step"] for record in read_metrics(folder.metrics)), default=0)
+    if step - last >= args.tracking.log_interval:
+        logger().warning("%s lacks the records from step %d to %d", folder.metrics, last + 1, step)
+    return RunLog(folder, build_trackers(args.tracking, folder, config=asdict(args), from_step=step), newest)
+
+
+def read_newest(folder: RunFolder, step: int) -> dict[str, float]:
+    """The newest value of each name up to `step`. Any process may ask: nobody changes these records."""
+    newest: dict[str, float] = {}
+    for path in (folder.performance, folder.metrics):
+        for record in read_metrics(path) if step else ():
+            if record["step"] <= step:
+                newest.update(record)
+    newest.pop("step", None)
+    return newest

@@ -2,7 +2,8 @@
 
     step-00001000/
       model/        config, weights (safetensors), tokenizer; objective.safetensors where the objective has networks
-      state.ckpt    steps done and left out, the optimizer's state, any loss scale, checksums of the weights' files
+      state.ckpt    steps done and left out, the optimizer's state, any loss scale, checksums of the weights' files,
+                    and what callbacks keep
 
 Lightning's own checkpoints hold loop counters that do not bring a run back to where it was in the
 middle of an epoch (its issues 18098, 19764, 20550). Here the position is the step, so there is nothing
@@ -31,6 +32,7 @@ from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
+from dlib.training.callback_states import callback_states
 from dlib.training.optimizers import build_optimizer
 from dlib.training.training_module import TrainingModule
 
@@ -40,18 +42,25 @@ STATE = {"steps_done": int, "optimizer": dict, "precision": dict}
 
 
 def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`)."""
+    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`).
+
+    Raises:
+        UserError: a callback's state cannot be read back.
+    """
     checkpoint = CheckpointFolder(folder)
-    module.model.save_pretrained(checkpoint.model)
-    tokenizer.save_pretrained(checkpoint.model)
-    if own := learning_modules(module.objective):
-        save_model(own, str(checkpoint.modules))
+    callbacks = callback_states(module.trainer.callbacks)  # type: ignore[attr-defined]
+    with module.kept_weights():
+        module.model.save_pretrained(checkpoint.model)
+        tokenizer.save_pretrained(checkpoint.model)
+        if own := learning_modules(module.objective):
+            save_model(own, str(checkpoint.modules))
     state = {
         "steps_done": module.steps_done,
         "steps_left_out": module.steps_left_out,
         "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
         "precision": module.trainer.precision_plugin.state_dict(),
         "weights_crc32": {file.name: crc32_of(file) for file in weight_files(checkpoint)},
+        **({"callbacks": callbacks} if callbacks else {}),
     }
     with checkpoint.state.open("wb") as file:  # by a file of Python's, whose errors say what the disk refused
         torch.save(state, file)
@@ -164,7 +173,7 @@ def read_training_state(folder: Path) -> dict[str, Any]:
         raise _damaged(file, folder) from error
     if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in STATE.items()):
         raise _damaged(file, folder, "no training state")
-    return state
+    return {"callbacks": {}, **state}  # there where a callback keeps something
 
 
 def _damaged(file: Path, folder: Path, how: str = "damaged") -> UserError:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,6 +23,18 @@ from dlib.training.devices import Devices
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
+
+EVALUATED_BY = "the objective says how a model is evaluated (dlib/objectives/)"
+INSTEAD = {
+    **dict.fromkeys(("validation_step", "on_validation_epoch_end", "val_dataloader"), EVALUATED_BY),
+    **dict.fromkeys(("test_step", "test_dataloader"), "eval.py measures a checkpoint on any text"),
+    **dict.fromkeys(("predict_step", "predict_dataloader"), "generate.py asks a checkpoint"),
+    "configure_callbacks": "the list in train.py has the callbacks",
+    **dict.fromkeys(
+        ("on_save_checkpoint", "on_load_checkpoint"), "what a callback returns from state_dict is in the checkpoint"
+    ),
+}
+"""Methods of Lightning's that are never called, and what to use."""
 
 LOADER_PROCESS_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
 """What torch says of it, in the middle of whatever the training process does."""
@@ -46,7 +59,12 @@ class Unwrapped(DDPStrategy):
 
 
 def build_trainer(
-    devices: Devices, strategy: str, callbacks: Sequence[pl.Callback], *, exact_reduce: bool = False
+    devices: Devices,
+    strategy: str,
+    callbacks: Sequence[pl.Callback],
+    *,
+    logger: Logger | None = None,
+    exact_reduce: bool = False,
 ) -> pl.Trainer:
     """A trainer on `devices` that runs `callbacks` in their order.
 
@@ -54,6 +72,7 @@ def build_trainer(
         devices: what it computes on.
         strategy: `--distributed_strategy`.
         callbacks: what happens after each optimizer step.
+        logger: where `self.log` and Lightning's callbacks put their numbers.
         exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
     """
     trainer = pl.Trainer(
@@ -71,7 +90,11 @@ def build_trainer(
         use_distributed_sampler=False,
         limit_val_batches=0,
         num_sanity_val_steps=0,
-        logger=False,
+        # `EarlyStopping` takes from these two whether it looks at evaluations or at the end of the epoch.
+        val_check_interval=1,
+        check_val_every_n_epoch=None,
+        logger=logger or False,
+        log_every_n_steps=1,  # counted from the session's start; which steps are logged is the logger's matter
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -80,7 +103,29 @@ def build_trainer(
     # Its handler of SIGTERM waits for the other processes inside the handler, and ends the run unsaved with status 0.
     # There is no public way to leave it out; whoever trains has taken the signals already (`Stopping.listen`).
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.save_checkpoint = refuse_checkpoint  # type: ignore[method-assign]
     return trainer
+
+
+def refuse_checkpoint(*_: Any, **__: Any) -> None:
+    """Stand in the place of `trainer.save_checkpoint`.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError("trainer.save_checkpoint: --save_interval and --extra_steps say when a run is saved")
+
+
+def refuse_unused_hooks(module: pl.LightningModule, data: pl.LightningDataModule) -> None:
+    """Refuse methods that Lightning would call in loops that are not run here.
+
+    Raises:
+        UserError: there is one; the message names what to use.
+    """
+    for owner, base in ((module, pl.LightningModule), (data, pl.LightningDataModule)):
+        for name, instead in INSTEAD.items():
+            if getattr(type(owner), name, None) is not getattr(base, name, None):
+                raise UserError(f"{type(owner).__name__}.{name} is never called: {instead}")
 
 
 def choose_environment(devices: Devices) -> ClusterEnvironment:
@@ -118,9 +163,11 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     """Train to the goal, or to a stop.
 
     Raises:
-        UserError: DDP waits for the gradients of weights that the model does not use.
+        UserError: DDP waits for the gradients of weights that the model does not use; or something of Lightning's was
+            overridden that is never called.
         TrainingError: a loader process died; or what would be a mistake at the start went wrong: a disk is full.
     """
+    refuse_unused_hooks(module, data)
     try:
         trainer.fit(module, data)
     except UserError as error:

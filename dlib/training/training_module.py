@@ -7,11 +7,10 @@ all micro-batches and processes. That weight is known beforehand.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -33,10 +32,11 @@ from dlib.training.non_finite import (
 )
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan
+from dlib.training.step_logging import StepLogging
 from dlib.training.tree_sum import TreeSum, add_over_processes
 
 
-class TrainingModule(pl.LightningModule):
+class TrainingModule(StepLogging):
     """A model, what it is trained to do, and how its weights change.
 
     Attributes:
@@ -50,6 +50,8 @@ class TrainingModule(pl.LightningModule):
         learning_rate: learning rate of the newest step, of a group whose peak is `--learning_rate`.
         left_out: why `--on_nan skip` left out the newest step's update; None where it did not.
         steps_left_out: optimizer steps since the run began that changed no weight.
+        kept_weights: within it the model holds the weights that are evaluated and saved: those that learn, unless a
+            callback puts others there.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TrainingModule(pl.LightningModule):
         self.samples_done = 0
         self.left_out: str | None = None
         self.steps_left_out = 0
+        self.kept_weights: Callable[[], AbstractContextManager[None]] = nullcontext
         self._left_out_in_a_row = 0  # in this session: it decides when to stop, and changes no number
         self.resumed_state: dict[str, Any] | None = None
 
@@ -100,16 +103,27 @@ class TrainingModule(pl.LightningModule):
             self.resumed_state = None
         return optimizer
 
+    def on_fit_start(self) -> None:
+        """Leave evaluation mode, in which transformers hands out loaded models, before Lightning warns of it."""
+        self.model.train()
+        for module in self.objective.modules.values():
+            module.train(learns(module))
+
     def on_train_start(self) -> None:
-        """Leave evaluation mode, in which transformers hands out loaded models.
+        """Refuse a start that is not the same everywhere.
 
         Raises:
             UserError: the processes begin after different steps.
         """
         refuse_different_starts(self.steps_done)
-        self.model.train()
-        for module in self.objective.modules.values():
-            module.train(learns(module))
+
+    def begin_step(self, step: int) -> None:
+        """Set the rates of a step, counted from 0. A callback may do so before, for others to see them."""
+        self.step = step + 1
+        self.learning_rate = self._rate_at(step, self.optim.learning_rate)
+        groups = cast(LightningOptimizer, self.optimizers()).param_groups
+        for group, peak in zip(groups, self._peaks, strict=True):
+            group["lr"] = self._rate_at(step, peak)
 
     def forward(self, batch: Batch) -> Tensor:
         """Sum of the losses of a micro-batch's samples, a scalar."""
@@ -123,10 +137,8 @@ class TrainingModule(pl.LightningModule):
         """
         self.step_weight, self.step_tokens = batch["weight"], batch["num_tokens"]
         self.left_out = None
+        self.begin_step(batch["step"])
         optimizer = cast(LightningOptimizer, self.optimizers())
-        self.learning_rate = self._rate_at(batch["step"], self.optim.learning_rate)
-        for group, peak in zip(optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = self._rate_at(batch["step"], peak)
         accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
         self.step_loss_sum = accumulate(batch)
         optimizer.step()

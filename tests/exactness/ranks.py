@@ -95,6 +95,7 @@ def start_ranks(
     *,
     seconds_before: Sequence[float] = (),
     output: Path | None = None,
+    program: str = "train.py",
 ) -> Ranks:
     """Starts `train.py` in `world_size` processes, each with its launcher's variables.
 
@@ -104,6 +105,7 @@ def start_ranks(
         scratch: folder of their output files.
         seconds_before: how late each rank comes; together, when empty.
         output: a named pipe that they all print to, in place of files of their own.
+        program: what is run in place of `train.py`.
     """
     devices = [*arguments, "--num_devices", str(world_size)]
     outputs = [output_files(scratch) if output is None else (output, output) for _ in range(world_size)]
@@ -112,7 +114,7 @@ def start_ranks(
     port = free_port()
     late = seconds_before or (0.0,) * world_size
     processes = [
-        fork(run_rank_here, devices, outputs[rank], variables(rank, world_size, port), late[rank])
+        fork(run_rank_here, devices, outputs[rank], variables(rank, world_size, port), late[rank], program)
         for rank in range(world_size)
     ]
     return Ranks(processes, outputs)
@@ -133,13 +135,13 @@ def assert_equal_within_float_tolerance(folder: RunFolder, other: RunFolder) -> 
 
 
 def run_rank_here(
-    arguments: list[str], outputs: tuple[Path, Path], launcher: dict[str, str], seconds_before: float
+    arguments: list[str], outputs: tuple[Path, Path], launcher: dict[str, str], seconds_before: float, program: str
 ) -> None:
     """Makes this process, forked for it, a rank of a run."""
     time.sleep(seconds_before)
     wanted = launching.environment() | launcher
     with patch.object(launching, "environment", lambda: wanted):
-        run_here(arguments, *outputs, None)
+        run_here(arguments, *outputs, None, program)
 
 
 def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:

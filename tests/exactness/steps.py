@@ -1,6 +1,6 @@
 """Optimizer steps of a toy under the real trainer, and what each of them was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -80,6 +80,7 @@ def train(
     precision: str = "64-true",
     rank: int = 0,
     world_size: int = 1,
+    further: Sequence[pl.Callback] = (),
 ) -> TrainingModule:
     """Trains a toy from `first_step` to the plan's end, as rank `rank`; a process group, if any, stands already."""
     objective = build_objective(ObjectiveArgs(objective="clm" if name == "gpt2" else "mlm"), toy_roles())
@@ -88,7 +89,7 @@ def train(
     steps = TrainingSteps(rows, plan.batches, objective, rank, world_size)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(first_step, plan.total_steps))
     devices = Devices("cpu", (0,) * world_size, 1, precision, ("CPU process",) * world_size)
-    build_trainer(devices, "auto", [watching]).fit(module, loader)
+    build_trainer(devices, "auto", [*further, watching]).fit(module, loader)
     return module
 
 

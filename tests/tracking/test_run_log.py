@@ -61,7 +61,7 @@ def test_without_a_folder_nothing_is_written_or_told(tmp_path: Path) -> None:
     log.record(1, {"train/loss": 3.0})
     log.measure(1, {"speed": 3.0})
     log.finish("finished")
-    assert log.newest == {}
+    assert log.newest == {"train/loss": 3.0, "speed": 3.0}, "for the callbacks of other processes"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,17 +72,20 @@ def test_records_beyond_the_step_of_a_resumed_session_are_cut_off(
     folder.root.mkdir()
     args = ExperimentArgs(run=RunArgs(name="run"), tracking=TrackingArgs(trackers=["none"]))
     first = open_run_log(folder, args, 0)
+    assert first.newest == {}
     for step in (1, 2, 3):
         first.record(step, {"train/loss": float(step)})
         first.measure(step, {"speed": 1.0})
         first.flush()
     again = open_run_log(folder, args, 2)
+    assert again.newest == {"train/loss": 2.0, "speed": 1.0}
     again.record(3, {"train/loss": 30.0})
     again.finish("finished")
     assert [(r["step"], r["train/loss"]) for r in records(folder.metrics)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert len(records(folder.performance)) == 2
     monkeypatch.setenv("RANK", "1")
-    other = open_run_log(folder, args, 0)
+    other = open_run_log(folder, args, 2)
+    assert other.newest == {"train/loss": 2.0, "speed": 1.0}
     other.record(9, {"train/loss": 9.0})
     other.finish("finished")
     assert len(records(folder.metrics)) == 3, "only the first process writes"
