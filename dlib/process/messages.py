@@ -10,27 +10,32 @@ from dlib.process.durable import refusals_told
 from dlib.process.errors import printable
 from dlib.process.ranks import is_rank_zero, logger
 
-CHATTER = (
+NOT_TRUE = (
+    # A guess from the number of workers; performance/data_wait_share in performance.jsonl is measured.
     r".*does not have many workers.*",
-    r".*`isinstance\(treespec, LeafSpec\)`.*",
-    r".*The number of training batches .* is smaller than the logging interval.*",
-    r".*You defined a `validation_step` but have no `val_dataloader`.*",
-    r".*You called `self\.log.*",
-    r".*module\(s\) in eval mode at the start of training.*",
-    r".*barrier\(\): using the device under current context.*",
-    r"TypedStorage is deprecated.*",
+    # srun is no better way: `dlib/process/launching.py` starts the processes itself, or takes those that srun started.
     r"The `srun` command is available on your system but is not used.*",
-    r"The '\w+' attribute with value .* was provided to the `Field\(\)` function.*",
+    # Each process has chosen its device before (Lightning), which is what the barrier takes.
+    r".*barrier\(\): using the device under current context.*",
 )
-"""Warnings that are true, and of no use to somebody who uses this project."""
+"""Warnings that guess, and wrongly here."""
 
-CHATTERERS = (
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.fabric.utilities.rank_zero",
-    "lightning.fabric.utilities.distributed",
-    "huggingface_hub",
+BETWEEN_LIBRARIES = (
+    r".*`isinstance\(treespec, LeafSpec\)`.*",  # torch to Lightning
+    r"TypedStorage is deprecated.*",  # torch to safetensors
+    r"The '\w+' attribute with value .* was provided to the `Field\(\)` function.*",  # pydantic to W&B
 )
-"""Loggers whose errors alone are shown."""
+"""What a library says to the authors of another, which calls it in an old way. The versions are locked."""
+
+LEVELS = {
+    # They tell which devices there are, and why a training ended: the run's summary and its status say so.
+    "lightning.pytorch.utilities.rank_zero": logging.WARNING,
+    "lightning.fabric.utilities.rank_zero": logging.WARNING,
+    "lightning.fabric.utilities.distributed": logging.WARNING,
+    # It warns of each attempt to reach the hub, and of a missing login: `dlib/models/hub.py` tells it once.
+    "huggingface_hub": logging.ERROR,
+}
+"""From what level on a library's messages are shown."""
 
 
 def quiet_libraries() -> None:
@@ -39,9 +44,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # set by hand: forked loader workers must not deadlock
     # Not their packages: those set their own level when they are imported.
-    for name in CHATTERERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in CHATTER:
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    for pattern in (*NOT_TRUE, *BETWEEN_LIBRARIES):
         warnings.filterwarnings("ignore", message=pattern)
 
 
