@@ -9,7 +9,7 @@ from typing import Any
 from dlib.args import ExperimentArgs
 from dlib.args.fields import Facts, facts_of
 from dlib.args.run import TRACKER_NAMES
-from dlib.config.durations import parse_clock, parse_duration
+from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
 from dlib.config.fields import FIELDS, bare_type, choices_of, flag_of, value_of
 from dlib.config.spelling import did_you_mean
 from dlib.config.wandb_names import check_wandb
