@@ -46,8 +46,7 @@ def build_sgd(groups: list[Group], args: OptimArgs, *, model: nn.Module, fused: 
     """
     if args.sgd_nesterov and args.sgd_momentum == 0:
         raise UserError("--sgd_nesterov: it looks ahead along the momentum, and --sgd_momentum is 0; leave one out")
-    # torch 2.0 needs a rate beside those of the groups
-    return SGD(groups, lr=args.learning_rate, momentum=args.sgd_momentum, nesterov=args.sgd_nesterov)
+    return SGD(groups, momentum=args.sgd_momentum, nesterov=args.sgd_nesterov)
 
 
 def build_adafactor(groups: list[Group], args: OptimArgs, *, model: nn.Module, fused: bool) -> Optimizer:
