@@ -48,13 +48,7 @@ def describe_checkpoints(folder: RunFolder) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which checkpoints go; one of the three is given.
-
-    Attributes:
-        delete: the steps of those that go.
-        keep: the steps of those that stay.
-        keep_newest: how many stay, the newest.
-    """
+    """Which checkpoints are removed: the steps to delete, or to keep, or how many of the newest to keep."""
 
     delete: Sequence[int] | None = None
     keep: Sequence[int] | None = None
@@ -62,12 +56,7 @@ class Choice:
 
 
 def remove_checkpoints(folder: RunFolder, choice: Choice, *, yes: bool) -> None:
-    """Remove checkpoints for good, after asking. The best and the last stay: the run goes on from them.
-
-    Args:
-        folder: the run.
-        choice: which ones.
-        yes: do not ask.
+    """Remove checkpoints for good, after asking unless `yes`. The best and the last stay: the run goes on from them.
 
     Raises:
         UserError: the run is live, there is no such checkpoint, or it is the best or the last.
@@ -94,7 +83,7 @@ def remove_checkpoints(folder: RunFolder, choice: Choice, *, yes: bool) -> None:
 
 
 def _freed(folder: RunFolder, removed: Sequence[int], size_bytes: int) -> str:
-    """The size of what was removed, without the models that evaluations still need: these stay pinned."""
+    """The size of what was removed, without the models that evaluations still need."""
     pinned = folder.ledger.pinned()
     pins = [pinned[name] for name in (folder.checkpoint(step).name for step in removed) if name in pinned]
     held = sum(tree_bytes(pin) for pin in pins)

@@ -19,14 +19,7 @@ SECONDS_AN_HOUR = 3600
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity of a run.
-
-    Attributes:
-        run: name of the run.
-        metric: name of the quantity.
-        xs: where the values stand, growing.
-        ys: the values, as many; they need not be finite.
-    """
+    """A metric of a run: `ys`, which need not be finite, at the growing places `xs`."""
 
     run: str
     metric: str
@@ -35,15 +28,15 @@ class Curve:
 
 
 def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> list[Curve]:
-    """The curves of some quantities; a run that never recorded one of them has no such curve.
+    """The curves of some metrics; a run that never recorded one of them has no such curve.
 
     Args:
         runs: the runs.
-        metrics: the quantities, of metrics.jsonl or performance.jsonl; none: the training and the dev loss.
+        metrics: names in metrics.jsonl or performance.jsonl; none: the training and the dev loss.
         x: "step", "tokens" (of all rows trained on) or "hours" (of training, without evaluations and saving).
 
     Raises:
-        UserError: no run recorded one of the quantities, or one did not record what the axis needs.
+        UserError: no run recorded one of the metrics, or one did not record what the axis needs.
     """
     found: list[Curve] = []
     known: set[str] = set()

@@ -64,17 +64,8 @@ def shown_step(run: RunSummary) -> str:
 
 def as_object(run: RunSummary) -> dict[str, Any]:
     """What is told of a run, for programs."""
-    return {
-        "name": run.name,
-        "path": str(run.folder.root),
-        "state": run.state,
-        "step": run.step,
-        "total_steps": run.total_steps,
-        "dev_loss": run.dev_loss,
-        "time": run.time,
-        "size_bytes": run.size_bytes,
-        "note": run.note,
-    }
+    names = ("state", "step", "total_steps", "dev_loss", "time", "size_bytes", "note")
+    return {"name": run.name, "path": str(run.folder.root), **{name: getattr(run, name) for name in names}}
 
 
 def _nothing(workspace: Path, found: Sequence[RunSummary]) -> str:

@@ -1,4 +1,4 @@
-"""Curves as a figure that can be printed: matplotlib, which only this file imports."""
+"""Curves as a figure that can be printed, by matplotlib."""
 
 import io
 from collections.abc import Sequence

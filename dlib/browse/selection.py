@@ -1,8 +1,6 @@
 """Which runs, and in what order: `--filter` and `--sort`.
 
-    state=finished,preempted   name=bert-*   step>=1000   loss<3   age>30d   size>1GB
-
-It stands apart from the registry, which tells what is there, because listing and dropping choose alike.
+state=finished,preempted   name=bert-*   step>=1000   loss<3   age>30d   size>1GB
 """
 
 import math
@@ -11,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from dlib.process.errors import UserError
@@ -24,14 +23,7 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
     "step": {"": 1, "k": 1e3, "M": 1e6},
     "loss": {"": 1},
 }
-_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    "=": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 _EXAMPLES = "state=finished, name='bert-*', 'step>=1000', 'loss<3', 'age>30d' or 'size>1GB'"
 
 
@@ -94,7 +86,7 @@ def number_of(run: RunSummary, key: str) -> float | None:
 
 
 def in_order(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) -> list[RunSummary]:
-    """The runs, the newest, furthest, lowest in loss or largest first, names from A on; those without a value last."""
+    """The runs: newest, furthest, lowest in loss or largest first, names from A on; those without a value last."""
     if key in ("name", "state"):
         return sorted(runs, key=lambda run: (getattr(run, key), run.name), reverse=reverse)
     numbers = {run.name: number_of(run, key) for run in runs}

@@ -11,7 +11,8 @@ from dlib.browse.checkpoint_list import checkpoint_table, describe_checkpoints
 from dlib.browse.curves import TRAIN_LOSS
 from dlib.browse.listing import as_object, run_table
 from dlib.browse.tables import printable, shown_number, sparkline, table
-from dlib.config.configuration import Difference, differing_fields, load_config
+from dlib.config.command_line import shown_value
+from dlib.config.configuration import ChangedField, differing_fields, load_config
 from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.folder import RunFolder
@@ -26,7 +27,7 @@ NAMES = ("run.name", "run.out_dir")
 
 
 def print_run(folder: RunFolder, *, as_json: bool) -> None:
-    """Print all that is to be known of a run at a glance; what of it is damaged is named, and the rest told."""
+    """Print all that is to be known of a run at a glance, also where parts of it are damaged."""
     summary = summarize(folder)
     if as_json:
         print(json.dumps(_as_object(summary)))
@@ -46,7 +47,7 @@ def print_run(folder: RunFolder, *, as_json: bool) -> None:
             print(f"\n{title}{shown}")
 
 
-def changed_arguments(folder: RunFolder) -> list[Difference]:
+def changed_arguments(folder: RunFolder) -> list[ChangedField]:
     """The arguments of a run that are no defaults.
 
     Raises:
@@ -54,13 +55,6 @@ def changed_arguments(folder: RunFolder) -> list[Difference]:
     """
     differences = differing_fields(ExperimentArgs(), load_config([folder.config]), ignore_free=False)
     return [difference for difference in differences if difference.key not in NAMES]
-
-
-def shown_value(value: Any) -> str:
-    """An argument as one would type it."""
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "empty"
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _as_object(summary: RunSummary) -> dict[str, Any]:

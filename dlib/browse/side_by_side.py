@@ -1,13 +1,14 @@
-"""What `runs.py compare` tells: what came of several runs, and the arguments in which they differ, a column a run."""
+"""`runs.py compare`: the results of several runs, and the arguments in which they differ, a column a run."""
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dlib.browse.curves import SPEED, TRAIN_LOSS, training_hours
-from dlib.browse.showing import changed_arguments, shown_value
+from dlib.browse.showing import changed_arguments
 from dlib.browse.tables import printable, shown_number, shown_size, table
+from dlib.config.command_line import shown_value
 from dlib.process.errors import UserError
 from dlib.runs.comparison import SHORT_COMMIT
 from dlib.runs.folder import RunFolder
@@ -31,14 +32,16 @@ def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
     found = [results(folder) for folder in folders]
     arguments = differing_arguments(folders)
     if as_json:
-        print(json.dumps({"runs": [{"name": f.name, **r} for f, r in zip(folders, found, strict=True)]} | arguments))
+        runs = [{"name": folder.name, **result} for folder, result in zip(folders, found, strict=True)]
+        print(json.dumps({"runs": runs, "arguments": arguments}))
         return
-    columns = range(1, len(folders) + 1)
-    rows = [(name, *(_shown(name, result.get(name)) for result in found)) for name in _names(found)]
-    print("\n".join(table(rows, ("results", *(printable(folder.name) for folder in folders)), columns)))
-    values = [(key, *(DEFAULT if v is None else shown_value(v[0]) for v in row)) for key, row in _rows(arguments)]
+    columns, names = range(1, len(folders) + 1), [printable(folder.name) for folder in folders]
+    quantities = dict.fromkeys(name for result in found for name in result)
+    rows = [(name, *(_shown(name, result.get(name)) for result in found)) for name in quantities]
+    print("\n".join(table(rows, ("results", *names), columns)))
+    values = [(key, *(DEFAULT if v is None else shown_value(v[0]) for v in row)) for key, row in arguments.items()]
     if values:
-        print("\n" + "\n".join(table(values, ("arguments", *(printable(folder.name) for folder in folders)), columns)))
+        print("\n" + "\n".join(table(values, ("arguments", *names), columns)))
     else:
         print("\nno argument differs")
 
@@ -67,23 +70,15 @@ def results(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, Any]:
-    """`arguments`: the values of each argument that not all runs share, in the order of the runs.
+def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, list[Any]]:
+    """The values, a run each, of every argument that not all runs share.
 
-    A value stands in a list of its own, None for the default, so that a default and a null can be told apart.
+    A value is in a list of its own, None for the default, so that a default and a null can be told apart.
     """
     changed = [{change.key: change for change in changed_arguments(folder)} for folder in folders]
     keys = dict.fromkeys(key for changes in changed for key in changes)
     rows = {key: [[c[key].new] if key in c else None for c in changed] for key in keys}
-    return {"arguments": {key: row for key, row in rows.items() if any(value != row[0] for value in row)}}
-
-
-def _rows(arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(arguments["arguments"].items())
-
-
-def _names(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for result in found for name in result))
+    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
 
 
 def _shown(name: str, value: Any) -> str | None:

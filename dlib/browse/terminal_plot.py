@@ -25,14 +25,7 @@ def print_plot(curves: Sequence[Curve], x: str, *, log: bool) -> None:
 
 
 def plot_lines(curves: Sequence[Curve], x: str, columns: int, *, log: bool) -> list[str]:
-    """The lines of the plot.
-
-    Args:
-        curves: what is drawn.
-        x: what the horizontal axis shows.
-        columns: width of the plot with its labels.
-        log: a logarithmic vertical axis.
-    """
+    """The lines of the plot, `columns` wide with its labels; `log`: a logarithmic vertical axis."""
     all_points = [[(px, py) for px, py in finite_points(curve) if py > 0 or not log] for curve in curves]
     everything = [point for points in all_points for point in points]
     if not everything:

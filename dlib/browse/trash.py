@@ -2,8 +2,8 @@
 
     runs/first --rename--> runs/.trash/first-20260102T030405Z --purge--> nothing
 
-Moving it back is all that it takes to have a run again. Nothing outside the workspace is touched: a run that is a link
-to somewhere else is refused, and inside a run links are removed and not followed.
+Moving it back restores the run. Nothing outside the workspace is touched: a run that is a link to another place is
+refused, and inside a run links are removed and not followed.
 """
 
 import os
@@ -34,7 +34,7 @@ def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, 
         yes: do not ask.
 
     Raises:
-        UserError: nothing is named, or one of the runs named cannot be dropped: then none is.
+        UserError: nothing is named, or one of the named runs cannot be dropped: then none is.
     """
     if not (words or filters or purge):
         raise UserError("drop: name runs, or choose them with --filter, or empty the trash with --purge")

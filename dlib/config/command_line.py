@@ -1,7 +1,7 @@
-"""The flags of a script, which simple-parsing makes from the argument groups, and their help.
+"""The flags of train.py, which simple-parsing makes from the argument groups, and their help.
 
-A flag's value stays text here; the configuration reads it as it reads a file's, so that both are checked in one place
-and with the same words. Only flags that were given are handed on: the others must not override the files.
+A flag's value stays text here: the configuration reads it as it reads a file's, so that both get the same checks and
+words. Only flags that were given are handed on: the others must not override the files.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def parse_flags(argv: Sequence[str] | None, description: str) -> Flags:
         description: what the script does.
 
     Raises:
-        UserError: a flag is unknown, lacks its value or has too many; the message names the nearest right flag.
+        UserError: a flag is unknown, lacks its value or has too many.
     """
     words = [with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
     if wants_plain_help(words):
@@ -80,7 +80,7 @@ def given_below(key: str, values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def wants_plain_help(words: Sequence[str]) -> bool:
-    """Whether the help is asked for without files that would change its defaults: nothing else needs reading then."""
+    """Whether the help is asked for without files that would change its defaults."""
     asked = any(word in ("-h", "--help") for word in words)
     return asked and not any(word.startswith("--config_path") for word in words)
 
@@ -89,7 +89,7 @@ def with_underscores(word: str) -> str:
     """The word with `_` for every `-` inside the name of a flag.
 
     Raises:
-        UserError: a long flag has only one dash, which would be read as a short flag and its value.
+        UserError: a long flag has only one dash.
     """
     name, equals, value = word.partition("=")
     if re.fullmatch(r"--\w[\w.-]*", name):
@@ -160,7 +160,7 @@ def make_parser(description: str, defaults: ExperimentArgs | str) -> "FlagParser
 
     Args:
         description: what the script does.
-        defaults: the values that the help shows; `argparse.SUPPRESS` for a parser that returns only what was given.
+        defaults: the values that the help shows; `argparse.SUPPRESS`: the parser returns only what was given.
     """
     parser = FlagParser(
         description=description,
@@ -188,7 +188,7 @@ def make_parser(description: str, defaults: ExperimentArgs | str) -> "FlagParser
 
 
 class FlagParser(ArgumentParser):
-    """A parser that raises what the user did wrong, in place of printing its usage and exiting."""
+    """A parser that raises what is wrong, where argparse prints its usage and exits."""
 
     def error(self, message: str) -> NoReturn:
         """Raises the message."""
@@ -236,7 +236,7 @@ class FlagWrapper(FieldWrapper):
     @property
     def arg_options(self) -> dict[str, Any]:
         """What argparse is told about the flag."""
-        default = f" (default: {shown(self.default)})" if self.default != "" else ""
+        default = f" (default: {shown_value(self.default)})" if self.default != "" else ""
         options = flag_options(self.dest, default)
         return {"nargs": "*", **options} if has_many(self.field) else options
 
@@ -263,7 +263,7 @@ def flag_options(key: str, default: str = "") -> dict[str, Any]:
     return options | ({"nargs": "?", "const": "true"} if bare_type(field) is bool else {})
 
 
-def shown(default: Any) -> str:
+def shown_value(default: Any) -> str:
     """A default as it would be typed."""
     if isinstance(default, dict):
         default = [f"{name}={value}" for name, value in default.items()]

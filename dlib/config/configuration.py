@@ -1,6 +1,6 @@
 """The configuration of a run: YAML files merged in order, then the command line, as an `ExperimentArgs`.
 
-    files, flags --config_files--> settings --OmegaConf--> typed values --validation--> ExperimentArgs
+    files, flags --files--> settings --OmegaConf--> typed values --validation--> ExperimentArgs
 
 OmegaConf works out the interpolations, `${oc.env:VAR,default}` and `${optim.learning_rate}`, after everything is
 merged, so that a reference in a file sees the command line's value. simple-parsing only makes the flags: its own
@@ -50,7 +50,7 @@ class ParsedArgs:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ChangedField:
     """A field that differs between two configurations, by its full key (`optim.learning_rate`)."""
 
     key: str
@@ -80,14 +80,14 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
 
 
 def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) -> ExperimentArgs:
-    """`load_config` for a run that is to train, which takes more than what a record may say.
+    """`load_config` for a run that is to train: code may run only if the command line says so.
 
     Args:
         paths: YAML files, a run's own among them.
         overrides: what was typed, by full key.
 
     Raises:
-        UserError: as `load_config`; or a file allows code to run; or a variable of W&B's is wrong, which no file says.
+        UserError: as `load_config`; or a file allows code to run; or a variable of W&B's is wrong.
     """
     args = load_config(paths, overrides)
     if args.model.trust_remote_code and "model.trust_remote_code" not in overrides:
@@ -232,7 +232,7 @@ def unescaped(value: Any) -> Any:
     return value.removeprefix("\\")
 
 
-def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[Difference]:
+def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[ChangedField]:
     """The fields in which two configurations differ.
 
     Args:
@@ -241,5 +241,5 @@ def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool 
         ignore_free: leave out the fields that do not change what a run computes (`free=True` in `dlib/args/`).
     """
     compared = [key for key, declared in FIELDS.items() if not (ignore_free and facts_of(declared).free)]
-    differences = [Difference(key, value_of(a, key), value_of(b, key)) for key in compared]
+    differences = [ChangedField(key, value_of(a, key), value_of(b, key)) for key in compared]
     return [difference for difference in differences if difference.old != difference.new]

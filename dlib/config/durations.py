@@ -1,6 +1,5 @@
 """Durations as people write them: "10k steps", "2B tokens", "50k samples", "3 epochs", "5%", and clock times.
 
-A duration is read here, and turned into samples or optimizer steps by the one who knows the scale of the run.
 Fractions keep "2.5B tokens" and "0.1 epochs" exact: a training goal must not depend on a rounding.
 """
 
@@ -42,7 +41,7 @@ class Duration:
 
 @dataclass(frozen=True)
 class Scale:
-    """What a run's steps and epochs are worth.
+    """The size of a run's steps and epochs.
 
     Attributes:
         batch_size: samples in an optimizer step.
@@ -109,15 +108,9 @@ def to_samples(duration: Duration, scale: Scale) -> int:
     Raises:
         ValueError: the duration is a percentage, which has no length of its own.
     """
-    worth = {
-        "steps": Fraction(scale.batch_size),
-        "tokens": 1 / Fraction(scale.tokens_per_sample),
-        "samples": Fraction(1),
-        "epochs": Fraction(scale.samples_per_epoch),
-    }
-    if duration.unit not in worth:
-        raise ValueError(f"a duration in {duration.unit} has no length in samples")
-    return max(1, math.ceil(duration.value * worth[duration.unit]))
+    if duration.unit == "percent":
+        raise ValueError("a duration in percent has no length in samples")
+    return max(1, math.ceil(_samples(duration, scale)))
 
 
 def to_steps(duration: Duration, scale: Scale, total_steps: int) -> int:
@@ -130,14 +123,19 @@ def to_steps(duration: Duration, scale: Scale, total_steps: int) -> int:
     """
     if duration.value == 0:
         return 0
+    is_share = duration.unit == "percent"
+    steps = duration.value * total_steps / 100 if is_share else _samples(duration, scale) / scale.batch_size
+    return max(1, math.floor(steps + Fraction(1, 2)))
+
+
+def _samples(duration: Duration, scale: Scale) -> Fraction:
     worth = {
-        "steps": Fraction(1),
-        "tokens": 1 / (Fraction(scale.tokens_per_sample) * scale.batch_size),
-        "samples": Fraction(1, scale.batch_size),
-        "epochs": Fraction(scale.samples_per_epoch, scale.batch_size),
-        "percent": Fraction(total_steps, 100),
+        "steps": Fraction(scale.batch_size),
+        "tokens": 1 / Fraction(scale.tokens_per_sample),
+        "samples": Fraction(1),
+        "epochs": Fraction(scale.samples_per_epoch),
     }
-    return max(1, math.floor(duration.value * worth[duration.unit] + Fraction(1, 2)))
+    return duration.value * worth[duration.unit]
 
 
 def parse_evaluations(text: str, flag: str) -> int:
@@ -157,14 +155,10 @@ def parse_evaluations(text: str, flag: str) -> int:
 
 
 def parse_clock(text: str, flag: str) -> int:
-    """Reads a time on the clock, `HH:MM:SS` or `D-HH:MM:SS`, as seconds.
-
-    Args:
-        text: the time; `45:00` is refused because it may mean minutes or hours.
-        flag: the flag that an error names.
+    """Seconds of a time on the clock, `HH:MM:SS` or `D-HH:MM:SS`; `45:00` may mean minutes or hours.
 
     Raises:
-        UserError: the text is no such time, or no time at all.
+        UserError: the text is no such time, or no time at all; names `flag`.
     """
     match = CLOCK.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
     if match is None or (match["days"] and int(match["hours"]) >= 24):

@@ -2,9 +2,9 @@
 
     a.yml b.yml --read_yaml--> mappings --flatten--> settings and references --open_references--> settings
 
-A reference is a value `${from_file:other.yml}`: the content of the other file stands in its place, for a single key,
-a section or a whole file. References are opened before anything is merged, so that a later file or the command line
-can still change single keys of a section that came from a file. Every scalar is kept as the text that was written.
+A reference is a value `${from_file:other.yml}`: the content of the other file replaces it, for a single key, a section
+or a whole file. References are opened before anything is merged, so that a later file or the command line can still
+change single keys of a section that came from a file. Every scalar stays the text that was written.
 """
 
 import os
@@ -28,7 +28,7 @@ REFERENCE_START = "${from_file:"
 
 @dataclass(frozen=True)
 class Setting:
-    """One field's value as it was said, and the name of the place that an error gives: a file and key, or a flag."""
+    """One field's value, and the place that an error names: a file and key, or a flag."""
 
     key: str
     value: Any
@@ -37,7 +37,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Reference:
-    """A `${from_file:name}` in place of what belongs under `key`; `files` are those that led here, outermost first."""
+    """A `${from_file:name}` under `key`; `files` are those that led here, outermost first."""
 
     key: str
     name: str
@@ -65,11 +65,11 @@ def read_settings(paths: Sequence[Path], overrides: Mapping[str, Any]) -> dict[s
 
 
 def open_references(items: Iterable[Setting | Reference], context: Any | None) -> list[Setting | Reference]:
-    """The items with the content of files in the place of the references to them.
+    """The items, with the content of files in place of the references to them.
 
     Args:
         items: settings and references.
-        context: the configuration that names are looked up in; None leaves references with a `${` in their name shut.
+        context: the configuration that names are looked up in; None: names with a `${` stay closed.
     """
     opened: list[Setting | Reference] = []
     for item in items:
@@ -104,7 +104,7 @@ def resolve_name(reference: Reference, context: Any) -> str:
 
 
 def context_of(items: Sequence[Setting | Reference]) -> Any:
-    """The configuration as far as it is known while references are shut, for looking up the names of files."""
+    """The configuration as far as it is known before all references are opened, to look up names of files."""
     values: dict[str, Any] = asdict(ExperimentArgs())
     for item in items:
         *groups, name = item.key.split(".")
@@ -137,12 +137,9 @@ def find_file(name: str, reference: Reference) -> Path:
 
 
 def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:
-    """The settings and references that stand in a file's content, or a part of it, under a key.
+    """The settings and references in a file's content, or a part of it, under the key `prefix`.
 
-    Args:
-        content: a mapping, or the value of a single field.
-        prefix: the key that the content stands under; empty for a whole file.
-        files: the files that led here; empty for the command line.
+    `files` are those that led here; empty for the command line.
     """
     if isinstance(content, str) and content.startswith(REFERENCE_START) and content.endswith("}"):
         yield Reference(prefix, content.removeprefix(REFERENCE_START)[:-1].strip(" \"'"), files)
@@ -167,11 +164,7 @@ def is_container(content: Any) -> bool:
 
 
 def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:
-    """`flatten` for what has to be a mapping of known keys.
-
-    Raises:
-        UserError: it is no mapping, or a key is unknown.
-    """
+    """`flatten` for what has to be a mapping of known keys."""
     place = place_of(prefix, files)
     if not isinstance(content, Mapping):
         raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")

@@ -14,12 +14,7 @@ MISSING_KEY = re.compile(r"Interpolation key '(?P<name>[^']*)' not found")
 
 
 def explain(error: OmegaConfBaseException, place: str) -> str:
-    """The message for a value whose interpolation failed.
-
-    Args:
-        error: what OmegaConf raised.
-        place: the file and key, or the flag, where the value was said.
-    """
+    """The message for a value whose interpolation failed; `place` is the file and key, or the flag, of the value."""
     first_line = str(error).partition("\n")[0]
     if variable := MISSING_VARIABLE.search(first_line):
         name = variable["name"]

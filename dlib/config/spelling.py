@@ -1,7 +1,4 @@
-"""The right word for a wrong one: what other programs call it, else what is nearest in letters.
-
-It imports nothing else of the project, for scripts that answer at once.
-"""
+"""The right word for a wrong one: another program's name for it, else the nearest in letters. Its imports are light."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -34,7 +31,7 @@ def explain_unknown_flag(flag: str, known: Collection[str]) -> str:
 
 
 def familiar(name: str, known: Collection[str]) -> Ours | None:
-    """What a name of another program is here, if it is one, and if what it is called here is known."""
+    """What another program's name means here, if `known` has it."""
     candidates = (table.get(name) for table in (FAMILIAR, FAMILIAR_ELSEWHERE))
     return next((ours for ours in candidates if ours is not None and (not ours.flag or ours.flag in known)), None)
 

@@ -1,7 +1,7 @@
-"""YAML as a configuration needs it: mappings, lists, texts and null, and one line for all that is something else.
+"""YAML as a configuration needs it: mappings, lists, texts and null, and one line for everything else.
 
-The field's own type decides what a text stands for, so that `name: 007` and `max_time: 11:30:00` mean what they say,
-which YAML's own rules would read as numbers. A tag such as `!!float` changes nothing for the same reason.
+The field's own type decides what a text means: `name: 007` and `max_time: 11:30:00`, which YAML would read as numbers,
+are taken as written.
 """
 
 from pathlib import Path
@@ -51,14 +51,14 @@ class TextLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put what `<<` names in its place; merges of merges of merges grow beyond any memory."""
+        """Expand `<<`, with a limit: merges of merges of merges grow beyond any memory."""
         super().flatten_mapping(node)
         if len(node.value) > MOST_KEYS:
             problem = f"more than {MOST_KEYS:,} keys are merged here"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
     def construct_undefined(self, node: yaml.Node) -> Any:
-        """Nothing: such a value means nothing in a configuration."""
+        """Refuse a tag that means nothing here."""
         tag = node.tag.replace(CORE, "!!")
         problem = f"the tag {tag} is not known: leave it out"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)

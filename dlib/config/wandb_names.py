@@ -1,6 +1,6 @@
-"""Where a run stands on W&B: what the flags say, else W&B's own variables, in W&B's rules for names.
+"""Where a run goes on W&B: by the flags, else by W&B's own variables, in W&B's rules for names.
 
-W&B would refuse a wrong name only once the run has begun, and then the whole run went without it.
+W&B would refuse a wrong name only once the run has begun, which then had to go on without it.
 """
 
 import os
@@ -42,12 +42,12 @@ def wandb_place(args: TrackingArgs) -> WandbPlace:
 
 
 def split_project_variable() -> tuple[str | None, str]:
-    """The owner and the project in WANDB_PROJECT."""
+    """The owner and the project in WANDB_PROJECT, which W&B reads whatever the flags say."""
     return split_project(os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT, "the variable WANDB_PROJECT")
 
 
 def rewrite_project_variable() -> None:
-    """Write an `entity/project` in WANDB_PROJECT as the two variables that W&B reads: it refuses the slash."""
+    """Split an `entity/project` in WANDB_PROJECT into the two variables that W&B reads: it refuses the slash."""
     owner, name = split_project_variable()
     if owner is not None:
         os.environ.update(WANDB_PROJECT=name, WANDB_ENTITY=owner)
@@ -57,7 +57,7 @@ def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
     """Refuse names that W&B does not take.
 
     Args:
-        args: what the flags say.
+        args: the flags.
         places: where each full key was said, for the errors.
     """
     project_place, entity_place, tags_place = (

@@ -1,7 +1,7 @@
-"""Writing so that a killed process, or a machine that loses its power, leaves the old or the new, never a part.
+"""Writing so that a killed process, or a power failure, leaves the old content or the new, never a part.
 
-What the system refuses meanwhile (no room, no inodes, a quota, a limit, a disk that is read only) becomes one line
-that says what is free and what is needed, whichever library met it.
+What the system refuses (no room, no inodes, a quota, a limit, a read-only disk) becomes one line that says what is free
+and what is needed, whichever library met it.
 """
 
 import errno
@@ -28,7 +28,7 @@ _ADVICE = {
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text into a folder that is there; a reader, and a crash of the machine, find the old or the new one.
+    """Writes a text into an existing folder; a reader, even after a crash, finds the old text or the new one.
 
     Raises:
         UserError: it cannot be written.
@@ -54,18 +54,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def overwrite_text(path: Path, text: str) -> None:
-    """Writes a short text over a file, which needs no room: the last resort on a full disk, for a crash can tear it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Writes a short text over a file without needing room: the last resort on a full disk, as a crash can tear it."""
     with refusals_told(path), path.open("r+b", buffering=0) as file:
         file.write(text.encode("utf-8"))
         file.truncate()
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Writes a file that a user named; a pipe, a device or a link is written into, and never replaced.
+    """Writes a file that a user named; a pipe, a device or a link is written into, not replaced.
 
     Raises:
         UserError: it cannot be written.
@@ -83,7 +79,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def refuse_output(path: Path, flag: str) -> None:
-    """Refuse a file that could not be written, before the work for it is done; no folder is made for it."""
+    """Refuse, before the work is done, a file that could not be written; `flag` is named."""
     if path.is_dir():
         raise UserError(f"{flag} {path}: that is a folder; name a file")
     if not path.parent.is_dir():
@@ -92,7 +88,7 @@ def refuse_output(path: Path, flag: str) -> None:
 
 @contextmanager
 def refusals_told(path: Path, needed_bytes: int | None = None, *, name: str = "") -> Iterator[None]:
-    """Turns what the system refuses while `path` is written into one line: why, what is free there, what to do.
+    """Turns what the system refuses while `path` is written into one line: why, what is free, what to do.
 
     Args:
         path: what is written; its disk is asked.
@@ -114,7 +110,7 @@ def refusals_told(path: Path, needed_bytes: int | None = None, *, name: str = ""
 
 
 def error_number(error: BaseException | None) -> int | None:
-    """The system's number of an error, or of the one that it came from; None where it has none."""
+    """The system's number of an error, or of its cause; None where it has none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
@@ -125,7 +121,7 @@ def error_number(error: BaseException | None) -> int | None:
 
 
 def tell_little_room(folder: Path, needed_bytes: int) -> None:
-    """Warn where the disk of a folder has less room than a run is going to need: it would be noticed hours later."""
+    """Warn where the disk of a folder has less room than a run will need."""
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
     if free_bytes < needed_bytes:
@@ -166,7 +162,7 @@ def _in_brackets(*texts: str) -> str:
 
 
 def is_in_place(path: Path, found: os.stat_result) -> bool:
-    """Whether a path still leads to the file that it led to when `found` was asked; somebody has it open since."""
+    """Whether a path still leads to the file that it led to when `found` was asked."""
     try:
         return os.path.samestat(path.stat(), found)
     except OSError:

@@ -1,7 +1,4 @@
-"""How a script ends when its user made a mistake: one clear line instead of a traceback.
-
-It stands apart, below everything else, because every layer reports the user's mistakes in the same way.
-"""
+"""How a script ends when its user made a mistake: with one clear line, and no traceback."""
 
 import errno
 import io
@@ -31,10 +28,7 @@ class UserError(Exception):
 
 
 class TrainingError(UserError):
-    """What ended a training or an evaluation that had begun well, told in one line, too.
-
-    Its run stays, with the state `failed`.
-    """
+    """What ended a training or an evaluation that had begun well; its run stays, with the state `failed`."""
 
     status = TRAINING_ERROR_STATUS
 
@@ -43,9 +37,8 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
     """Runs a script's `main` and ends the process with its exit status.
 
     A `UserError` becomes one `error: ...` line on stderr and status 2, a `TrainingError` status 1. An interrupt ends
-    quietly with status 130, and so does a reader of stdout that went away (`train.py --help | head`) with status 141,
-    as a shell reports it. Any other exception is a fault of ours and keeps its traceback. Whoever reads stderr may go
-    away at any time.
+    quietly with status 130, and a closed stdout (`train.py --help | head`) with 141, as in a shell. Any other exception
+    is a fault of ours and keeps its traceback. stderr may be closed at any time.
 
     Args:
         main: the script; what it returns is the exit status, None standing for 0.
@@ -82,7 +75,7 @@ def status_of(main: Callable[[], int | None]) -> int | str | None:
 
 
 def open_missing_streams() -> None:
-    """Puts an empty file where the caller closed stdin, stdout or stderr (`<&-`), which Python leaves None then."""
+    """Opens the null device where the caller closed stdin, stdout or stderr (`<&-`), which Python leaves None."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
@@ -99,10 +92,7 @@ class LossyFile(io.FileIO):
 
 
 def outlast_reader(name: str) -> None:
-    """Makes `stdout` or `stderr` a stream that nothing can break: a closed terminal, or `2>&1 | head -1`.
-
-    Whoever writes there then needs no care: libraries, progress bars, handlers of signals, the interpreter at its end.
-    """
+    """Makes `stdout` or `stderr` a stream that nothing can break: a closed terminal, or `2>&1 | head -1`."""
     stream = getattr(sys, name)
     with suppress(OSError):  # it is no file, but an object in memory
         raw = LossyFile(stream.fileno(), "w", closefd=False)

@@ -1,7 +1,6 @@
-"""Says in one line that the packages are not installed, to whoever types `python train.py` before anything else.
+"""Says in one line that packages are not installed. Each script imports it first, and it imports nothing of ours.
 
-Each script imports this first, so that no other import can fail before. It imports nothing of the project. What the
-user's own additions to `dlib/args/` spoil is found while scripts still import: it is told in one line as well.
+What the user's own additions to `dlib/args/` spoil is found while scripts still import: it is told in one line as well.
 """
 
 import importlib.util

@@ -1,8 +1,8 @@
 """The processes of a run on this machine: started, told where they meet, and watched.
 
-It stands in for Lightning's launcher. That one kills the first process when another has died, so that nobody can say
-why the run ended, and believes the number of tasks of a SLURM job, of which a step may have started one. Whoever
-started the processes, they are told of their places here in the variables of torchrun.
+Lightning's launcher kills the first process when another has died, so that nobody can say why the run ended, and takes
+the number of tasks of a SLURM job for that of its step. Here every process, whoever started it, gets its place by the
+variables of torchrun.
 """
 
 import os
@@ -34,7 +34,7 @@ LOST = re.compile(
 
 
 def refuse_missing_launcher(num_nodes: int) -> None:
-    """Refuse several machines where nobody starts the processes of the others, and say for whom it waits."""
+    """Refuse several machines where nobody starts the processes of the others, and say whom it waits for."""
     if was_launched():
         return
     node = from_environment("NODE_RANK", 0)
@@ -58,17 +58,17 @@ def launched(
     on_loss: Callable[[str], None] = lambda cause: None,
     held_back: Collection[signal.Signals] = (),
 ) -> AbstractContextManager[object]:
-    """Have the other processes of this machine run beside this one, unless a launcher has started them.
+    """Run the other processes of this machine beside this one, unless a launcher has started them.
 
-    If one of them dies, this process ends within some seconds, with a `TrainingError` that says why. If this one fails,
-    so do they.
+    If one of them dies, this process ends within seconds, with a `TrainingError` that says why. If this one fails, so
+    do they.
 
     Args:
         num_processes: those of a machine, this one included.
         num_nodes: number of machines.
         on_loss: told why, right before this process ends without unwinding.
-        held_back: signals that wait until a process which is started here takes them (`Stopping.listen`): one that is
-            sent to all would end it while it still starts.
+        held_back: signals that wait until a started process takes them (`Stopping.listen`): sent to all, one would end
+            it while it still starts.
     """
     if num_processes * num_nodes == 1:
         return nullcontext()
@@ -122,7 +122,7 @@ class Others:
 
         Raises:
             TrainingError: in one line.
-            SystemExit: somebody else says it.
+            SystemExit: another process says it.
         """
         is_missed = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
         cause = self._wait_for_cause() if is_missed else None

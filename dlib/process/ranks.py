@@ -1,8 +1,7 @@
-"""Which of the run's processes this one is, as the environment tells before any process group exists.
+"""Which of the run's processes this one is, by the environment, before any process group exists. Imports no torch.
 
-It imports no torch, so that messages, locks and the token store can know the first process from the others at once.
 torchrun gives its children RANK, LOCAL_RANK and WORLD_SIZE, and so does `dlib/process/launching.py`; Lightning's
-launcher gives NODE_RANK in place of RANK; srun gives SLURM_PROCID and its like. A job script that runs `python` without
+launcher gives NODE_RANK in place of RANK; srun gives SLURM_PROCID and the like. A job script that runs `python` without
 srun carries SLURM's variables too: they count only in a step of several tasks.
 """
 
@@ -19,8 +18,7 @@ from dlib.process.errors import UserError, printable
 def global_rank() -> int:
     """This process's number among all processes of the run, 0 for the first.
 
-    Where a machine was started by hand with NODE_RANK alone, the number of processes a node is not known yet: the
-    answer then is not 0 on the further nodes, but need not be the final number.
+    On further machines started by hand with NODE_RANK alone it is not 0, but not yet the final number.
     """
     if "RANK" in os.environ:
         return from_environment("RANK", 0)
@@ -74,11 +72,10 @@ def from_environment(name: str, default: int) -> int:
 
 
 def end_with_launcher() -> None:
-    """Have this process, if a launcher started it, end soon after the launcher.
+    """End this process soon after its launcher, if one started it.
 
-    One that was killed by SIGKILL takes nobody with it, and a process that still starts would wait half an hour for the
-    first one, which is to open their meeting point. The first process of a node may have been started by hand, from a
-    shell that ends: it stays.
+    A launcher killed by SIGKILL takes nobody with it, and its processes would wait half an hour for the first one. The
+    first process of a node may have been started by hand, from a shell that ends: it stays.
     """
     if local_rank() > 0:
         threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

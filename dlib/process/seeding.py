@@ -1,9 +1,8 @@
 """Counter-based randomness: every random draw comes from a generator that is made from a key.
 
-A key is a tuple of words and integers that says what is drawn, for example `("mask", seed, epoch, sample_id)`. The
-same key gives the same numbers in every process and at every time, so that no state is ever kept, saved or handed on:
-who draws, and what was drawn before, changes nothing. The alternative, one generator that is moved forward, makes a
-run depend on the number of workers, on validation, and on where it was stopped.
+A key is a tuple of words and integers that says what is drawn, for example `("mask", seed, epoch, sample_id)`. The same
+key gives the same numbers in every process and at every time, so no state is kept, saved or handed on. One generator
+that is moved forward would make a run depend on the number of workers, on validation, and on where it was stopped.
 
     parts --derive_key--> 64-bit key --Philox--> numbers
 
@@ -43,20 +42,12 @@ def encode_part(part: SupportsIndex | str) -> bytes:
 
 
 def keyed_generator(*parts: SupportsIndex | str) -> np.random.Generator:
-    """A new generator of the given key, cheap enough (about 10 microseconds) to make one for each sample.
-
-    Args:
-        parts: the key, as for `derive_key`.
-    """
+    """A new generator of the given key (see `derive_key`), cheap enough (about 10 microseconds) for each sample."""
     return np.random.Generator(np.random.Philox(key=derive_key(*parts)))
 
 
 def seed_torch(*parts: SupportsIndex | str) -> None:
-    """Sets torch's generators, those of all devices, to the given key.
-
-    Args:
-        parts: the key, as for `derive_key`.
-    """
+    """Sets torch's generators, those of all devices, to the given key (see `derive_key`)."""
     # Imported here so that `--help` and `--plan`, which need no torch, do not wait for it.
     import torch
 
@@ -64,11 +55,7 @@ def seed_torch(*parts: SupportsIndex | str) -> None:
 
 
 def seed_other_generators(*parts: SupportsIndex | str) -> None:
-    """Sets Python's and NumPy's global generators to the given key: some models draw from them (MusicGen, BigBird).
-
-    Args:
-        parts: the key, as for `derive_key`.
-    """
+    """Sets the global generators of Python and NumPy, which some models (MusicGen, BigBird) use, to the given key."""
     key = derive_key(*parts)
     random.seed(key)
     np.random.seed(key % 2**32)  # all that it takes

@@ -1,6 +1,6 @@
-"""The lines that a script reads on stdin and the lines that it writes on stdout, where nothing else may stand.
+"""The lines that a script reads on stdin and writes on stdout, where nothing else may stand.
 
-A line ends at a line feed, as in the texts that models are trained on; a carriage return before it belongs to the end.
+A line ends at a line feed, as in training texts; a carriage return before it belongs to the end.
 """
 
 import sys
@@ -13,7 +13,7 @@ PROMPT = "> "
 def input_lines() -> Iterator[str]:
     """The lines of stdin as they come, without their ends; typed at a prompt where stdin is a terminal.
 
-    Bytes that are not UTF-8 become U+FFFD, one line's fault being no reason to lose the others.
+    Bytes that are not UTF-8 become U+FFFD.
     """
     if sys.stdin.isatty():
         yield from typed_lines()
@@ -37,11 +37,7 @@ def typed_lines() -> Iterator[str]:
 
 
 def ask_on_stderr() -> str:
-    """A typed line where stdout goes elsewhere; `input` would write its prompt there.
-
-    Raises:
-        EOFError: there are no more.
-    """
+    """A typed line where stdout goes elsewhere; `input` would write its prompt there. Raises EOFError at the end."""
     print(PROMPT, end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:

@@ -9,8 +9,8 @@ SPINS = "3000"
 def let_threads_sleep() -> None:
     """Have waiting threads sleep soon in place of spinning long, unless the user chose otherwise.
 
-    Spinning saves microseconds where a process has its cores to itself, and costs a multiple of the whole time where it
-    shares them: on a laptop, or with loader processes. What is computed is the same.
+    Spinning saves microseconds on cores of one's own, and costs a multiple of the whole time on shared ones: on a
+    laptop, or with loader processes. The numbers are the same.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -1,7 +1,7 @@
-"""In what the versions of the libraries differ: no other module asks for one.
+"""How the versions of the libraries differ: no other module asks for one.
 
 pyproject.toml allows the versions of years, and `scripts/test.sh --oldest` runs with the oldest of them. What they
-cannot do is refused in one line; what they call by another name is called so. Nothing heavy is imported here.
+cannot do is refused in one line. Nothing heavy is imported here.
 """
 
 import atexit
@@ -94,11 +94,11 @@ def refuse_missing_attention(kernel: str, model_type: str) -> None:
 
 
 def refuse_unread_fields(source: str, fields: Iterable[str]) -> None:
-    """Refuse a model's configuration that the installed transformers would read in part.
+    """Refuse a model whose config.json has `fields` that the installed transformers would silently ignore.
 
     Args:
         source: Hugging Face name or local folder of the model.
-        fields: names of all that stands in its config.json.
+        fields: names of all fields in its config.json.
     """
     for field in fields:
         if reason := missing(CONFIG_FIELDS.get(field, {})):
@@ -156,7 +156,7 @@ def has_wandb_login(wandb: Any) -> bool:
 
 
 def forget_wandb_service(wandb: Any) -> None:
-    """Take back the exit hook of old versions (0.16), which waits without limit; newer ones keep to our limit."""
+    """Remove the exit hook of old versions (0.16), which waits without limit; newer ones keep to our limit."""
     hook = getattr(getattr(wandb.setup(), "_manager", None), "_atexit_lambda", None)
     if hook is not None:
         atexit.unregister(hook)

@@ -24,34 +24,15 @@ from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_unc
 SCHEMA_VERSION = 1
 PARTS = {"command": dict, "git": dict, "hardware": dict, "packages": dict, "hashes": dict, "sessions": list}
 """What is read of a record without asking whether it is there."""
-NUMERIC_VARIABLES = (
-    "ATEN_CPU_CAPABILITY",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "MKL_CBWR",
-    "MKL_NUM_THREADS",
-    "NCCL_ALGO",
-    "NCCL_PROTO",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "ONEDNN_MAX_CPU_ISA",
-    "PYTHONHASHSEED",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+NUMERIC_VARIABLES = tuple(
+    "ATEN_CPU_CAPABILITY CUBLAS_WORKSPACE_CONFIG MKL_CBWR MKL_NUM_THREADS NCCL_ALGO NCCL_PROTO NVIDIA_TF32_OVERRIDE "
+    "OMP_NUM_THREADS ONEDNN_MAX_CPU_ISA PYTHONHASHSEED TORCH_ALLOW_TF32_CUBLAS_OVERRIDE".split()
 )
 """They choose kernels, or the order in which these add up: a repetition needs them as they were."""
 KEPT_VARIABLES = (
     *NUMERIC_VARIABLES,
-    "CUDA_VISIBLE_DEVICES",
-    "HF_HUB_OFFLINE",
-    "SLURM_ARRAY_JOB_ID",
-    "SLURM_ARRAY_TASK_ID",
-    "SLURM_JOB_ID",
-    "SLURM_JOB_NODELIST",
-    "SLURM_JOB_PARTITION",
-    "SLURM_NTASKS",
-    "SLURM_RESTART_COUNT",
-    "TOKENIZERS_PARALLELISM",
-    "WANDB_MODE",
-    "WORLD_SIZE",
+    *"CUDA_VISIBLE_DEVICES HF_HUB_OFFLINE TOKENIZERS_PARALLELISM WANDB_MODE WORLD_SIZE SLURM_RESTART_COUNT".split(),
+    *"SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_JOB_ID SLURM_JOB_NODELIST SLURM_JOB_PARTITION SLURM_NTASKS".split(),
 )
 
 

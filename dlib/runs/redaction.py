@@ -8,16 +8,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 STRUCK = "***"
-_SECRET_WORDS = {
-    "key",
-    "apikey",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "credential",
-    "credentials",
-}
+_SECRET_WORDS = {*"key apikey token secret password passwd credential credentials".split()}
 # The services' own prefixes, a private key, and a W&B key: 40 digits, which a commit has too, so its name goes before.
 _SECRET_VALUE = re.compile(
     r"\b(?:(?:hf_|gh[opsur]_)[A-Za-z0-9]{20,}|(?:sk-|github_pat_|glpat-|wandb_v\d_|xox[a-z]-|AKIA)[\w-]{12,})"

@@ -19,14 +19,7 @@ MAX_CHANGED_FILES = 1000
 MAX_LISTED_FILES = 100
 # Whatever the user's own settings of git say: as `git apply` takes it.
 DIFF_OPTIONS = (
-    "--binary",
-    "--full-index",
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--no-renames",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
+    "--binary --full-index --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/".split()
 )
 
 

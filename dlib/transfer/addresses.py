@@ -26,7 +26,7 @@ class Address:
 
     Attributes:
         text: as the user wrote it.
-        path: its path: on this machine, or within the file system.
+        path: on this machine, or within the file system.
         system: the file system of fsspec; None: this machine's own.
     """
 

@@ -45,10 +45,10 @@ class Entry:
 
 
 def export_model(folder: RunFolder, destination: str, checkpoint: str | None) -> None:
-    """Write the model, tokenizer and model card of a checkpoint.
+    """Write the model, tokenizer and model card of a checkpoint; the run may be live.
 
     Args:
-        folder: the run; it may be live, for a whole checkpoint does not change.
+        folder: the run.
         destination: a path or address, of a new folder or an archive.
         checkpoint: "best", "last" or a step; None: the best, else the last.
 

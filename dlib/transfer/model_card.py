@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.browse.showing import shown_value
 from dlib.browse.tables import shown_number
+from dlib.config.command_line import shown_value
 from dlib.config.configuration import differing_fields, load_config
 from dlib.runs.comparison import NUMERIC_PACKAGES
 from dlib.runs.folder import RunFolder

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dlib.args import ExperimentArgs
 from dlib.args.fields import facts_of
-from dlib.config.configuration import Difference, differing_fields, dump_config, load_config
+from dlib.config.configuration import ChangedField, differing_fields, dump_config, load_config
 from dlib.config.fields import FIELDS, bare_type, choices_of, is_optional
 from dlib.process.errors import UserError
 
@@ -195,9 +195,9 @@ def test_differences_are_named_by_full_key_and_leave_out_free_fields() -> None:
     b.optim.learning_rate = 1.0
     b.run.name = "other"
     b.checkpoint.extra_steps = [3]
-    changed = [Difference("optim.learning_rate", 1e-4, 1.0), Difference("checkpoint.extra_steps", [], [3])]
+    changed = [ChangedField("optim.learning_rate", 1e-4, 1.0), ChangedField("checkpoint.extra_steps", [], [3])]
     assert differing_fields(a, b) == changed
-    assert differing_fields(a, b, ignore_free=False) == [Difference("run.name", "", "other"), *changed]
+    assert differing_fields(a, b, ignore_free=False) == [ChangedField("run.name", "", "other"), *changed]
 
 
 def test_lists_of_two_configurations_are_their_own() -> None:
