@@ -146,7 +146,7 @@ def work_through(
     try:
         for subject in processes.share(work):
             try:
-                result = measure(subject, processes)
+                result = evaluate(subject, processes)
                 if processes.rank == 0:
                     results.add(result)
             except UserError as error:
@@ -160,7 +160,7 @@ def work_through(
     processes.end()
 
 
-def measure(subject: "Subject", processes: "Processes") -> "Result":
+def evaluate(subject: "Subject", processes: "Processes") -> "Result":
     """Load a subject and compute its metrics."""
     from dlib.measuring.harness import run_tasks
     from dlib.measuring.measurement import Measurement

@@ -153,7 +153,7 @@ def make_parser() -> ScriptParser:
     add_switch(parser, "--all", "Every checkpoint of a run.", dest="every_checkpoint")
     add_switch(parser, "--json", "Print a JSON object a line, not a table.")
     add_flag(parser, "--output", "Write all results there, too: one JSON list.", "FILE", type=Path)
-    _add_measures(parser.add_argument_group("what is measured"))
+    _add_metrics(parser.add_argument_group("metrics"))
     group = parser.add_argument_group("while runs train")
     text = "Evaluate each new checkpoint of a run, or of all runs in a folder, until the run ends."
     add_switch(group, "--watch", text)
@@ -164,7 +164,7 @@ def make_parser() -> ScriptParser:
     return parser
 
 
-def _add_measures(group: "argparse._ArgumentGroup") -> None:
+def _add_metrics(group: "argparse._ArgumentGroup") -> None:
     text = "dev, train, or NAME for NAME.txt or NAME.jsonl in the data folder."
     add_flag(group, "--split", text, "NAME", default="dev")
     text = "Next tokens: also the perplexity of whole documents, by windows of max_length tokens that move by N."
