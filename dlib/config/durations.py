@@ -28,30 +28,19 @@ CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of training, for example `Duration(Fraction(2_000_000_000), "tokens")`.
+    """A length of training, for example `Duration(Fraction(2_000_000_000), "tokens")`."""
 
-    Attributes:
-        value: how many of the unit, exact.
-        unit: "steps" (of the optimizer), "tokens", "samples", "epochs" or "percent" (of the training goal).
-    """
-
-    value: Fraction
-    unit: str
+    value: Fraction  # how many of the unit, exact
+    unit: str  # "steps" (of the optimizer), "tokens", "samples", "epochs" or "percent" (of the training goal)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The size of a run's steps and epochs.
+    """The size of a run's steps and epochs."""
 
-    Attributes:
-        batch_size: samples in an optimizer step.
-        tokens_per_sample: tokens in a sample, on average.
-        samples_per_epoch: samples in the training data.
-    """
-
-    batch_size: int
-    tokens_per_sample: Fraction
-    samples_per_epoch: int
+    batch_size: int  # samples in an optimizer step
+    tokens_per_sample: Fraction  # tokens in a sample, on average
+    samples_per_epoch: int  # samples in the training data
 
 
 def parse_duration(text: str, flag: str, *, interval: bool = False, allow_zero: bool = False) -> Duration:

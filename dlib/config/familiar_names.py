@@ -7,17 +7,11 @@ from typing import NamedTuple
 
 
 class Ours(NamedTuple):
-    """What to write here.
+    """What to write here."""
 
-    Attributes:
-        flag: the flag; empty where there is none.
-        example: a value in the unit that is meant here, N for a number; empty where theirs can stay.
-        note: what else to know, or why there is no flag.
-    """
-
-    flag: str = ""
-    example: str = ""
-    note: str = ""
+    flag: str = ""  # the flag; empty where there is none
+    example: str = ""  # a value in the unit that is meant here, N for a number; empty where theirs can stay
+    note: str = ""  # what else to know, or why there is no flag
 
 
 def _read(table: str) -> dict[str, Ours]:

@@ -53,35 +53,20 @@ class Harness:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be evaluated, and how.
+    """What is to be evaluated, and how."""
 
-    Attributes:
-        targets: runs, checkpoints, models; folders of runs where they are watched.
-        every_checkpoint: all of a run's, in place of its best.
-        split: name of the text in the data folder.
-        stride: tokens from one window to the next, for the perplexity of documents; None: not asked for.
-        pseudo_perplexity: whether it is asked for.
-        max_documents: of how many documents, the first ones; None: all.
-        harness: what lm-eval is asked, in place of everything else.
-        watch: follow runs while they train.
-        once: ... and look at them once.
-        json: print a JSON object for each result.
-        output: file of all results.
-        overrides: arguments of training by full key, as text.
-    """
-
-    targets: tuple[str, ...]
-    every_checkpoint: bool
-    split: str
-    stride: int | None
-    pseudo_perplexity: bool
-    max_documents: int | None
-    harness: Harness | None
-    watch: bool
-    once: bool
-    json: bool
-    output: Path | None
-    overrides: dict[str, Any]
+    targets: tuple[str, ...]  # runs, checkpoints, models; folders of runs where they are watched
+    every_checkpoint: bool  # all of a run's, in place of its best
+    split: str  # name of the text in the data folder
+    stride: int | None  # tokens from one window to the next, for the perplexity of documents; None: not asked for
+    pseudo_perplexity: bool  # whether it is asked for
+    max_documents: int | None  # of how many documents, the first ones; None: all
+    harness: Harness | None  # what lm-eval is asked, in place of everything else
+    watch: bool  # follow runs while they train
+    once: bool  # ... and look at them once
+    json: bool  # print a JSON object for each result
+    output: Path | None  # file of all results
+    overrides: dict[str, Any]  # arguments of training by full key, as text
 
 
 def parse_order(argv: Sequence[str]) -> Order:

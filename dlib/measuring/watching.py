@@ -28,15 +28,10 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass
 class Watcher:
-    """Looks at the runs that the command line names, again and again, and yields what is to be evaluated.
+    """Looks at the runs that the command line names, again and again, and yields what is to be evaluated."""
 
-    Attributes:
-        order: what was asked for.
-        failed: whether a run or a checkpoint could not be evaluated.
-    """
-
-    order: Order
-    failed: bool = False
+    order: Order  # what was asked for
+    failed: bool = False  # whether a run or a checkpoint could not be evaluated
     _evaluations: dict[Path, Evaluation | None] = field(default_factory=dict)
     _left_out: set[Path] = field(default_factory=set)
     _stopped_at: dict[Path, float] = field(default_factory=dict)

@@ -32,23 +32,14 @@ SAME_STATUS, DIFFERENT_STATUS = 0, 1
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be repeated, and how.
+    """What is to be repeated, and how."""
 
-    Attributes:
-        run: folder of the run.
-        steps: compare up to this optimizer step; None: all that the run recorded.
-        data_dir: folder of the texts, where it is no longer the recorded one.
-        present_code: run the code that stands here, in place of the recorded.
-        keep: folder that the repetition's run folder stays in; None: it is removed.
-        trust_remote_code: whether Python code that the model's folder brings may run.
-    """
-
-    run: Path
-    steps: int | None = None
-    data_dir: Path | None = None
-    present_code: bool = False
-    keep: Path | None = None
-    trust_remote_code: bool = False
+    run: Path  # folder of the run
+    steps: int | None = None  # compare up to this optimizer step; None: all that the run recorded
+    data_dir: Path | None = None  # folder of the texts, where it is no longer the recorded one
+    present_code: bool = False  # run the code that stands here, in place of the recorded
+    keep: Path | None = None  # folder that the repetition's run folder stays in; None: it is removed
+    trust_remote_code: bool = False  # whether Python code that the model's folder brings may run
 
 
 def reproduce(request: Request, project: Path) -> int:

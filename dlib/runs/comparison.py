@@ -110,17 +110,11 @@ class Difference:
 
 @dataclass
 class NumbersComparison:
-    """Compares the records of a repetition with those of a run, bitwise, as they come.
+    """Compares the records of a repetition with those of a run, bitwise, as they come."""
 
-    Attributes:
-        waiting: the run's records still to be compared, by step.
-        compared_step: the newest step that was the same on both sides.
-        new_names: metrics that only the repetition records; they are no difference.
-    """
-
-    waiting: deque[dict[str, Any]]
-    compared_step: int = 0
-    new_names: set[str] = field(default_factory=set)
+    waiting: deque[dict[str, Any]]  # the run's records still to be compared, by step
+    compared_step: int = 0  # the newest step that was the same on both sides
+    new_names: set[str] = field(default_factory=set)  # metrics that only the repetition records; they are no difference
 
     def take(self, record: Mapping[str, Any]) -> Difference | None:
         """Compare the repetition's next record; a record of a step that the run did not record is passed over."""

@@ -25,27 +25,17 @@ _LINKED_STEP = re.compile(r"step-(\d+)/?")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a listing tells of one folder of a workspace.
+    """What a listing tells of one folder of a workspace."""
 
-    Attributes:
-        folder: where it is.
-        state: one of `SHOWN_STATES`.
-        step: optimizer steps done.
-        total_steps: optimizer steps of the whole run.
-        dev_loss: dev loss of the best checkpoint, in nats a target token; a word where it is not finite or no number.
-        time: when its status was last written, in seconds since the epoch.
-        size_bytes: of all files.
-        note: what is wrong with it, or why it failed.
-    """
-
-    folder: RunFolder
-    state: str
-    step: int | None
-    total_steps: int | None
+    folder: RunFolder  # where it is
+    state: str  # one of `SHOWN_STATES`
+    step: int | None  # optimizer steps done
+    total_steps: int | None  # optimizer steps of the whole run
+    # dev loss of the best checkpoint, in nats a target token; a word where it is not finite or no number
     dev_loss: float | str | None
-    time: float
-    size_bytes: int
-    note: str = ""
+    time: float  # when its status was last written, in seconds since the epoch
+    size_bytes: int  # of all files
+    note: str = ""  # what is wrong with it, or why it failed
 
     @property
     def name(self) -> str:

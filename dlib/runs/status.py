@@ -15,28 +15,17 @@ class Status:
              preempted-+----------+       the same command continues from the last checkpoint
 
     preempted: stopped by a signal or the clock, with everything saved. A killed process leaves "running" behind.
-
-    Attributes:
-        state: one of `STATES`.
-        step: optimizer steps done.
-        total_steps: optimizer steps of the whole run.
-        time: when this was written, ISO 8601 in UTC.
-        pid: process that holds or last held the run.
-        host: the machine of that process.
-        reason: what made it fail, or finish before its goal, in one line; else None.
-        best_by: the metric that says which checkpoint is the best.
-        best_is_highest: whether it is to be high.
     """
 
-    state: str
-    step: int
-    total_steps: int
-    time: str
-    pid: int
-    host: str
-    reason: str | None = None
-    best_by: str = "dev/loss"
-    best_is_highest: bool = False
+    state: str  # one of `STATES`
+    step: int  # optimizer steps done
+    total_steps: int  # optimizer steps of the whole run
+    time: str  # when this was written, ISO 8601 in UTC
+    pid: int  # process that holds or last held the run
+    host: str  # the machine of that process
+    reason: str | None = None  # why it failed, or finished before its goal, in one line
+    best_by: str = "dev/loss"  # the metric that says which checkpoint is the best
+    best_is_highest: bool = False  # whether it is to be high
 
     def is_sound(self) -> bool:
         """Whether every attribute is of its type: what a file says may be of any."""

@@ -22,17 +22,11 @@ OTHER_ARCHIVES = (".zip", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z")
 
 @dataclass(frozen=True)
 class Address:
-    """A place for a folder or a file.
+    """A place for a folder or a file."""
 
-    Attributes:
-        text: as the user wrote it.
-        path: on this machine, or within the file system.
-        system: the file system of fsspec; None: this machine's own.
-    """
-
-    text: str
-    path: str
-    system: Any = None
+    text: str  # as the user wrote it
+    path: str  # on this machine, or within the file system
+    system: Any = None  # the file system of fsspec; None: this machine's own
 
     @property
     def is_archive(self) -> bool:

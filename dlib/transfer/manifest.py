@@ -39,17 +39,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an exported run consists of.
+    """What an exported run consists of."""
 
-    Attributes:
-        name: name of the run.
-        files: all files by their path in the run's folder.
-        pointers: the steps that `checkpoints/best` and `checkpoints/last` link to.
-    """
-
-    name: str
-    files: dict[str, FileEntry]
-    pointers: dict[str, int]
+    name: str  # name of the run
+    files: dict[str, FileEntry]  # all files by their path in the run's folder
+    pointers: dict[str, int]  # the steps that `checkpoints/best` and `checkpoints/last` link to
 
     @property
     def total_bytes(self) -> int:
