@@ -28,12 +28,9 @@ class Curve:
 
 
 def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> list[Curve]:
-    """The curves of some metrics; a run that never recorded one of them has no such curve.
+    """The curves of `metrics` (none: the training and the dev loss) over `x`: "step", "tokens" or "hours" of training.
 
-    Args:
-        runs: the runs.
-        metrics: names in metrics.jsonl or performance.jsonl; none: the training and the dev loss.
-        x: "step", "tokens" (of all rows trained on) or "hours" (of training, without evaluations and saving).
+    A run that never recorded one of them has no such curve. Hours leave out evaluations and saving.
 
     Raises:
         UserError: no run recorded one of the metrics, or one did not record what the axis needs.

@@ -16,13 +16,7 @@ _SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), numbers: Sequence[int] = ()) -> list[str]:
-    """The rows as lines with aligned columns.
-
-    Args:
-        rows: cells; None is shown as a dash.
-        header: the names of the columns; none: no such line.
-        numbers: the columns that are aligned to the right.
-    """
+    """The rows as lines with aligned columns, those in `numbers` to the right; a cell that is None is a dash."""
     cells = [[MISSING if cell is None else printable(str(cell)) for cell in row] for row in rows]
     cells = [list(header), *cells] if header else cells
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -26,12 +26,7 @@ from dlib.runs.registry import RunSummary, find_run, find_trash, list_runs, summ
 def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, purge: bool, yes: bool) -> None:
     """Move runs to the trash, after showing them and asking; then, with `purge`, empty it.
 
-    Args:
-        workspace: the folder that holds the run folders.
-        words: names or paths of runs; empty: all that meet the filters.
-        filters: conditions that the runs must meet.
-        purge: empty the trash.
-        yes: do not ask.
+    The runs are those that `words` name, or else all of the workspace, as far as they meet the filters.
 
     Raises:
         UserError: nothing is named, or one of the named runs cannot be dropped: then none is.

@@ -46,11 +46,7 @@ class Flags:
 
 
 def parse_flags(argv: Sequence[str] | None, description: str) -> Flags:
-    """Reads the flags that were given.
-
-    Args:
-        argv: the words after the script's name; None takes the process's own.
-        description: what the script does.
+    """Reads the flags that were given; `argv` None takes the process's own.
 
     Raises:
         UserError: a flag is unknown, lacks its value or has too many.
@@ -156,12 +152,7 @@ def print_help(description: str, defaults: ExperimentArgs) -> None:
 
 
 def make_parser(description: str, defaults: ExperimentArgs | str) -> "FlagParser":
-    """The parser of all groups.
-
-    Args:
-        description: what the script does.
-        defaults: the values that the help shows; `argparse.SUPPRESS`: the parser returns only what was given.
-    """
+    """The parser of all groups; with the defaults `argparse.SUPPRESS` it returns only what was given."""
     parser = FlagParser(
         description=description,
         usage="%(prog)s -n NAME [--config_path FILE ...] [--plan] [--FLAG VALUE ...]",

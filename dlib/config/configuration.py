@@ -61,10 +61,6 @@ class ChangedField:
 def parse_args(argv: Sequence[str] | None = None, *, description: str) -> ParsedArgs:
     """Reads the command line and the files that it names; `--help` prints and exits.
 
-    Args:
-        argv: the words after the script's name; None takes the process's own.
-        description: what the script does, for `--help`.
-
     Raises:
         UserError: something is wrong or missing; the message names the flag, or the file and key.
         SystemExit: the help was asked for and printed.
@@ -81,10 +77,6 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
 
 def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) -> ExperimentArgs:
     """`load_config` for a run that is to train: code may run only if the command line says so.
-
-    Args:
-        paths: YAML files, a run's own among them.
-        overrides: what was typed, by full key.
 
     Raises:
         UserError: as `load_config`; or a file allows code to run; or a variable of W&B's is wrong.
@@ -238,7 +230,7 @@ def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool 
     Args:
         a: the old configuration.
         b: the new configuration.
-        ignore_free: leave out the fields that do not change what a run computes (`free=True` in `dlib/args/`).
+        ignore_free: leave out fields that do not change what a run computes (`free=True` in `dlib/args/`).
     """
     compared = [key for key, declared in FIELDS.items() if not (ignore_free and facts_of(declared).free)]
     differences = [ChangedField(key, value_of(a, key), value_of(b, key)) for key in compared]

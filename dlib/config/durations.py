@@ -103,13 +103,7 @@ def to_samples(duration: Duration, scale: Scale) -> int:
 
 
 def to_steps(duration: Duration, scale: Scale, total_steps: int) -> int:
-    """The duration in optimizer steps, rounded to the nearest and half up, at least 1 unless it is zero.
-
-    Args:
-        duration: an interval, a warm-up or the like.
-        scale: the run's scale.
-        total_steps: optimizer steps of the whole training, of which percentages are taken.
-    """
+    """The duration in optimizer steps, rounded to the nearest and half up, at least 1 unless it is zero."""
     if duration.value == 0:
         return 0
     is_share = duration.unit == "percent"

@@ -45,11 +45,7 @@ class Reference:
 
 
 def read_settings(paths: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Setting]:
-    """Reads the files in order and the overrides last; of several settings of a key the last one stays.
-
-    Args:
-        paths: YAML files.
-        overrides: values by full key (`"optim.learning_rate"`), or by section and name.
+    """Reads the files in order and the overrides, by full key, last; of several settings of a key the last one stays.
 
     Raises:
         UserError: a file is missing, is no YAML or no mapping, comes back to itself, or holds an unknown key.
@@ -67,9 +63,7 @@ def read_settings(paths: Sequence[Path], overrides: Mapping[str, Any]) -> dict[s
 def open_references(items: Iterable[Setting | Reference], context: Any | None) -> list[Setting | Reference]:
     """The items, with the content of files in place of the references to them.
 
-    Args:
-        items: settings and references.
-        context: the configuration that names are looked up in; None: names with a `${` stay closed.
+    Without a context, in which names are looked up, names with a `${` stay closed.
     """
     opened: list[Setting | Reference] = []
     for item in items:

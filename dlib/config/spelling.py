@@ -16,12 +16,7 @@ def did_you_mean(word: str, names: Iterable[str], prefix: str = "", likeness: fl
 
 
 def explain_unknown_flag(flag: str, known: Collection[str]) -> str:
-    """The message for a flag that a script does not have.
-
-    Args:
-        flag: as it was typed, with `_`, without a value.
-        known: the script's flags.
-    """
+    """The message for a flag, as it was typed, with `_`, that is not among the script's `known` ones."""
     word = flag.lstrip("-").lower()
     ours = familiar(word, known)
     if ours is not None:

@@ -54,12 +54,7 @@ def rewrite_project_variable() -> None:
 
 
 def check_wandb(args: TrackingArgs, places: Mapping[str, str]) -> None:
-    """Refuse names that W&B does not take.
-
-    Args:
-        args: the flags.
-        places: where each full key was said, for the errors.
-    """
+    """Refuse names that W&B does not take; `places` tells where each full key was said."""
     project_place, entity_place, tags_place = (
         places.get(f"tracking.{name}", f"--{name}") for name in ("wandb_project", "wandb_entity", "wandb_tags")
     )

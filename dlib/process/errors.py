@@ -34,14 +34,11 @@ class TrainingError(UserError):
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a script's `main` and ends the process with its exit status.
+    """Runs a script's `main` and ends the process with the exit status that it returns; None stands for 0.
 
     A `UserError` becomes one `error: ...` line on stderr and status 2, a `TrainingError` status 1. An interrupt ends
     quietly with status 130, and a closed stdout (`train.py --help | head`) with 141, as in a shell. Any other exception
     is a fault of ours and keeps its traceback. stderr may be closed at any time.
-
-    Args:
-        main: the script; what it returns is the exit status, None standing for 0.
     """
     open_missing_streams()
     outlast_reader("stderr")

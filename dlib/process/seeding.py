@@ -24,11 +24,7 @@ LENGTH_BYTES = 8
 def derive_key(*parts: SupportsIndex | str) -> int:
     """The 64-bit key of a tuple of words and integers, the same on every platform and in every Python version.
 
-    Args:
-        parts: what the key stands for; `1` and `"1"` differ, and so do `("a", "bc")` and `("ab", "c")`.
-
-    Returns:
-        An integer in `[0, 2**64)`.
+    `1` and `"1"` differ, and so do `("a", "bc")` and `("ab", "c")`.
     """
     encoded = b"".join(map(encode_part, parts))
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=KEY_BYTES).digest(), "little")

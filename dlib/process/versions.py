@@ -94,12 +94,7 @@ def refuse_missing_attention(kernel: str, model_type: str) -> None:
 
 
 def refuse_unread_fields(source: str, fields: Iterable[str]) -> None:
-    """Refuse a model whose config.json has `fields` that the installed transformers would silently ignore.
-
-    Args:
-        source: Hugging Face name or local folder of the model.
-        fields: names of all fields in its config.json.
-    """
+    """Refuse a model whose config.json has `fields` that the installed transformers would silently ignore."""
     for field in fields:
         if reason := missing(CONFIG_FIELDS.get(field, {})):
             raise UserError(f"--model {source}: {field} in its config.json {reason}")

@@ -22,14 +22,8 @@ IN_PLACE = "--present_code runs the code that stands here"
 def recorded_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path) -> Iterator[Path]:
     """Check the run's commit out at `copy`, add what no commit holds, and remove all of it at the end.
 
-    Args:
-        run: the run.
-        record: its record.json.
-        top: the top of this repository.
-        copy: a folder that does not exist yet.
-
     Raises:
-        UserError: there is no commit, this repository does not have it, or the changes do not apply.
+        UserError: there is no commit, the repository of `top` does not have it, or the changes do not apply.
     """
     commit = find_commit(run, record, top)
     try:

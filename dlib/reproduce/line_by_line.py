@@ -24,13 +24,7 @@ MACHINE_PARTS = ("hardware", "packages", "hashes")
 
 
 def print_difference(old: RunFolder, new: RunFolder, project: Path) -> None:
-    """Print the differences of two runs, or that there are none.
-
-    Args:
-        old: a run.
-        new: another.
-        project: a folder in this repository, which may have the commits of both.
-    """
+    """Print the differences of two runs; `project` is in this repository, which may have the commits of both."""
     lines = [*_text_difference(old, new, old.config.name, _config(old), _config(new))]
     records = _record(old), _record(new)
     lines += _code_difference(old, new, records, project)

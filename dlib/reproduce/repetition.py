@@ -43,12 +43,7 @@ def command_flags(
 ) -> list[str]:
     """Flags for this machine's paths and the run's number of processes, in place of what config.yml says.
 
-    Args:
-        run: the run.
-        record: its record.json.
-        folder: where the repetition runs.
-        top: the top of this repository; where the run was started is told from there.
-        data_dir: the folder of the texts, when the user names it.
+    `folder` is where the repetition runs; where the run was started is told from `top`, the top of this repository.
 
     Raises:
         UserError: the folder of the texts is not there.
@@ -163,14 +158,7 @@ def repeating(
 ) -> Iterator[Repetition]:
     """Start the run's configuration once more under `out_dir`; what still runs at the end is killed.
 
-    Args:
-        run: the run.
-        script: `train.py` of the code that computes.
-        flags: what replaces the configuration's own settings.
-        cwd: where it runs.
-        environment: its variables.
-        out_dir: folder for its run folder.
-        stderr: file for what it says.
+    `flags` replace settings of the configuration, and `stderr` is the file for what the repetition says.
     """
     words = ["--config_path", str(run.config.resolve()), "-n", run.name, "--out_dir", str(out_dir)]
     words += ["--trackers", "none", "--max_time", "none", "--progress", "false", *flags]

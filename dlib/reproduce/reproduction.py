@@ -45,10 +45,6 @@ class Request:
 def reproduce(request: Request, project: Path) -> int:
     """Repeat a run; print what changed since its record, then whether the numbers did.
 
-    Args:
-        request: what is to be repeated.
-        project: the folder of this repository that holds `train.py`.
-
     Returns:
         The exit status: 0 when all numbers are the same, 1 when one differs.
 

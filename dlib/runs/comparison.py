@@ -22,13 +22,7 @@ SHORT_COMMIT = 10
 def describe_changes(
     here: RunFolder, run: RunFolder, records: tuple[Mapping[str, Any], Mapping[str, Any]]
 ) -> list[str]:
-    """One line each for hardware, packages, data and code: the same as recorded, or what changed.
-
-    Args:
-        here: the repetition.
-        run: the run that it repeats.
-        records: record.json of both, the repetition's first.
-    """
+    """One line each for hardware, packages, data and code of a repetition: the same as recorded, or what changed."""
     ours, theirs = records
     changes = {
         "hardware": hardware_changes(ours["hardware"], theirs["hardware"]),

@@ -65,10 +65,7 @@ def refuse_other_data(folder: RunFolder, hashes: Mapping[str, str]) -> None:
 def warn_of_changes(folder: RunFolder, session: Mapping[str, Any], *, any_number: bool) -> None:
     """Warn of hardware, packages or code other than in the run's first session.
 
-    Args:
-        folder: the run.
-        session: what this session is made with (`describe_session`).
-        any_number: whether the number of like devices does not matter (`--exact_reduce`).
+    With `any_number` (`--exact_reduce`) the number of like devices does not matter.
     """
     record = read_record(folder)
     if record is None:

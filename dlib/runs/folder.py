@@ -142,9 +142,6 @@ class RunFolder(RunPaths):
             write: fills the empty folder that it is given.
             needed_bytes: about how much it writes.
 
-        Returns:
-            The checkpoint's folder.
-
         Raises:
             UserError: the disk does not take it; what was written of it is removed.
         """

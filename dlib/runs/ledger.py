@@ -142,10 +142,8 @@ class EvaluationLedger:
     def claim(self, checkpoint: str, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
         """Keeps other processes from evaluating a checkpoint; the kernel unlocks it when this process dies.
 
-        Args:
-            checkpoint: its name.
-            before_waiting: called before waiting for another process to finish; without it nobody waits, and the block
-                is entered with False.
+        `before_waiting` is called before it waits for another process; without it nobody waits, and the block is
+        entered with False.
         """
         with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)

@@ -39,15 +39,7 @@ KEPT_VARIABLES = (
 def describe_session(
     folder: RunFolder, argv: Sequence[str], devices: Mapping[str, Any], from_step: int, repository: Path
 ) -> dict[str, Any]:
-    """What a session of a run is made with.
-
-    Args:
-        folder: the run.
-        argv: the command line, script first.
-        devices: what it computes on (`Devices.describe`).
-        from_step: optimizer steps done when it begins.
-        repository: a folder in the code's working tree; it need not be under git.
-    """
+    """What a session of a run is made with: the words of `argv`, the code of `repository`, `Devices.describe()`."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "from_step": from_step,
@@ -61,14 +53,7 @@ def describe_session(
 
 
 def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[str, str], repository: Path) -> None:
-    """Writes record.json of a new run; adds to `sessions` of a resumed one.
-
-    Args:
-        folder: the run; this process holds it.
-        session: of `describe_session`; of a later session's packages only the changes are kept.
-        hashes: of the data and the tokenizer.
-        repository: a folder in the code's working tree.
-    """
+    """Writes record.json of a new run; adds to `sessions` of a resumed one, whose packages are kept as changes only."""
     record = read_record(folder)
     if record is None:
         code = save_uncommitted_code(folder, repository)

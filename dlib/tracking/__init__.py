@@ -37,13 +37,7 @@ TRACKERS: dict[str, Callable[[TrackingArgs, RunFolder, Mapping[str, Any], int], 
 def build_trackers(
     args: TrackingArgs, folder: RunFolder, *, config: Mapping[str, Any], from_step: int
 ) -> list[Tracker]:
-    """The trackers that `args.trackers` names.
-
-    Args:
-        args: the names, and where W&B puts the run.
-        folder: the run; its metrics are already cut back to `from_step`.
-        config: the run's arguments, to be shown.
-        from_step: optimizer steps done when this session begins.
+    """The trackers that `args.trackers` names, for a session that begins after `from_step` optimizer steps.
 
     Raises:
         UserError: a name is no tracker, or its package is missing.

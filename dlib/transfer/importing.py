@@ -38,12 +38,7 @@ Files = Iterator[tuple[str, IO[bytes]]]
 
 
 def import_run(source: str, workspace: Path, name: str | None) -> None:
-    """Check an exported run, then put it into the workspace.
-
-    Args:
-        source: path or address of the folder or archive.
-        workspace: the folder that holds the run folders.
-        name: name of the run here; None: as it was.
+    """Check an exported run, then put it into the workspace, under its own name or `name`.
 
     Raises:
         UserError: the source is no whole export, or the name is taken; the workspace is as it was.

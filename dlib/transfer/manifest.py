@@ -129,12 +129,8 @@ def copy_counted(source: IO[bytes], target: IO[bytes] | None, limit: int | None 
 def parse_manifest(text: bytes, source: str) -> Manifest:
     """The manifest, checked: nothing in it can lead out of the folder that it is unpacked in.
 
-    Args:
-        text: the JSON.
-        source: where it is from, for the errors.
-
     Raises:
-        UserError: it is none, of another version, or hostile.
+        UserError: it is none, of another version, or hostile; the message names `source`.
     """
     try:
         content = json.loads(text, object_pairs_hook=_without_duplicates)
