@@ -68,12 +68,10 @@ def diff(args: Namespace) -> None:
 
 def plot(args: Namespace) -> None:
     """How did the numbers of runs go?"""
-    from dlib.browse.curves import read_curves
+    from dlib.browse.curves import print_plot, read_curves
 
     curves = read_curves([find(word, args) for word in args.runs], args.metric, args.x)
     if args.output is None:
-        from dlib.browse.terminal_plot import print_plot
-
         print_plot(curves, args.x, log=args.log)
     else:
         from dlib.browse.plotting import save_plot

@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dlib.browse.asking import agrees
-from dlib.browse.listing import run_table
-from dlib.browse.selection import selected
+from dlib.browse.listing import run_table, selected
 from dlib.browse.tables import printable, shown_size
 from dlib.process.durable import sync
 from dlib.process.errors import UserError

@@ -25,8 +25,7 @@ from dlib.args.fields import facts_of
 from dlib.args.run import RESUME_WORDS
 from dlib.config.command_line import Flags, parse_flags, print_help
 from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, is_optional, kind_of, value_of
-from dlib.config.files import Setting, read_settings
-from dlib.config.interpolation_errors import explain
+from dlib.config.files import Setting, explain_interpolation, read_settings
 from dlib.config.validation import validate
 from dlib.config.wandb_names import wandb_place
 from dlib.process.errors import UserError, quoted
@@ -167,7 +166,7 @@ def assign(config: Any, setting: Setting) -> None:
     except ValidationError as error:
         raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}") from error
     except OmegaConfBaseException as error:
-        raise UserError(explain(error, setting.place)) from error
+        raise UserError(explain_interpolation(error, setting.place)) from error
 
 
 def resolved_value(config: Any, key: str, place: str) -> Any:
@@ -183,7 +182,7 @@ def resolved_value(config: Any, key: str, place: str) -> Any:
     except MissingMandatoryValue as error:
         raise UserError(f"{place}: ??? stands for a missing value: write the value, or \\??? for the text") from error
     except OmegaConfBaseException as error:
-        raise UserError(explain(error, place)) from error
+        raise UserError(explain_interpolation(error, place)) from error
 
 
 def dump_config(args: ExperimentArgs) -> str:

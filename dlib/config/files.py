@@ -8,6 +8,7 @@ change single keys of a section that came from a file. Every scalar stays the te
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -15,15 +16,21 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    GrammarParseError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+    UnsupportedInterpolationType,
+)
 
 from dlib.args import ExperimentArgs
 from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, kind_of, nearest_key
-from dlib.config.interpolation_errors import explain
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError, quoted
 
 REFERENCE_START = "${from_file:"
+MISSING_VARIABLE = re.compile(r"Environment variable '(?P<name>[^']*)' not found")
+MISSING_KEY = re.compile(r"Interpolation key '(?P<name>[^']*)' not found")
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def resolve_name(reference: Reference, context: Any) -> str:
         context["file_name"] = reference.name
         return str(context["file_name"])
     except OmegaConfBaseException as error:
-        raise UserError(explain(error, place)) from error
+        raise UserError(explain_interpolation(error, place)) from error
 
 
 def context_of(items: Sequence[Setting | Reference]) -> Any:
@@ -112,7 +119,7 @@ def context_of(items: Sequence[Setting | Reference]) -> Any:
         return OmegaConf.create(values)
     except OmegaConfBaseException as error:
         places = {item.key: item.place for item in items if isinstance(item, Setting)}
-        raise UserError(explain(error, places.get(error.full_key or "", "command line"))) from error
+        raise UserError(explain_interpolation(error, places.get(error.full_key or "", "command line"))) from error
 
 
 def find_file(name: str, reference: Reference) -> Path:
@@ -175,3 +182,20 @@ def place_of(key: str, files: tuple[Path, ...]) -> str:
     if not files:
         return flag_of(key) if key else "command line"
     return f"{files[-1]}: {key}" if key else str(files[-1])
+
+
+def explain_interpolation(error: OmegaConfBaseException, place: str) -> str:
+    """The message for a value whose interpolation failed; `place` is the file and key, or the flag, of the value."""
+    first_line = str(error).partition("\n")[0]
+    if variable := MISSING_VARIABLE.search(first_line):
+        name = variable["name"]
+        return f"{place}: the environment variable {name} is not set: set it, or write ${{oc.env:{name},default}}"
+    if isinstance(error, InterpolationKeyError) and (key := MISSING_KEY.search(first_line)):
+        return f"{place}: there is no {key['name']} to refer to: write a full key such as ${{optim.learning_rate}}"
+    if isinstance(error, UnsupportedInterpolationType) and "from_file" in first_line:
+        return f"{place}: ${{from_file:...}} must be the whole value of a key"
+    if isinstance(error, GrammarParseError):
+        return f"{place}: this ${{ begins no reference that can be read: write \\${{ where it is plain text"
+    if "Recursive interpolation" in first_line:
+        return f"{place}: this refers to itself"
+    return f"{place}: {first_line}"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dlib.browse.curves import Curve, read_curves
+from dlib.browse.curves import Curve, plot_lines, read_curves
 from dlib.browse.tables import resampled, sparkline
-from dlib.browse.terminal_plot import plot_lines
 from dlib.process.errors import UserError
 from tests.launching import ROOT
 from tests.runs.folders import call, done, refused, write_run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.browse.selection import in_order, parse_filter, selected
+from dlib.browse.listing import in_order, parse_filter, selected
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import RunSummary
