@@ -11,8 +11,8 @@ from dlib.browse.checkpoint_list import checkpoint_table, describe_checkpoints
 from dlib.browse.curves import TRAIN_LOSS
 from dlib.browse.listing import as_object, run_table
 from dlib.browse.tables import printable, shown_number, sparkline, table
-from dlib.config.command_line import shown_value
 from dlib.config.configuration import ChangedField, differing_fields, load_config
+from dlib.config.flags import shown_value
 from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from typing import Any
 from dlib.browse.curves import SPEED, TRAIN_LOSS, training_hours
 from dlib.browse.showing import changed_arguments
 from dlib.browse.tables import printable, shown_number, shown_size, table
-from dlib.config.command_line import shown_value
+from dlib.config.flags import shown_value
 from dlib.process.errors import UserError
 from dlib.runs.comparison import SHORT_COMMIT
 from dlib.runs.folder import RunFolder

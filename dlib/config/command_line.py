@@ -11,26 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn, get_origin
+from typing import Any, NoReturn
 
 from simple_parsing import ArgumentParser
 from simple_parsing.wrappers import DataclassWrapper, FieldWrapper
 
 from dlib.args import ExperimentArgs
-from dlib.args.fields import facts_of
-from dlib.config.fields import (
-    FIELDS,
-    FLAGS,
-    KINDS,
-    OTHER_FLAGS,
-    SECTIONS,
-    bare_type,
-    choices_of,
-    flag_of,
-    has_many,
-    is_optional,
-    text_of,
-)
+from dlib.config.fields import FIELDS, FLAGS, OTHER_FLAGS, SECTIONS, has_many
+from dlib.config.flags import flag_options, flags_of, split_value
 from dlib.config.spelling import explain_unknown_flag
 from dlib.process.errors import UserError
 
@@ -125,27 +113,6 @@ def explain_extra(word: str, words: Sequence[str]) -> str:
     return f'{flag} takes one value: put it in quotes, {flag} "{" ".join([first] * bool(first) + list(rest))}"'
 
 
-def split_value(key: str, value: Any) -> Any:
-    """A flag's words as the field's value: elements may be separated by spaces or commas, `NAME=VALUE` in a dict.
-
-    Raises:
-        UserError: an element of a dict has no name.
-    """
-    field = FIELDS[key]
-    if not has_many(field):
-        return value
-    if is_optional(field) and value in (["none"], ["null"]):
-        return None
-    keeps_commas = facts_of(field).keeps_commas
-    elements = [part for word in value for part in ([word] if keeps_commas else word.split(",")) if part]
-    if get_origin(bare_type(field)) is list:
-        return elements
-    for element in elements:
-        if "=" not in element:
-            raise UserError(f"{flag_of(key)}: {element!r} has no name: write {KINDS[bare_type(field)].metavar}")
-    return {name: part for name, _, part in (element.partition("=") for element in elements)}
-
-
 def print_help(description: str, defaults: ExperimentArgs) -> None:
     """Prints all flags by group, with their meaning and the given defaults."""
     make_parser(description, defaults).print_help()
@@ -234,30 +201,3 @@ class FlagWrapper(FieldWrapper):
     def postprocess(self, raw_parsed_value: Any) -> Any:
         """The text as it was given."""
         return raw_parsed_value
-
-
-def flags_of(key: str) -> list[str]:
-    """The flag of a full key, after a short one."""
-    return [*filter(None, [facts_of(FIELDS[key]).alias]), flag_of(key)]
-
-
-def flag_options(key: str, default: str = "") -> dict[str, Any]:
-    """What argparse is told about the flag of a full key: its text, choices, and default."""
-    field = FIELDS[key]
-    choices = ", ".join(map(str, choices_of(field)))
-    options = {
-        "dest": key,
-        "default": argparse.SUPPRESS,
-        "metavar": "CHOICE" if choices else KINDS[bare_type(field)].metavar,
-        "help": (text_of(key) + f" One of: {choices}." * bool(choices) + default).replace("%", "%%"),
-    }
-    return options | ({"nargs": "?", "const": "true"} if bare_type(field) is bool else {})
-
-
-def shown_value(default: Any) -> str:
-    """A default as it would be typed."""
-    if isinstance(default, dict):
-        default = [f"{name}={value}" for name, value in default.items()]
-    if isinstance(default, list):
-        return " ".join(map(str, default)) or "empty"
-    return str(default).lower() if default is None or isinstance(default, bool) else str(default)

@@ -9,9 +9,8 @@ reading of YAML ignores unknown keys below the first level.
 
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
-from functools import cache, partial, reduce
+from dataclasses import asdict, dataclass, fields, make_dataclass
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -132,16 +131,15 @@ def readable_defaults() -> Any:
 
 def readable(key: str, group: Any) -> Any:
     """A group of arguments with the types that OmegaConf knows: it has no `Literal`."""
-    members: list[Any] = []
+    kinds: dict[str, Any] = {}
+    values = {declared.name: getattr(group, declared.name) for declared in fields(group)}
     for declared in fields(group):
-        own_key, value = f"{key}.{declared.name}".lstrip("."), getattr(group, declared.name)
+        name, own_key = declared.name, f"{key}.{declared.name}".lstrip(".")
         if own_key in GROUPS:
-            value = readable(own_key, value)
-            kind = type(value)
-        else:
-            kind = bare_type(declared) | None if is_optional(declared) else bare_type(declared)
-        members.append((declared.name, kind, field(default_factory=partial(copy, value))))
-    return make_dataclass(type(group).__name__, members)()
+            values[name] = readable(own_key, values[name])
+        kind = type(values[name]) if own_key in GROUPS else bare_type(declared)
+        kinds[name] = kind | None if is_optional(declared) else kind
+    return make_dataclass(type(group).__name__, kinds.items())(**values)
 
 
 def build(key: str, group: type, values: Mapping[str, Any]) -> Any:

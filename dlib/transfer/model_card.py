@@ -11,8 +11,8 @@ from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.browse.tables import shown_number
-from dlib.config.command_line import shown_value
 from dlib.config.configuration import differing_fields, load_config
+from dlib.config.flags import shown_value
 from dlib.runs.comparison import NUMERIC_PACKAGES
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import record_of_step
