@@ -18,7 +18,7 @@ from simple_parsing.wrappers import DataclassWrapper, FieldWrapper
 
 from dlib.args import ExperimentArgs
 from dlib.config.fields import FIELDS, FLAGS, OTHER_FLAGS, SECTIONS, has_many
-from dlib.config.flags import flag_options, flags_of, split_value
+from dlib.config.flags import flag_options, flags_of, shown_value, split_value
 from dlib.config.spelling import explain_unknown_flag
 from dlib.process.errors import UserError
 
