@@ -10,14 +10,14 @@ MOST_WORKERS = 1024
 
 @dataclass
 class DataArgs:
-    """The text, one document a line, and the rows that are cut from it."""
+    """The text, one document a line (.txt, or .jsonl with its keys), and the rows that are cut from it."""
 
     data_dir: str = setting("data", alias="-d", path=True, free=True)
     """Folder that holds the text files."""
     train_file: str = setting("train.txt", path=True, free=True)
-    """Name of the training text in `data_dir`."""
+    """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` is found."""
     dev_file: str | None = setting(None, path=True, free=True)
-    """Name of the development text in `data_dir`; none: `dev.txt`, else `val.txt`."""
+    """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same as .jsonl."""
     max_length: int = setting(512, at_least=2, changes_evaluation=True)
     """Number of tokens in a row, special tokens included."""
     line_by_line: bool = setting(False, changes_evaluation=True)

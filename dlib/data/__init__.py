@@ -1,12 +1,12 @@
 """The way of the data, from a text file to the numbers of the rows in a micro-batch.
 
-    train.txt        one document a line
-        | text         pieces of documents, read in bounded memory
+    train.txt, .jsonl   one document a line, found by `text`
+        | formats      documents of one or more texts with their fields; `lines` reads in bounded memory
         v
-    tokenizing       ids of each document, by several processes
-        | token_store  tokens.bin, offsets.bin, manifest.json under cache/<fingerprint>/
+    tokenizing       ids of each text, by several processes
+        | token_store  tokens.bin, offsets.bin, `fields`, manifest.json under cache/<fingerprint>/
         v
-    packing          row i (T,): a stretch of the stream, or a line
+    packing          sample i: a stretch of the stream (T,), or a document and its fields
         :
         :              batching   (seed, step, rank) -> epochs and row numbers of each micro-batch,
         :                 ^       a pure function

@@ -90,12 +90,20 @@ def build_text_data(
         UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
     """
     train, dev = (tokenize(args, text_file, tokenizer, roles, columns) for text_file in (files.train, files.dev))
+    refuse_other_kinds(files, train, dev)
     return TextData(
         train,
         dev,
         cut_rows(args, train, roles, keep_tail=False, close_truncated=close_truncated),
         cut_rows(args, dev, roles, keep_tail=True, close_truncated=close_truncated),
     )
+
+
+def refuse_other_kinds(files: TextFiles, train: TokenStore, dev: TokenStore) -> None:
+    """Refuse a development text whose fields are not of the training text's kinds; raises `UserError`."""
+    for there, here in zip(train.fields, dev.fields, strict=True):
+        if there.kind != here.kind:
+            raise UserError(f'{files.dev}: key "{here.name}": a {here.kind}, where {files.train} has a {there.kind}')
 
 
 def tokenize(

@@ -40,6 +40,11 @@ class FieldColumn:
     dtype: str
     distinct: Sequence[Value] | None
 
+    @property
+    def kind(self) -> str:
+        """What its values are, see `kind_of`."""
+        return next((kind for kind, dtype in TYPES.items() if dtype == self.dtype), "number")
+
     def map_values(self, folder: Path, place: int) -> Callable[[int], Value]:
         """Map the store's column number `place` into memory; gives the value of a document by its number."""
         values_file, offsets_file = column_files(folder, place)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dlib.args import DataArgs
-from dlib.data.formats import FORMATS, reader_of
+from dlib.data.formats import FORMATS, Document, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
 from dlib.data.samples import Columns
 from dlib.process.errors import UserError
@@ -74,6 +74,15 @@ def is_empty(text_file: Path) -> bool:
         raise UserError(f"cannot read {text_file}: {error.strerror}; see --data_dir and --train_file") from error
 
 
+def first_document(text_file: Path, columns: Columns, encoding_errors: str = "strict") -> Document | None:
+    """The first document, by which a text without the columns is told at once; None where there is none.
+
+    Raises:
+        UserError: the file is missing, or the document cannot be read or has not all columns.
+    """
+    return next(_documents(text_file, columns, encoding_errors), None)
+
+
 def iterate_documents(
     text_file: Path, encoding_errors: str = "strict", sequences: tuple[str, ...] = ("text",)
 ) -> Iterator[str]:
@@ -82,14 +91,9 @@ def iterate_documents(
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
     """
-    require_text(text_file)
-    everything = ByteRange(0, text_file.stat().st_size)
-    try:
-        for document in reader_of(text_file.suffix)(text_file, everything, Columns(sequences), encoding_errors):
-            for text in document.sequences:
-                yield from cut_long_words(text)
-    except DocumentError as error:
-        raise located(text_file, error) from error
+    for document in _documents(text_file, Columns(sequences), encoding_errors):
+        for text in document.sequences:
+            yield from cut_long_words(text)
 
 
 def cut_long_words(text: str) -> Iterator[str]:
@@ -114,6 +118,15 @@ def require_text(text_file: Path) -> None:
     """
     if not text_file.is_file():
         raise UserError(f"no text file {text_file}; name its folder with --data_dir and the file with --train_file")
+
+
+def _documents(text_file: Path, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    require_text(text_file)
+    everything = ByteRange(0, text_file.stat().st_size)
+    try:
+        yield from reader_of(text_file.suffix)(text_file, everything, columns, encoding_errors)
+    except DocumentError as error:
+        raise located(text_file, error) from error
 
 
 def located(text_file: Path, error: DocumentError) -> UserError:

@@ -12,13 +12,14 @@ renamed whole; a lock lets one process build while the others that started with 
 interrupted has no manifest and not the name, so that it never looks finished.
 """
 
+import dataclasses
 import json
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, FieldWriter
+from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
-from dlib.data.formats import Value, kind_of, reader_of, reader_sha256
-from dlib.data.lines import MIB, ByteRange, DocumentError
+from dlib.data.formats import Value, reader_sha256
+from dlib.data.lines import DocumentError
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import located
-from dlib.data.tokenizing import Part, TokenizingJob
-from dlib.data.tokenizing_processes import tokenize_text
+from dlib.data.writing import MANIFEST, OFFSETS, TOKENS, write_store
 from dlib.process.durable import refusals_told, sync
 from dlib.process.errors import UserError
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-TOKENS, OFFSETS, MANIFEST = "tokens.bin", "offsets.bin", "manifest.json"
 BUILDING = ".building-"
 
 
@@ -58,7 +57,7 @@ class TokenStore:
         num_tokens: all tokens, a separator after each sequence included.
         num_bytes: UTF-8 bytes of the sequences of those documents, and one for each separator.
         dtype: numpy's name of the type of an id, such as "<u2".
-        columns: the fields, in the order of the recipe.
+        fields: what is known of each field's column, in the order of the recipe.
     """
 
     folder: Path
@@ -68,7 +67,7 @@ class TokenStore:
     num_tokens: int
     num_bytes: int
     dtype: str
-    columns: tuple[FieldColumn, ...] = ()
+    fields: tuple[FieldColumn, ...] = ()
 
     @cached_property
     def tokens(self) -> np.ndarray:
@@ -101,14 +100,14 @@ class TokenStore:
         Raises:
             UserError: there are too many.
         """
-        values = next(column.distinct for column in self.columns if column.name == name)
+        values = next(column.distinct for column in self.fields if column.name == name)
         if values is None:
             raise UserError(f'key "{name}": more than {MOST_DISTINCT:,} different values, or of more than 1 MiB in all')
         return values
 
     @cached_property
     def _values(self) -> dict[str, Callable[[int], Value]]:
-        return {column.name: column.map_values(self.folder, place) for place, column in enumerate(self.columns)}
+        return {column.name: column.map_values(self.folder, place) for place, column in enumerate(self.fields)}
 
     def map_files(self) -> None:
         """Map all files, so that a cache that is removed while a run trains takes nothing from it."""
@@ -116,16 +115,7 @@ class TokenStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
-        return TokenStore, (
-            self.folder,
-            self.recipe,
-            self.fingerprint,
-            self.num_documents,
-            self.num_tokens,
-            self.num_bytes,
-            self.dtype,
-            self.columns,
-        )
+        return TokenStore, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 def build_token_store(
@@ -185,8 +175,8 @@ def open_token_store(folder: Path) -> TokenStore | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
             return None
-        columns = tuple(FieldColumn(**column) for column in manifest.get("columns", ()))
-        store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], columns=columns)
+        fields = tuple(FieldColumn(**field) for field in manifest.get("fields", ()))
+        store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], fields=fields)
         store.map_files()
         return store
     except (OSError, ValueError, KeyError, TypeError):
@@ -204,7 +194,7 @@ def _build(
     beside = _name_beside(folder)
     beside.mkdir()
     try:
-        _fill(beside, text_file, tokenizer, recipe, processes)
+        write_store(beside, text_file, tokenizer, recipe, processes)
         if text_sha256(text_file, folder.parent) != recipe.text_sha256:
             raise UserError(f"{text_file} changed while it was read; start again once it is complete")
         beside.rename(folder)
@@ -214,82 +204,6 @@ def _build(
     store = open_token_store(folder)
     assert store is not None, f"the token store {folder} vanished as soon as it was built"
     return store
-
-
-def _fill(beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int) -> None:
-    """Write the files of a store, each flushed to the disk, the manifest last."""
-    dtype, columns = _id_dtype(tokenizer, recipe.separator_id), recipe.columns
-    kinds = _kinds(text_file, columns, recipe.encoding_errors)
-    job = TokenizingJob(
-        text_file=str(text_file.resolve()),
-        suffix=text_file.suffix,
-        sequences=columns.sequences,
-        fields=columns.fields,
-        kinds=kinds,
-        encoding_errors=recipe.encoding_errors,
-        separator_id=recipe.separator_id,
-        dtype=dtype.str,
-        folder=str(beside.resolve()),
-    )
-    writers = [
-        FieldWriter(beside, place, *column) for place, column in enumerate(zip(columns.fields, kinds, strict=True))
-    ]
-    lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers)
-    stored = [asdict(writer.close()) for writer in writers]
-    files = [beside / TOKENS, beside / OFFSETS, *(file for writer in writers for file in writer.files)]
-    sizes = {file.name: file.stat().st_size for file in files}
-    counts = {
-        "fingerprint": recipe.fingerprint,
-        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize // len(columns.sequences),
-        "num_tokens": sizes[TOKENS] // dtype.itemsize,
-        "num_bytes": num_bytes,
-        "dtype": dtype.str,
-    }
-    if not counts["num_tokens"]:
-        raise UserError(f"{text_file} holds no text that the tokenizer has tokens for: write a document a line")
-    manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": recipe.content}
-    if stored:
-        manifest["columns"] = stored
-    sync(beside / TOKENS)
-    sync(beside / OFFSETS)
-    (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    sync(beside / MANIFEST)
-    sync(beside)
-
-
-def _kinds(text_file: Path, columns: Columns, encoding_errors: str) -> list[str]:
-    """The kind of each field, by the first document."""
-    everything = ByteRange(0, text_file.stat().st_size)
-    first = next(reader_of(text_file.suffix)(text_file, everything, columns, encoding_errors), None)
-    return [kind_of(value) for value in first.fields] if first else ["text"] * len(columns.fields)
-
-
-def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter]) -> tuple[int, int]:
-    """Append each part to the store's files and remove it; returns the bytes of all lengths and of all text."""
-    lengths_bytes = num_bytes = 0
-    end = np.zeros(1, dtype=LENGTH_TYPE)
-    with (beside / TOKENS).open("wb") as tokens, (beside / OFFSETS).open("wb") as offsets:
-        offsets.write(end.data)
-        for part in parts:
-            tokens_part, lengths_part = beside / f"{part.name}.tokens", beside / f"{part.name}.lengths"
-            with tokens_part.open("rb") as file:
-                shutil.copyfileobj(file, tokens, MIB)
-            lengths = np.fromfile(lengths_part, dtype=LENGTH_TYPE)
-            ends = end[-1] + np.cumsum(lengths)
-            offsets.write(ends.data)
-            end = ends if len(ends) else end
-            lengths_bytes, num_bytes = lengths_bytes + lengths.nbytes, num_bytes + part.num_bytes
-            tokens_part.unlink()
-            lengths_part.unlink()
-            for writer in writers:
-                writer.add(beside / part.name)
-    return lengths_bytes, num_bytes
-
-
-def _id_dtype(tokenizer: "PreTrainedTokenizerBase", separator_id: int) -> np.dtype:
-    """The smallest unsigned integer, little-endian, that holds every id, those of added tokens included."""
-    largest = max(separator_id, *tokenizer.get_vocab().values())
-    return np.min_scalar_type(largest).newbyteorder("<")
 
 
 def _lock_file(folder: Path) -> Path:

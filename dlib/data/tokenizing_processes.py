@@ -143,8 +143,11 @@ def _receive_part(worker: subprocess.Popen[bytes]) -> Part:
 
 
 def _dead(worker: subprocess.Popen[bytes]) -> UserError:
+    status = worker.wait()
+    if status > 0:
+        return UserError(f"a tokenizing process ended with status {status}, see above; try --tokenizer_processes 1")
     return UserError(
-        f"a tokenizing process ended with status {worker.wait()}, most likely out of memory; "
+        f"a tokenizing process was killed by signal {-status}, most likely out of memory; "
         "take fewer of them with --tokenizer_processes"
     )
 

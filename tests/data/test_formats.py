@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
 from dlib.data import fields, formats
-from dlib.data.data_module import tokenize
+from dlib.data.data_module import build_text_data, tokenize
 from dlib.data.formats import Document, document_of
 from dlib.data.lines import ByteRange, iterate_lines
 from dlib.data.packing import LineRows, PackedRows
@@ -85,7 +85,7 @@ def test_records_come_back_with_the_types_of_their_columns(
 ) -> None:
     store = build(write(RECORDS))
     assert stored(store, byte_tokenizer) == RECORDS
-    assert [column.dtype for column in store.columns] == ["<i8", "<f8", "|b1", "|u1"]
+    assert [column.dtype for column in store.fields] == ["<i8", "<f8", "|b1", "|u1"]
     assert store.num_bytes == sum(len(str(record["text"]).encode()) + 1 for record in RECORDS)
     assert store.distinct("source") == ["", "a", "ü b"]
     assert store.distinct("weight") == [0.5, 1.0, 2.0]
@@ -160,6 +160,21 @@ def test_documents_with_fields_are_not_packed(
     with pytest.raises(UserError, match=told):
         tokenize(DataArgs(cache_dir=str(cache)), tmp_path / "a.jsonl", byte_tokenizer, roles, store.recipe.columns)
     assert not cache.exists(), "refused before it is tokenized"
+
+
+def test_both_texts_have_fields_of_the_same_kinds(
+    write: Write, tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    write([{"text": "a", "label": 1}], "train.jsonl")
+    columns, roles = Columns(("text",), ("label",)), token_roles(byte_tokenizer)
+    args = DataArgs(str(tmp_path), line_by_line=True, cache_dir=str(tmp_path / "cache"))
+    for value in (2, 0.5):
+        write([{"text": "a", "label": value}], "dev.jsonl")
+        data = build_text_data(args, find_text(args), byte_tokenizer, roles, columns=columns)
+        assert data.dev.sample(0).fields == {"label": value}
+    write([{"text": "a", "label": "x"}], "dev.jsonl")
+    with pytest.raises(UserError, match=r'dev\.jsonl: key "label": a text, where .*train\.jsonl has a number'):
+        build_text_data(args, find_text(args), byte_tokenizer, roles, columns=columns)
 
 
 def test_a_field_of_too_many_values_is_no_set_of_labels(
@@ -281,11 +296,10 @@ def test_a_long_text_is_tokenized_in_pieces(
 
 def read_tsv(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
     """A format as a user writes one: the first line names the columns."""
-    with file.open(encoding="utf-8") as opened:
-        keys = opened.readline().rstrip("\n").split("\t")
+    start, header = next(iterate_lines(file, ByteRange(0, file.stat().st_size), encoding_errors))
     for offset, line in iterate_lines(file, byte_range, encoding_errors):
-        if offset > 0:
-            yield document_of(dict(zip(keys, line.split("\t"), strict=False)), columns, offset)
+        if offset > start:
+            yield document_of(dict(zip(header.split("\t"), line.split("\t"), strict=False)), columns, offset)
 
 
 def test_a_format_of_ones_own_is_a_function_and_a_line(
