@@ -145,7 +145,7 @@ def _write(part: Path, kinds: Sequence[str], rows: Sequence[tuple[Value, ...]]) 
     for place, (kind, values) in enumerate(zip(kinds, zip(*rows, strict=True), strict=False)):
         with _part_file(part, place).open("ab") as file:
             for array in _as_arrays(kind, values):
-                np.save(file, array)
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _as_arrays(kind: str, values: Sequence[Value]) -> list[np.ndarray]:
@@ -164,7 +164,7 @@ def _load_all(file: Path) -> Iterator[np.ndarray]:
     size = file.stat().st_size
     with file.open("rb") as opened:
         while opened.tell() < size:
-            yield np.load(opened, allow_pickle=False)
+            yield np.lib.format.read_array(opened, allow_pickle=False)
 
 
 def _append(file: Path, array: np.ndarray) -> None:
