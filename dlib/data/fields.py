@@ -118,7 +118,7 @@ class FieldWriter:
         return FieldColumn(self.name, self.dtype, sorted(values))
 
     def _add_numbers(self, array: np.ndarray) -> None:
-        if array.dtype == FRACTIONS and self.dtype == TYPES["number"]:
+        if array.dtype.kind == "f" and self.dtype == TYPES["number"]:
             _integers_to_fractions(self.values_file)
             self.dtype = FRACTIONS
         _append(self.values_file, array.astype(self.dtype))
@@ -145,7 +145,7 @@ def _write(part: Path, kinds: Sequence[str], rows: Sequence[tuple[Value, ...]]) 
     for place, (kind, values) in enumerate(zip(kinds, zip(*rows, strict=True), strict=False)):
         with _part_file(part, place).open("ab") as file:
             for array in _as_arrays(kind, values):
-                np.lib.format.write_array(file, array, allow_pickle=False)
+                file.write(array.dtype.str.encode() + len(array).to_bytes(8, "little") + array.tobytes())
 
 
 def _as_arrays(kind: str, values: Sequence[Value]) -> list[np.ndarray]:
@@ -161,10 +161,10 @@ def _part_file(part: Path, place: int) -> Path:
 
 
 def _load_all(file: Path) -> Iterator[np.ndarray]:
-    size = file.stat().st_size
     with file.open("rb") as opened:
-        while opened.tell() < size:
-            yield np.lib.format.read_array(opened, allow_pickle=False)
+        while name := opened.read(len(FRACTIONS)):
+            dtype, length = np.dtype(name.decode()), int.from_bytes(opened.read(8), "little")
+            yield np.frombuffer(opened.read(length * dtype.itemsize), dtype)
 
 
 def _append(file: Path, array: np.ndarray) -> None:

@@ -101,6 +101,10 @@ def test_trained_tokenizer_is_found_again_by_content(text_file: Path, tmp_path: 
         trained_tokenizer_folder(arguments(tmp_path), text_file, open_ended=True),
         trained_tokenizer_folder(arguments(tmp_path, errors="ignore"), text_file, open_ended=False),
     ]
+    lines = tmp_path / "a.jsonl"
+    lines.write_text('{"text": "one", "other": "two"}\n')
+    sequences = [("text",), ("text", "other")]
+    assert len({trained_tokenizer_folder(arguments(tmp_path), lines, names) for names in sequences}) == 2
     copy.write_bytes(text_file.read_bytes() + b"!")
     others.append(trained_tokenizer_folder(arguments(tmp_path), copy, open_ended=False))
     assert len({folder, *others}) == 5
