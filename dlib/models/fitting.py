@@ -42,6 +42,17 @@ def attention_options(args: ModelArgs, config: PretrainedConfig) -> dict[str, An
     return {"attn_implementation": args.attn_implementation}
 
 
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Have a model compute activations again in the backward pass.
+
+    Raises:
+        UserError: its class cannot.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise UserError(f"--gradient_checkpointing: {type(model).__name__} cannot; leave it out")
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
 def fit_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Enlarge the embeddings where the tokenizer has more tokens; they are never cut.
 

@@ -75,8 +75,6 @@ def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iter
     except UserError:
         raise
     except Exception as error:  # transformers raises whatever a model's own code raises
-        if name in MODELS:  # who wrote it needs the traceback
-            raise
         reason = reason_of(error)
         if FOREIGN_CODE.match(str(error)):
             raise UserError(
@@ -94,6 +92,8 @@ def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iter
         if lacking := NO_ATTENTION.match(reason):
             place = "--attn_implementation" if flag == "--model" else f"{flag} {name}"
             raise UserError(f"{place}: {explain_attention(**lacking.groupdict())}") from error
+        if name in MODELS:  # who wrote it needs the traceback
+            raise
         if overrides:
             raise UserError(f"--model_overrides {' '.join(overrides)}: {name} cannot be built so: {reason}") from error
         if Path(name).is_dir():

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.token_roles import num_ids
-from dlib.models.fitting import attention_options, fit_config, fit_embeddings, freeze
+from dlib.models.fitting import attention_options, checkpoint_activations, fit_config, fit_embeddings, freeze
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
 from dlib.models.limits import check_positions, max_positions, refuse_broken_weights, tell_many_layers
@@ -90,7 +90,7 @@ def build_model(
         else:
             model = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
         if args.model.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            checkpoint_activations(model)
     model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
     fit_embeddings(model, tokenizer)
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
@@ -122,7 +122,7 @@ def build_meta_model(
         tell_many_layers(config, source, partial(draw_model, head.auto_model, **options))
         model = draw_model(head.auto_model, config, **options)
         if args.model.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            checkpoint_activations(model)
     check_positions(model, args.data.max_length, source)
     freeze(model, args.model.freeze)
     return model

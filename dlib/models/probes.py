@@ -35,6 +35,13 @@ def probe_ids(model: PreTrainedModel, length: int) -> Tensor:
     return torch.arange(length, device=model.device)[None] % model.config.vocab_size
 
 
+def answer(model: PreTrainedModel, ids: Tensor, options: Mapping[str, Any]) -> Tensor:
+    """What a model says of tokens (1, T), an encoder-decoder with the same for its decoder: logits or hidden states."""
+    decoder = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
+    found: Tensor = model(input_ids=ids, **decoder, **options)[0]
+    return found
+
+
 @torch.no_grad()
 def refuse_looking_ahead(model: PreTrainedModel, source: str, options: Mapping[str, Any]) -> None:
     """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
@@ -53,7 +60,7 @@ def refuse_looking_ahead(model: PreTrainedModel, source: str, options: Mapping[s
     was_training = model.training
     model.eval()
     try:
-        before, after = (model(input_ids=tokens, **options).logits[0, :-1] for tokens in (ids, changed))
+        before, after = (answer(model, tokens, options)[0, :-1] for tokens in (ids, changed))
     except RuntimeError as error:  # OPT in float64, with transformers 4.38
         if model.dtype == torch.float32:
             raise UserError(f"{source} cannot be trained with these options: {reason_of(error)}") from error
@@ -131,8 +138,7 @@ def gives_the_same(model: PreTrainedModel, lengths: Sequence[int], options: Mapp
 
 
 def outcome(model: PreTrainedModel, length: int, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """The logits for some tokens after setting all generators, and where that leaves torch's."""
+    """What is said of some tokens after setting all generators, and where that leaves torch's."""
     torch.manual_seed(0)
     seed_other_generators("probe")
-    logits = model(input_ids=probe_ids(model, length), **options).logits
-    return logits.nan_to_num(), torch.get_rng_state()
+    return answer(model, probe_ids(model, length), options).nan_to_num(), torch.get_rng_state()

@@ -481,3 +481,14 @@ def test_a_head_changes_the_configuration_before_the_model_is_built(
     model = build_model(arguments(), str(folder), tokenizer, head, "32-true")
     assert model.config.id2label == names
     assert build_meta_model(arguments(), str(folder), tokenizer, head).num_labels == 3
+
+
+@pytest.mark.parametrize("auto_model", ["AutoModel", "AutoModelForQuestionAnswering"])
+def test_a_head_of_any_kind_is_tried_out(folder: Path, tokenizer: PreTrainedTokenizerFast, auto_model: str) -> None:
+    assert build_model(arguments(), str(folder), tokenizer, Head(auto_model), "32-true")
+
+
+def test_an_encoder_decoder_is_tried_out_with_both(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=200).save_pretrained(tmp_path)
+    args = arguments(from_scratch=True)
+    assert build_model(args, str(tmp_path), tokenizer, Head("AutoModelForSeq2SeqLM"), "32-true")
