@@ -10,6 +10,7 @@ that was moved), 2 a mistake of the user, 75 stopped by a signal or the clock wi
 """
 
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from dlib.process.threads import let_threads_sleep, take_one_thread
 from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
 from dlib.runs.continuity import refuse_other_weights
+from dlib.runs.fast_dev_run import removed, shorten
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.resuming import with_recorded_run
@@ -38,7 +40,7 @@ def main() -> int:
     started = time.monotonic()
     end_with_launcher()
     parsed = with_recorded_run(parse_args(description=DESCRIPTION))
-    args = parsed.args
+    args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
     if not parsed.plan:
         refuse_missing_launcher(args.hardware.num_nodes)
@@ -46,7 +48,8 @@ def main() -> int:
         if session.is_finished(folder):
             session.tell_finished(folder)
             return 0
-    return train(args, folder, started, plan_only=parsed.plan)
+    with removed(folder) if parsed.flags.fast_dev_run else nullcontext():
+        return train(args, folder, started, plan_only=parsed.plan)
 
 
 def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only: bool) -> int:
@@ -140,6 +143,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             first_step=start.step,
             eval_batch_size=args.batch.eval_batch_size or micro_batch_size,
             num_workers=args.data.num_workers,
+            limit_dev_rows=args.data.limit_dev_rows,
         )
         anomalies = Anomalies(folder, data.train, tokenizer, run_log)
         # Your own callbacks and loggers, or Lightning's, can stand anywhere in this list: docs/extending.md.

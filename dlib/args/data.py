@@ -18,6 +18,8 @@ class DataArgs:
     """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` is found."""
     dev_file: str | None = setting(None, path=True, free=True)
     """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same as .jsonl."""
+    limit_dev_rows: int | None = setting(None, at_least=1)
+    """Number of rows that an evaluation in training takes, from the text's beginning; none: all. eval.py takes all."""
     max_length: int = setting(512, at_least=2, changes_evaluation=True)
     """Number of tokens in a row, special tokens included."""
     line_by_line: bool = setting(False, changes_evaluation=True)

@@ -31,6 +31,7 @@ class Flags:
     overrides: dict[str, Any]
     plan: bool
     help: bool
+    fast_dev_run: bool = False
 
 
 def parse_flags(argv: Sequence[str] | None, description: str) -> Flags:
@@ -51,7 +52,7 @@ def parse_flags(argv: Sequence[str] | None, description: str) -> Flags:
         raise UserError(explain_extra(extra[0], words))
     given = {key: value for section in SECTIONS for key, value in given_below(section, getattr(parsed, section, None))}
     overrides = {key: split_value(key, value) for key, value in given.items()}
-    return Flags(parsed.config_path, overrides, parsed.plan, parsed.help)
+    return Flags(parsed.config_path, overrides, parsed.plan, parsed.help, parsed.fast_dev_run)
 
 
 def given_below(key: str, values: Any) -> Iterator[tuple[str, Any]]:
@@ -139,6 +140,8 @@ def make_parser(description: str, defaults: ExperimentArgs | str) -> "FlagParser
         help="YAML files, merged in order; flags win over files.",
     )
     parser.add_argument("--plan", action="store_true", help="Print what would happen, and stop.")
+    fast_help = "Try all the code in 2 steps, with an evaluation and a checkpoint, and leave nothing behind."
+    parser.add_argument("--fast_dev_run", action="store_true", help=fast_help)
     for section, group in SECTIONS.items():
         default: Any = getattr(defaults, section) if isinstance(defaults, ExperimentArgs) else defaults
         parser.add_arguments(group, dest=section, default=default, dataclass_wrapper_class=GroupWrapper)

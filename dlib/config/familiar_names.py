@@ -102,7 +102,7 @@ report_to logger loggers use_wandb wandb = --trackers wandb; or tensorboard, or 
 wandb_mode wandb_offline = --offline
 no_wandb disable_wandb = --trackers none
 disable_tqdm enable_progress_bar progress_bar = --progress false
-fast_dev_run debug smoke_test = --training_goal 2; optimizer steps; --plan shows what would happen
+debug smoke_test dev_run = --fast_dev_run; on the command line
 dry_run = --plan
 resume_from_checkpoint resume_training ckpt_path resume_from = --resume my-run; though the same command goes on by \
 itself
@@ -113,7 +113,10 @@ time_limit max_hours max_wall_time = --max_time 11:30:00
 config config_file cfg yaml = --config_path config.yml
 do_train do_eval do_predict = ; train.py trains and evaluates, eval.py evaluates
 load_best_model_at_end = ; the best checkpoint is always kept, and taken wherever a run is named
-early_stopping_patience patience = ; there is no early stopping; the best checkpoint is kept
+early_stopping_patience patience = --early_stopping "N evaluations"; the best checkpoint is kept in any case
+ema use_ema ema_rate swa stochastic_weight_avg = --ema_decay 0.999
+limit_val_batches limit_eval_batches max_val_samples eval_iters num_eval_batches = --limit_dev_rows N; rows, and not \
+batches
 max_train_samples limit_train_batches = --training_goal "N samples"
 push_to_hub = ; runs.py export writes a model that can be uploaded
 local_rank = ; torchrun and srun say it in variables

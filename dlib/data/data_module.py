@@ -201,11 +201,13 @@ class TrainingSteps(Dataset[dict[str, Any]]):
 class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
     """Item i: the i-th batch of one process; over all processes every row once."""
 
-    def __init__(self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int) -> None:
-        """Deal the rows out."""
+    def __init__(
+        self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int, limit: int | None = None
+    ) -> None:
+        """Deal the rows out, or the first `limit` of them."""
         self.rows = rows
         self.collator = collator
-        self.batches = eval_batches(len(rows), batch_size, rank, world_size)
+        self.batches = eval_batches(min(len(rows), limit or len(rows)), batch_size, rank, world_size)
 
     def __len__(self) -> int:
         """Number of this process's batches."""
@@ -245,6 +247,7 @@ class DataModule(pl.LightningDataModule):
         first_step: int,
         eval_batch_size: int,
         num_workers: int,
+        limit_dev_rows: int | None = None,
     ) -> None:
         """Keep the rows, the plan and the collator; start at `first_step`."""
         super().__init__()
@@ -254,6 +257,7 @@ class DataModule(pl.LightningDataModule):
         self.first_step = first_step
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
+        self.limit_dev_rows = limit_dev_rows
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on."""
@@ -270,7 +274,9 @@ class DataModule(pl.LightningDataModule):
         It has no worker processes. They would be forked anew for each evaluation, and a fork from a process whose
         threads exchange tensors can hang: CPython 3.11 takes a lock in the child that such a thread may have held.
         """
-        rows = EvaluationBatches(self.data.dev, self.collator, self.eval_batch_size, *self._place())
+        rows = EvaluationBatches(
+            self.data.dev, self.collator, self.eval_batch_size, *self._place(), self.limit_dev_rows
+        )
         return DataLoader(rows, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def _training_steps(self) -> TrainingSteps:

@@ -135,7 +135,8 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     evaluation = make_evaluation(args, order)
     hashes = (read_record(run) or {}).get("hashes", {})
     own = settings_of_training(recorded, hashes.get("development text"))
-    return replace(evaluation, kind="") if evaluation.settings == own else evaluation
+    is_whole = recorded.data.limit_dev_rows is None
+    return replace(evaluation, kind="") if is_whole and evaluation.settings == own else evaluation
 
 
 def foreign_model(target: str, path: Path | None, order: Order) -> Subject:

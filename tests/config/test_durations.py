@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlib.config.durations import Duration, Scale, parse_clock, parse_duration, to_samples, to_steps
+from dlib.config.durations import (
+    Duration,
+    Scale,
+    parse_clock,
+    parse_duration,
+    parse_evaluations,
+    to_samples,
+    to_steps,
+)
 from dlib.process.errors import UserError
 
 SCALE = Scale(batch_size=32, tokens_per_sample=Fraction(511), samples_per_epoch=1000)
@@ -157,3 +165,14 @@ def test_clock_time_is_read_as_seconds(text: str, seconds: int) -> None:
 def test_an_ambiguous_or_impossible_clock_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UserError, match=r"--max_time: .*11:30:00"):
         parse_clock(text, "--max_time")
+
+
+@pytest.mark.parametrize(("text", "count"), [("5 evaluations", 5), ("1 evaluation", 1), (" 12evaluations", 12)])
+def test_patience_is_a_number_of_evaluations(text: str, count: int) -> None:
+    assert parse_evaluations(text, "--early_stopping") == count
+
+
+@pytest.mark.parametrize("text", ["5", "0 evaluations", "5 steps", "-1 evaluations", "9" * 99 + " evaluations", ""])
+def test_anything_else_is_no_patience(text: str) -> None:
+    with pytest.raises(UserError, match=r'^--early_stopping: .*"5 evaluations"'):
+        parse_evaluations(text, "--early_stopping")

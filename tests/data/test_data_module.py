@@ -121,6 +121,12 @@ def test_evaluation_masks_do_not_depend_on_the_seed_or_the_batch() -> None:
             assert tokens[:length].equal(whole["input_ids"][index * 3 + row, :length])
 
 
+def test_an_evaluation_can_be_limited_to_the_first_rows_on_any_number_of_processes() -> None:
+    parts = [EvaluationBatches(ROWS, MLM, 3, rank, 2, limit=5) for rank in range(2)]
+    assert sorted(row for part in parts for batch in part.batches for row in batch.tolist()) == [0, 1, 2, 3, 4]
+    assert len(EvaluationBatches(ROWS, MLM, len(ROWS), 0, 1, limit=10**6).batches[0]) == len(ROWS)
+
+
 def test_sampler_goes_on_where_a_run_stopped() -> None:
     assert list(StepSampler(3, 6)) == [3, 4, 5]
     assert len(StepSampler(3, 6)) == 3

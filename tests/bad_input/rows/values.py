@@ -97,6 +97,12 @@ ROWS = [
     ),
     Row("train.py -n x --eval_interval '0%'", "'0%' must be more than zero"),
     Row("train.py -n x --save_interval never", "'never' is not a duration"),
+    Row("train.py -n x --early_stopping 5", "'5' is no number of evaluations: write for example \"5 evaluations\""),
+    Row(
+        "train.py -n x --ema_decay 1", "error: --ema_decay: 1.0 is out of range: it must be at least 0 and less than 1"
+    ),
+    Row("train.py -n x --ema_decay .9 --precision bf16-true", "error: --ema_decay: an average of bfloat16 weights"),
+    Row("train.py -n x --limit_dev_rows 0", "error: --limit_dev_rows: 0 is out of range: it must be at least 1"),
     Row("train.py -n x --max_time 45", "'45' is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00"),
     Row("train.py -n x --max_time 45:00", "'45:00' is not a time"),
     Row("train.py -n x --max_time 00:00:00", "'00:00:00' must be more than zero"),
