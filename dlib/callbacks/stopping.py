@@ -105,5 +105,5 @@ def name_cause(trainer: pl.Trainer) -> str:
     """Which callback stopped the run and why, as far as it says so: like Lightning's, by `stopping_reason_message`."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if message := getattr(callback, "stopping_reason_message", None):
-            return f"{type(callback).__name__}: {message.removesuffix(' Signaling Trainer to stop.')}"
+            return f"{type(callback).__name__}: {message.removesuffix(' Signaling Trainer to stop.').rstrip('.')}"
     return "a callback that set trainer.should_stop"

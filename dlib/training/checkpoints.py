@@ -113,7 +113,8 @@ def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs) -> int:
         with suppress(RuntimeError):  # Adafactor looks at numbers, and finds none; its state is there by then
             optimizer.step()
         parameter.grad = None
-    return kept_bytes(model, optimizer)
+    averaged = [parameter for parameter in model.parameters() if parameter.requires_grad and optim.ema_decay]
+    return kept_bytes(model, optimizer) + sum(parameter.nbytes for parameter in averaged)
 
 
 def kept_bytes(model: nn.Module, optimizer: Optimizer) -> int:

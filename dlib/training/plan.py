@@ -181,7 +181,7 @@ def summarize(
     batches = plan.batches
     accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
     total, learning = parameters
-    kept = kept_checkpoints(args, plan)
+    kept, early_stopping = kept_checkpoints(args, plan), args.durations.early_stopping
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
         "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
@@ -196,7 +196,8 @@ def summarize(
         + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps)
         + f"; --decay {args.optim.decay} is for --schedule wsd alone" * is_decay_unused(args.optim),
         "evaluation": f"every {plan.eval_interval_steps:,} steps, {plan.num_evaluations:,} in all"
-        + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps),
+        + ": at the run's end, which comes first" * (plan.eval_interval_steps > plan.total_steps)
+        + (f"; ends early after {early_stopping} without a new best" if early_stopping else ""),
         "checkpoints": f"every {plan.save_interval_steps:,} steps and at each best, "
         f"{checkpoint_bytes / 1e6:,.0f} MB each, up to {kept} at a time: {kept * checkpoint_bytes / 1e6:,.0f} MB",
     }

@@ -24,6 +24,7 @@ from dlib.callbacks.recording import Recording
 from dlib.callbacks.stopping import Stopping
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
+from dlib.runs.metrics_log import BestMetric
 from dlib.tracking.run_log import RunLog
 
 
@@ -70,7 +71,7 @@ def test_a_logger_in_the_list_is_told_every_record(tmp_path: Path) -> None:
 
 
 def test_early_stopping_is_asked_for_in_evaluations() -> None:
-    assert stop_early(None) == []
-    (callback,) = stop_early("5 evaluations")
+    assert stop_early(None, BestMetric()) == []
+    (callback,) = stop_early("5 evaluations", BestMetric())
     assert isinstance(callback, EarlyStopping)
     assert (callback.patience, callback.monitor, callback.mode) == (5, "dev/loss", "min")

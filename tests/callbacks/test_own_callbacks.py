@@ -90,6 +90,15 @@ def test_state_logged_numbers_and_loggers_survive_a_kill_bitwise(place: Place, t
     assert state["AddingUp"] == {"total": records[-1]["mine/total"]}
 
 
+def test_two_processes_have_the_numbers_and_the_average_of_one(place: Place, tmp_path: Path) -> None:
+    program = extend_train(tmp_path, ADDING_UP, "AddingUp(run_log)", "LearningRateMonitor()")
+    further = (*GOAL, "--ema_decay", "0.9", "--exact_reduce")
+    for name, world_size in (("one", 1), ("two", 2)):
+        with start_ranks(place.arguments(name, *further), world_size, tmp_path, program=program) as ranks:
+            assert [result.status for result in ranks.results()] == [0] * world_size, ranks.stderr
+    assert_same_end(place.folder("two"), place.folder("one"))
+
+
 def test_a_state_that_nobody_takes_is_told_and_dropped(place: Place, tmp_path: Path) -> None:
     program = extend_train(tmp_path, ADDING_UP, "AddingUp(run_log)")
     killed = train(program, place.arguments("run", *GOAL), tmp_path, Fault("inside metrics", 7))

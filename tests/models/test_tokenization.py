@@ -104,7 +104,9 @@ def test_trained_tokenizer_is_found_again_by_content(text_file: Path, tmp_path: 
     lines = tmp_path / "a.jsonl"
     lines.write_text('{"text": "one", "other": "two"}\n')
     sequences = [("text",), ("text", "other")]
-    assert len({trained_tokenizer_folder(arguments(tmp_path), lines, names) for names in sequences}) == 2
+    assert (
+        len({trained_tokenizer_folder(arguments(tmp_path), lines, names, open_ended=False) for names in sequences}) == 2
+    )
     copy.write_bytes(text_file.read_bytes() + b"!")
     others.append(trained_tokenizer_folder(arguments(tmp_path), copy, open_ended=False))
     assert len({folder, *others}) == 5
