@@ -12,21 +12,19 @@ Exit status: 0 done, 1 failed in the middle (a process that died), 2 a mistake o
 143 after SIGTERM, 129 when its terminal closed.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.config.configuration import load_config
 from dlib.measuring.flags import Order, parse_order, refuse_missing_lm_eval
 from dlib.models.hub import choose_hub_mode
-from dlib.process.errors import USER_ERROR_STATUS, UserError, outlast_reader, run_script
+from dlib.process.errors import USER_ERROR_STATUS, UserError, ended_by_signals, outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
@@ -89,31 +87,19 @@ def watch(order: Order) -> int:
 
     outlast_reader("stdout")
     watcher = Watcher(order)
-    try:
-        if is_rank_zero():
-            end_by_signals()
-            watcher.prepare()
-        with launch(order, []) as processes:
-            work_through(watcher.subjects(), order, processes, watcher.give_up)
-    except (KeyboardInterrupt, SystemExit):
-        if is_rank_zero():
+    with ended_by_signals() if is_rank_zero() else nullcontext():
+        try:
+            if is_rank_zero():
+                watcher.prepare()
+            with launch(order, []) as processes:
+                work_through(watcher.subjects(), order, processes, watcher.give_up)
+        except (KeyboardInterrupt, SystemExit):
+            if is_rank_zero():
+                watcher.stop()
+            raise
+        if order.once and is_rank_zero():
             watcher.stop()
-        raise
-    if order.once and is_rank_zero():
-        watcher.stop()
     return USER_ERROR_STATUS if watcher.failed else 0
-
-
-def end_by_signals() -> None:
-    """Have SIGTERM and SIGHUP, where it is not ignored (`nohup`), end a watch as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, terminate)
-
-
-def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """End as after Ctrl-C, with the status that a shell reports of that signal."""
-    sys.exit(128 + number)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ are taken as written.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -34,6 +34,10 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: this cannot be read as YAML: {one_line(str(error))}") from error
 
 
+def _refuse(problem: str, node: yaml.Node) -> NoReturn:
+    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
 class TextLoader(yaml.SafeLoader):
     """A YAML loader that leaves scalars as text, except for null, and refuses a key that is no text or there twice."""
 
@@ -42,11 +46,11 @@ class TextLoader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                problem = "a key must be a word, not a list or mapping (a reference is written ${...}, not {{ ... }})"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                _refuse(
+                    "a key must be a word, not a list or mapping (a reference is written ${...}, not {{ ... }})", key
+                )
             if key.value in lines:
-                problem = f"the key {key.value} is there twice, first in line {lines[key.value] + 1}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                _refuse(f"the key {key.value} is there twice, first in line {lines[key.value] + 1}", key)
             lines[key.value] = key.start_mark.line
         return super().construct_mapping(node, deep=deep)
 
@@ -54,14 +58,11 @@ class TextLoader(yaml.SafeLoader):
         """Expand `<<`, with a limit: merges of merges of merges grow beyond any memory."""
         super().flatten_mapping(node)
         if len(node.value) > MOST_KEYS:
-            problem = f"more than {MOST_KEYS:,} keys are merged here"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            _refuse(f"more than {MOST_KEYS:,} keys are merged here", node)
 
     def construct_undefined(self, node: yaml.Node) -> Any:
         """Refuse a tag that means nothing here."""
-        tag = node.tag.replace(CORE, "!!")
-        problem = f"the tag {tag} is not known: leave it out"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        _refuse(f"the tag {node.tag.replace(CORE, '!!')} is not known: leave it out", node)
 
 
 TextLoader.yaml_implicit_resolvers = {

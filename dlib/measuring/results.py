@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from dlib.measuring.subjects import Subject
 from dlib.process.durable import is_replaceable, write_output
 from dlib.runs.metrics_log import encode
+from dlib.runs.record import installed_packages
 from dlib.tracking.weights_and_biases import WandbEvaluations
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "lightning", "lm_eval")
@@ -46,19 +46,11 @@ class Result:
             "text": None if evaluation.text is None else str(evaluation.text),
             "settings": evaluation.settings,
             "hardware": dict(self.hardware),
-            "packages": {name: found for name in PACKAGES if (found := installed(name)) is not None},
+            "packages": {name: version for name, version in installed_packages().items() if name in PACKAGES},
             "python": sys.version.split()[0],
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
         }
-
-
-def installed(package: str) -> str | None:
-    """The version of a package, None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 class Results:

@@ -6,9 +6,11 @@ import os
 import re
 import reprlib
 import select
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 TRAINING_ERROR_STATUS = 1
@@ -130,3 +132,19 @@ def stdout_is_broken() -> bool:
 def discard_stdout() -> None:
     """Sends what is still buffered for stdout nowhere, so that the interpreter's last flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Has SIGTERM, and SIGHUP unless it is ignored (`nohup`), end this process as Ctrl-C does, with its clean-up."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dlib.browse.tables import printable
-from dlib.process.errors import UserError
+from dlib.process.errors import UserError, ended_by_signals
 from dlib.process.ranks import say
 from dlib.reproduce.code_copy import recorded_code
-from dlib.reproduce.reproduction import ended_by_signals
 from dlib.runs.folder import RunFolder
 from dlib.runs.record import read_record
 from dlib.runs.working_tree import run_git, top_folder

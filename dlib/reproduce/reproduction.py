@@ -5,17 +5,15 @@
 The repetition is stopped as soon as the answer is known.
 """
 
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from dlib.process.errors import UserError
+from dlib.process.errors import UserError, ended_by_signals
 from dlib.process.ranks import logger, say
 from dlib.reproduce.code_copy import recorded_code
 from dlib.reproduce.repetition import Repetition, command_flags, numeric_environment, read_records, repeating, runs_in
@@ -200,18 +198,3 @@ def _make_out_dir(request: Request, run: RunFolder, scratch: Path) -> Path:
     except OSError as error:
         raise UserError(f"--keep {request.keep}: no folder can be made there: {error.strerror}") from error
     return out_dir
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Turns SIGTERM and SIGHUP into an exit, so that no process and no working tree is left."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

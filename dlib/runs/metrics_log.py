@@ -55,7 +55,7 @@ class MetricsLog:
         self.path = path
         self._pending: dict[str, Any] = {}
         self._last_step = -1
-        self._file: FileIO | None = None  # there from the first record on
+        self._file: FileIO | None = None  # open from the first record on, so that another of its name is noticed
         if path.exists():
             self._keep_up_to(None)
 
@@ -90,7 +90,7 @@ class MetricsLog:
             return
         line = (json.dumps(self._pending, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
         with refusals_told(self.path, len(line)):
-            self._file = self._file or self._open()
+            self._file = self._file or self.path.open("ab", buffering=0)
             _append(self._file, line)
         self._last_step = self._pending["step"]
         self._pending = {}
@@ -119,11 +119,7 @@ class MetricsLog:
         if kept_text != text:
             write_text_atomically(self.path, kept_text)
         with refusals_told(self.path):
-            self._file = self._open()
-
-    def _open(self) -> FileIO:
-        """The file, which stays open, so that it can be told from another of its name."""
-        return self.path.open("ab", buffering=0)
+            self._file = self.path.open("ab", buffering=0)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -205,7 +201,7 @@ def _narrow(file: int, step: int, size: int) -> tuple[int, int]:
     return low, high
 
 
-def _parse_line(line: bytes) -> dict[str, Any] | None:
+def _parse_line(line: str | bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -223,11 +219,8 @@ def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     lines = [f"{line}\n" for line in text.split("\n")[:-1]]
     records = []
     for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not is_record(record):
+        record = _parse_line(line)
+        if record is None:
             if number == len(lines):
                 break
             raise UserError(f"{path}, line {number}: not a record of metrics; mend or remove that line")

@@ -159,9 +159,10 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
                 f"{folder.root} was moved or removed while the run trained, and nothing more was written there; put it "
                 "back, or name its new --out_dir, and the same command goes on from the last checkpoint"
             ) from error
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         if not isinstance(error, UserError):  # those are told by whoever catches them
-            logger().error("%s: %s", type(error).__name__, error)
-        _end_status(folder, "failed", total_steps, _reason(error))
+            logger().error("%s", reason)
+        _end_status(folder, "failed", total_steps, one_line(reason))
         raise
 
 
@@ -171,11 +172,6 @@ def _end_status(folder: RunFolder, state: str, total_steps: int, reason: str | N
         folder.write_status(state, last_checkpoint(folder).step, total_steps, reason)
     except (UserError, OSError) as error:
         logger().error("the run's status does not say how it ended: %s", error)
-
-
-def _reason(error: BaseException) -> str:
-    """Why a run failed, in one line."""
-    return one_line(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
 
 
 def fail(folder: RunFolder, total_steps: int, reason: str) -> None:

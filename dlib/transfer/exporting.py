@@ -99,16 +99,11 @@ def find_checkpoint(folder: RunFolder, word: str | None) -> tuple[int, Path]:
     whole = dict(folder.whole_checkpoints())
     if not whole:
         raise UserError(f"run '{folder.name}' has no checkpoint yet")
-    best = folder.pointed_step("best")
-    last = max(whole)
-    if word is None:
-        step = last if best is None else best
-    elif word in ("best", "last"):
-        step = (best if best is not None else -1) if word == "best" else last
-    else:
-        match = re.fullmatch(r"(?:step-)?(\d+)", word)
-        step = int(match[1]) if match else -1
-    if step not in whole:
+    best, last = folder.pointed_step("best"), max(whole)
+    match = re.fullmatch(r"(?:step-)?(\d+)", word or "")
+    named = {None: last if best is None else best, "best": best, "last": last}
+    step = int(match[1]) if match else named.get(word)
+    if step is None or step not in whole:
         there = ", ".join(map(str, whole))
         raise UserError(f"--checkpoint {word}: run '{folder.name}' has the steps {there}, best and last")
     return step, whole[step]

@@ -43,8 +43,9 @@ def import_run(source: str, workspace: Path, name: str | None) -> None:
     Raises:
         UserError: the source is no whole export, or the name is taken; the workspace is as it was.
     """
-    if name is not None:
-        _check_own_name(name)
+    check_name(name or "", "--name")
+    if name == "":
+        raise UserError("--name is empty: leave it out, or name the run")
     address = find_address(source)
     with failures_told(address):
         if not address.exists():
@@ -134,12 +135,6 @@ def _decompressed(raw: IO[bytes]) -> Any:
     is_compressed = raw.read(len(GZIP_START)) == GZIP_START
     raw.seek(0)
     return _BoundedReads(gzip.GzipFile(fileobj=raw) if is_compressed else raw)  # type: ignore[arg-type]
-
-
-def _check_own_name(name: str) -> None:
-    check_name(name, "--name")
-    if not name:
-        raise UserError("--name is empty: leave it out, or name the run")
 
 
 def _refuse_taken(run: RunFolder) -> None:
