@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def evaluate_once(order: Order) -> int:
-    """Evaluate what is there; a mistake in any target is told before anything is computed."""
+    """Evaluate what is there now; a mistake in any target is told before anything is computed."""
     from dlib.measuring.subjects import find_subjects
 
     subjects = [subject for target in order.targets for subject in find_subjects(target, order)]
@@ -60,7 +60,7 @@ def evaluate_once(order: Order) -> int:
 
 
 def pinned(subjects: Iterable["Subject"]) -> Iterator["Subject"]:
-    """Each subject, kept from a live run's retention until the next is asked for."""
+    """Each subject, protected from a live run's retention until the next is asked for."""
     from dlib.measuring.watching import pin
 
     for subject in subjects:

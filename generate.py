@@ -77,7 +77,7 @@ def make_parser() -> ScriptParser:
 
 
 def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
-    """Answer the lines of stdin: token by token to a terminal, where that can be, else some lines at a time."""
+    """Answer the lines of stdin, token by token at a terminal if the model can, else some lines at a time."""
     is_live = sys.stdout.isatty() and not flags.json and predictor.can_stream
     if is_live:
         windows = predictor.stream(input_lines(), show)

@@ -53,14 +53,14 @@ def show(args: Namespace) -> None:
 
 
 def compare(args: Namespace) -> None:
-    """In what do runs differ, and what came of each?"""
+    """How do runs differ, and what are their results?"""
     from dlib.browse.side_by_side import print_comparison
 
     print_comparison([find(word, args) for word in args.runs], as_json=args.json)
 
 
 def diff(args: Namespace) -> None:
-    """In what do two runs differ, line by line?"""
+    """How do two runs differ, line by line?"""
     from dlib.reproduce.line_by_line import print_difference
 
     print_difference(find(args.old, args), find(args.new, args), Path(__file__).parent)
@@ -88,7 +88,7 @@ def export(args: Namespace) -> None:
 
 
 def import_run(args: Namespace) -> None:
-    """Take a run in that was exported."""
+    """Put an exported run into the workspace."""
     from dlib.transfer import importing
 
     importing.import_run(args.source, args.out_dir, args.name)

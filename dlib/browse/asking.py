@@ -6,11 +6,7 @@ from dlib.process.errors import UserError
 
 
 def agrees(question: str, *, yes: bool) -> bool:
-    """Whether the user agrees; asked on stderr, because stdout is for results. With `yes` nobody is asked.
-
-    Raises:
-        UserError: nobody is there to be asked.
-    """
+    """Whether the user agrees; asked on stderr, because stdout is for results. With `yes` nobody is asked."""
     if yes:
         return True
     sys.stdout.flush()  # what the question is about comes first

@@ -18,13 +18,13 @@ PROTECTED = ("best", "last")
 
 
 def print_checkpoints(folder: RunFolder) -> None:
-    """Print a line a whole checkpoint."""
+    """Print one line for each whole checkpoint."""
     lines = checkpoint_table(folder)
     print("\n".join(lines) if lines else f"run '{folder.name}' has no checkpoint")
 
 
 def checkpoint_table(folder: RunFolder) -> list[str]:
-    """A line a whole checkpoint, below a header; nothing where there is none."""
+    """One line for each whole checkpoint, below a header; nothing without checkpoints."""
     rows = [
         (c["step"], shown_size(c["size_bytes"]), shown_number(c["dev_loss"]), ", ".join(c["names"]))
         for c in describe_checkpoints(folder)
@@ -56,7 +56,7 @@ class Choice:
 
 
 def remove_checkpoints(folder: RunFolder, choice: Choice, *, yes: bool) -> None:
-    """Remove checkpoints for good, after asking unless `yes`. The best and the last stay: the run goes on from them.
+    """Remove checkpoints for good, after asking unless `yes`; never the best or the last, which the run resumes from.
 
     Raises:
         UserError: the run is live, there is no such checkpoint, or it is the best or the last.

@@ -51,7 +51,7 @@ def make_parser() -> ScriptParser:
 
 
 def _local_folder(text: str) -> Path:
-    """The workspace, which is no address: a path of that name would be made here."""
+    """The workspace, refusing an address: as a path it would make folders here."""
     if "://" in text:
         raise UserError(
             f"--out_dir {text}: give a folder here; only import's SOURCE and export's DESTINATION may be addresses"

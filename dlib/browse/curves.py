@@ -26,7 +26,7 @@ LABEL_WIDTH = 10
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric of a run: `ys`, which need not be finite, at the growing places `xs`."""
+    """A metric of a run: values `ys`, which need not be finite, at growing places `xs`."""
 
     run: str
     metric: str
@@ -87,7 +87,7 @@ def _places(
 
 
 def _between(anchors: Mapping[int, float], step: int) -> float:
-    """The value at a step, on the straight line between its neighbours; beyond the last, as there."""
+    """The value at a step, interpolated between its neighbours; beyond the last one, that one's."""
     known = list(anchors)
     place = bisect_left(known, step)
     if place == len(known):
@@ -118,11 +118,7 @@ def finite_points(curve: Curve) -> list[tuple[float, float]]:
 
 
 def print_plot(curves: Sequence[Curve], x: str, *, log: bool) -> None:
-    """Print the curves as wide as the terminal is.
-
-    Raises:
-        UserError: nothing of them can be drawn.
-    """
+    """Print the curves as wide as the terminal."""
     print("\n".join(plot_lines(curves, x, shutil.get_terminal_size().columns, log=log)))
 
 

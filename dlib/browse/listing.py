@@ -33,11 +33,7 @@ _EXAMPLES = "state=finished, name='bert-*', 'step>=1000', 'loss<3', 'age>30d' or
 
 
 def print_list(workspace: Path, filters: Sequence[str], sort: str, *, reverse: bool, as_json: bool) -> None:
-    """Print the folders of a workspace that meet every filter, as a table, or as one JSON object a line.
-
-    Raises:
-        UserError: there is no such workspace, or a filter cannot be read.
-    """
+    """Print the folders of a workspace that meet every filter, as a table, or as one JSON object a line."""
     found = list_runs(workspace)
     runs = in_order(selected(found, filters), sort, reverse=reverse)
     if as_json:
@@ -48,7 +44,7 @@ def print_list(workspace: Path, filters: Sequence[str], sort: str, *, reverse: b
 
 
 def run_table(runs: Sequence[RunSummary]) -> list[str]:
-    """A line a run, below a header."""
+    """One line for each run, below a header."""
     now = time.time()
     rows = (
         (
@@ -65,7 +61,7 @@ def run_table(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def problems(runs: Sequence[RunSummary]) -> Iterator[str]:
-    """A line for each folder that is no whole run, or whose run failed."""
+    """One line for each folder that is no whole run, or whose run failed."""
     noted = [run for run in runs if run.note]
     if noted:
         yield ""
@@ -74,14 +70,14 @@ def problems(runs: Sequence[RunSummary]) -> Iterator[str]:
 
 
 def shown_step(run: RunSummary) -> str:
-    """Steps done, of how many."""
+    """Steps done, and the total."""
     if run.step is None:
         return MISSING
     return f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step)
 
 
 def as_object(run: RunSummary) -> dict[str, Any]:
-    """What is told of a run, for programs."""
+    """A run as a JSON object."""
     names = ("state", "step", "total_steps", "dev_loss", "time", "size_bytes", "note")
     return {"name": run.name, "path": str(run.folder.root), **{name: getattr(run, name) for name in names}}
 
@@ -92,14 +88,14 @@ def _nothing(workspace: Path, found: Sequence[RunSummary]) -> str:
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition on runs: a key, how it is compared, and with what."""
+    """One condition on runs: a key, a relation, and a value."""
 
     key: str
     relation: str
     value: str | float
 
     def admits(self, run: RunSummary) -> bool:
-        """Whether a run meets it; one that has no such number meets none."""
+        """Whether a run meets it; a run without such a number meets none."""
         if isinstance(self.value, str):
             is_one = any(fnmatchcase(getattr(run, self.key), word) for word in self.value.split(","))
             return is_one == (self.relation == "=")
@@ -108,11 +104,7 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    """Reads a condition.
-
-    Raises:
-        UserError: it is none.
-    """
+    """Reads a condition."""
     match = _EXPRESSION.fullmatch(text)
     key, relation, value = match.groups() if match else ("", "", "")
     if key in ("name", "state") and relation in ("=", "!="):
@@ -135,13 +127,13 @@ def _parse_number(value: str, key: str, text: str) -> float:
 
 
 def selected(runs: Sequence[RunSummary], expressions: Sequence[str]) -> list[RunSummary]:
-    """Those that meet every condition."""
+    """The runs that meet every condition."""
     filters = [parse_filter(text) for text in expressions]
     return [run for run in runs if all(condition.admits(run) for condition in filters)]
 
 
 def number_of(run: RunSummary, key: str) -> float | None:
-    """What is compared and sorted by."""
+    """The number that runs are compared and sorted by."""
     if key == "age":
         return time.time() - run.time
     value: Any = {"step": run.step, "loss": run.dev_loss, "size": run.size_bytes}[key]

@@ -80,7 +80,7 @@ def _draw(axes: Any, curves: Sequence[Curve], x: str, log: bool) -> None:
 
 
 def _label(curve: Curve, runs: Sequence[str], metrics: Sequence[str]) -> str:
-    """Run and metric, without what all curves share; `_` and `$` mean something to matplotlib."""
+    """Run and metric, without what all curves share; `_` and `$` are escaped for matplotlib."""
     words = ([curve.run] if len(runs) > 1 else []) + ([curve.metric] if len(metrics) > 1 or len(runs) == 1 else [])
     text = ", ".join(words).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -27,7 +27,7 @@ NAMES = ("run.name", "run.out_dir")
 
 
 def print_run(folder: RunFolder, *, as_json: bool) -> None:
-    """Print all that is to be known of a run at a glance, also where parts of it are damaged."""
+    """Print a summary of a run, also where parts of it are damaged."""
     summary = summarize(folder)
     if as_json:
         print(json.dumps(_as_object(summary)))
@@ -48,11 +48,7 @@ def print_run(folder: RunFolder, *, as_json: bool) -> None:
 
 
 def changed_arguments(folder: RunFolder) -> list[ChangedField]:
-    """The arguments of a run that are no defaults.
-
-    Raises:
-        UserError: its config.yml cannot be read.
-    """
+    """The arguments of a run that are not defaults."""
     differences = differing_fields(ExperimentArgs(), load_config([folder.config]), ignore_free=False)
     return [difference for difference in differences if difference.key not in NAMES]
 

@@ -22,11 +22,7 @@ TAIL_STEPS = 10
 
 
 def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
-    """Print results, then differing arguments.
-
-    Raises:
-        UserError: fewer than two runs are given, or the numbers or arguments of one cannot be read.
-    """
+    """Print results, then differing arguments."""
     if len({folder.root.resolve() for folder in folders}) < 2:
         raise UserError("compare: give at least two runs")
     found = [results(folder) for folder in folders]
@@ -47,7 +43,7 @@ def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
 
 
 def results(folder: RunFolder) -> dict[str, Any]:
-    """What came of a run, by name; the dev numbers are those of its best checkpoint, else its last evaluation."""
+    """The results of a run, by name; the dev numbers are those of its best checkpoint, else its last evaluation."""
     summary = summarize(folder)
     records, measured = read_metrics(folder.metrics), read_metrics(folder.performance)
     train = [record[TRAIN_LOSS] for record in records if is_number(record.get(TRAIN_LOSS))][-TAIL_STEPS:]

@@ -31,7 +31,7 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), numbers: Se
 
 
 def printable(text: str) -> str:
-    """The text without what would move a terminal's cursor, or what stdout cannot say: a file's name may hold both."""
+    """The text without control characters and letters that stdout cannot encode; names of files may hold both."""
     if text.isascii() and text.isprintable():
         return text
     encoding = sys.stdout.encoding or "ascii"
@@ -45,7 +45,7 @@ def shown_size(size_bytes: int) -> str:
 
 
 def shown_age(seconds: float) -> str:
-    """A span of time in its largest unit: `3 d`."""
+    """A time span in its largest unit: `3 d`."""
     unit, worth = next(((unit, worth) for unit, worth in _AGES if seconds >= worth), ("s", 1))
     return f"{max(0, seconds) // worth:.0f} {unit}"
 
@@ -56,7 +56,7 @@ def shown_number(value: Any) -> str | None:
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
-    """A curve as one line of blocks, each the mean of its share of the values; what is not finite is a `?`."""
+    """A curve as one line of blocks, each the mean of its share of the values; `?` where that is not finite."""
     shares = resampled(values, width)
     finite = [value for value in shares if math.isfinite(value)]
     if not finite:
@@ -68,14 +68,14 @@ def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
 
 
 def resampled(values: Sequence[float], width: int) -> list[float]:
-    """At most `width` values: means of neighbours, so that no peak hides between two columns."""
+    """At most `width` values, each the mean of neighbours, so that no peak is lost."""
     count = min(width, len(values))
     edges = [len(values) * place // count for place in range(count + 1)] if count else []
     return [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
 
 
 def can_print(text: str) -> bool:
-    """Whether stdout has these letters."""
+    """Whether stdout can encode these letters."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -60,7 +60,7 @@ def _named(workspace: Path, words: Sequence[str], filters: Sequence[str]) -> lis
 
 
 def _filtered(workspace: Path, filters: Sequence[str]) -> list[RunSummary]:
-    """The runs that meet the filters and can be dropped; of the others it is said why they stay."""
+    """The runs that meet the filters and can be dropped; prints why the others stay."""
     chosen = []
     for run in selected(list_runs(workspace), filters):
         if not run.is_run:
@@ -82,7 +82,7 @@ def _refuse_outside(word: str, folder: RunFolder, workspace: Path) -> None:
 
 
 def _move(folder: RunFolder, trash: Path) -> None:
-    """Moves a run to the trash; whoever wants to go on with it meanwhile is kept out."""
+    """Moves a run to the trash, locked, so that no process resumes it meanwhile."""
     time = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     try:
         trash.mkdir(exist_ok=True)

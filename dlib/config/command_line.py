@@ -71,11 +71,7 @@ def wants_plain_help(words: Sequence[str]) -> bool:
 
 
 def with_underscores(word: str) -> str:
-    """The word with `_` for every `-` inside the name of a flag.
-
-    Raises:
-        UserError: a long flag has only one dash.
-    """
+    """The word with `_` for every `-` inside the name of a flag; refuses a long flag with one dash."""
     name, equals, value = word.partition("=")
     if re.fullmatch(r"--\w[\w.-]*", name):
         return "--" + name[2:].replace("-", "_") + equals + value
@@ -102,7 +98,7 @@ def explain_extra(word: str, words: Sequence[str]) -> str:
         if name.replace("--no_", "--", 1) in FLAGS:
             return f"unknown flag {name}: write {name.replace('--no_', '--', 1)} false"
         return explain_unknown_flag(name, (*FLAGS, *OTHER_FLAGS))
-    # A word that stands twice is the later one: the first may well be the value of a flag.
+    # Of a word that appears twice the later one is meant: the first may be the value of a flag.
     place = max(index for index, other in enumerate(words) if other == word)
     position = next((index for index in reversed(range(place)) if words[index].startswith("-")), None)
     if position is None:

@@ -30,7 +30,7 @@ from dlib.config.wandb_names import wandb_place
 from dlib.process.errors import UserError, quoted
 from dlib.process.versions import unescapes_missing_mark
 
-# OmegaConf takes any number as well, which hides a slip.
+# OmegaConf also takes numbers as booleans, which hides typing errors.
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
 # A `${` and the backslashes before it, which OmegaConf reads as escapes.
 INTERPOLATION_START = re.compile(r"(\\*)\$\{")
@@ -40,7 +40,7 @@ MISSING_MARK = re.compile(r"\\*\?\?\?")
 
 @dataclass(frozen=True)
 class ParsedArgs:
-    """What the command line asks for: the configuration, whether only the plan is to be printed, and what was typed."""
+    """The command line: the configuration, whether only the plan is to be printed, and what was typed."""
 
     args: ExperimentArgs
     plan: bool
@@ -206,7 +206,7 @@ def escaped(value: Any) -> Any:
 
 
 def has_interpolation(text: str) -> bool:
-    """Whether a `${` in a text is not escaped, so that something else stands in its place."""
+    """Whether a text has a `${` that is not escaped."""
     return any(len(start[1]) % 2 == 0 for start in INTERPOLATION_START.finditer(text))
 
 

@@ -68,7 +68,7 @@ def parse_duration(text: str, flag: str, *, interval: bool = False, allow_zero: 
 
 
 def unit_named(word: str) -> str | None:
-    """The unit that a word stands for, in singular or plural, or None."""
+    """The unit that a word names, in singular or plural, or None."""
     if word in ("", "percent"):
         return "percent" if word else "steps"
     return UNITS.get(word.removesuffix("s"))
@@ -80,7 +80,7 @@ def examples(interval: bool) -> str:
 
 
 def check_value(value: Fraction, unit: str, text: str, flag: str, allow_zero: bool) -> None:
-    """Refuses what cannot be trained for."""
+    """Refuses a value that cannot be trained for."""
     if value < 0 or (value == 0 and not allow_zero):
         raise UserError(f"{flag}: {text!r} must be more than zero: write for example {examples(unit == 'percent')}")
     if unit == "percent" and value > 100:
@@ -138,11 +138,7 @@ def parse_evaluations(text: str, flag: str) -> int:
 
 
 def parse_clock(text: str, flag: str) -> int:
-    """Seconds of a time on the clock, `HH:MM:SS` or `D-HH:MM:SS`; `45:00` may mean minutes or hours.
-
-    Raises:
-        UserError: the text is no such time, or no time at all; names `flag`.
-    """
+    """Seconds of a time `HH:MM:SS` or `D-HH:MM:SS`; refuses `45:00`, which may mean minutes or hours."""
     match = CLOCK.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
     if match is None or (match["days"] and int(match["hours"]) >= 24):
         raise UserError(f"{flag}: {quoted(text)} is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00")

@@ -62,7 +62,7 @@ def read_settings(paths: Sequence[Path], overrides: Mapping[str, Any]) -> dict[s
     ]
     items += open_references(flatten(overrides, "", ()), None)
     if any(isinstance(item, Reference) for item in items):
-        # These are the names with a `${`: they can refer to what the files with plain names, opened by now, say.
+        # What is left are names with a `${`: they may refer to settings of the files that are open by now.
         items = open_references(items, context_of(items))
     return {item.key: item for item in items if isinstance(item, Setting)}
 
@@ -82,7 +82,7 @@ def open_references(items: Iterable[Setting | Reference], context: Any | None) -
 
 
 def open_reference(reference: Reference, context: Any | None) -> Iterator[Setting | Reference]:
-    """What the file that a reference names says, under the reference's key."""
+    """The content of the file that a reference names, under the reference's key."""
     name = resolve_name(reference, context) if "${" in reference.name else reference.name
     path = find_file(name, reference)
     known = [file.resolve() for file in reference.files]
@@ -160,12 +160,12 @@ def is_sequence(content: Any) -> bool:
 
 
 def is_container(content: Any) -> bool:
-    """Whether the content holds others."""
+    """Whether the content is a list or a mapping."""
     return isinstance(content, Mapping) or is_sequence(content)
 
 
 def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:
-    """`flatten` for what has to be a mapping of known keys."""
+    """`flatten` for content that must be a mapping of known keys."""
     place = place_of(prefix, files)
     if not isinstance(content, Mapping):
         raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")
@@ -185,7 +185,7 @@ def place_of(key: str, files: tuple[Path, ...]) -> str:
 
 
 def explain_interpolation(error: OmegaConfBaseException, place: str) -> str:
-    """The message for a value whose interpolation failed; `place` is the file and key, or the flag, of the value."""
+    """The message for a failed interpolation at `place`, a file and key or a flag."""
     first_line = str(error).partition("\n")[0]
     if variable := MISSING_VARIABLE.search(first_line):
         name = variable["name"]

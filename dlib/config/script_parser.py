@@ -21,11 +21,7 @@ class ScriptParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Any = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """The values of the flags, after a look for what would pass for something else.
-
-        Raises:
-            UserError: a word is empty, or a flag unknown.
-        """
+        """The values of the flags, after refusing empty words and unknown flags."""
         self._refuse_empty(args)
         known = {name for action in self._actions for name in action.option_strings}
         if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
@@ -39,7 +35,7 @@ class ScriptParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _refuse_empty(self, words: Sequence[str]) -> None:
-        """Refuse an empty word, mostly an unset variable of the shell: as a path it would be the current folder."""
+        """Refuse an empty word, mostly an unset shell variable: as a path it would be the current folder."""
         for before, word in pairwise(["", *words]):
             name, equals, value = word.partition("=")
             if not word.strip():

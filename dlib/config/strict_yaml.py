@@ -39,10 +39,10 @@ def _refuse(problem: str, node: yaml.Node) -> NoReturn:
 
 
 class TextLoader(yaml.SafeLoader):
-    """A YAML loader that leaves scalars as text, except for null, and refuses a key that is no text or there twice."""
+    """A YAML loader that keeps scalars as text, except null, and refuses keys that are no text or appear twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, after a look for keys that would silently replace each other."""
+        """A mapping, after refusing keys that would silently replace each other."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):

@@ -18,10 +18,10 @@ Work = TypeVar("Work")
 
 
 class Processes:
-    """This process and the others of its evaluation: what they compute on, this one's device, this one's number."""
+    """The processes of an evaluation: all their devices, and this one's device and rank."""
 
     def __init__(self, devices: Devices) -> None:
-        """Meet the others, by Lightning as in training: with as many threads."""
+        """Join the other processes, by Lightning, with as many threads as in training."""
         fabric = Fabric(
             accelerator=devices.accelerator,
             devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
@@ -36,7 +36,7 @@ class Processes:
         self.devices = devices
         self.device = fabric.device
         self.rank = fabric.global_rank
-        # Over the CPU: whoever waits for work, maybe for hours, must not keep a GPU busy with it.
+        # Over the CPU: waiting for work, maybe for hours, must not keep a GPU busy.
         self._group = dist.new_group(backend="gloo", timeout=timedelta(days=1)) if devices.world_size > 1 else None
 
     def share(self, work: Iterable[Work | None]) -> Iterator[Work]:
@@ -59,7 +59,7 @@ class Processes:
         return messages[0]
 
     def compute_as_in_training(self, *, exact: bool) -> None:
-        """Take the threads, and on CUDA the kernels, of a run with or without `--exact_reduce`."""
+        """Use the threads, and on CUDA the kernels, of a run with or without `--exact_reduce`."""
         torch.set_num_threads(1 if exact and not self._threads_are_chosen else self._threads)
         if exact:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
@@ -72,7 +72,7 @@ class Processes:
 
 
 def precision_plugin(precision: str, accelerator: str) -> Precision:
-    """What Lightning's trainer computes with; an evaluation in training does so too."""
+    """The precision plugin that Lightning's trainer would use."""
     if precision.endswith("-mixed"):
         return MixedPrecision(cast(Any, precision), accelerator)
     if precision == "64-true":

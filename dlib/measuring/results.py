@@ -33,7 +33,7 @@ class Result:
     seconds: float
 
     def as_record(self) -> dict[str, Any]:
-        """What is written."""
+        """The JSON object that is written."""
         subject = self.subject
         evaluation = subject.evaluation
         where = subject.model if subject.run is None else f"checkpoints/{subject.checkpoint}"
@@ -54,7 +54,7 @@ class Result:
 
 
 class Results:
-    """Takes results one after the other, in the first process alone."""
+    """Takes results one after the other, in the first process only."""
 
     def __init__(self, *, as_json: bool, output: Path | None) -> None:
         """Print a table, or JSON lines; write them to the file `output` as well."""
@@ -65,11 +65,7 @@ class Results:
         self._wandb: WandbEvaluations | None = None
 
     def add(self, result: Result) -> None:
-        """Write a result, then show it: whoever sees it can rely on the file.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
+        """Write a result, then show it: whoever sees it can rely on the file."""
         record, subject = result.as_record(), result.subject
         if subject.run is not None:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -80,11 +76,11 @@ class Results:
                 write_all(self.output, self._records)
         if subject.run is not None:
             self._track(result)
-        # Last: nobody may be reading.
+        # Last: stdout may be closed.
         print(json.dumps(record, ensure_ascii=False) if self.as_json else self._line(result), flush=True)
 
     def _line(self, result: Result) -> str:
-        """The next line of the table, under a new heading where its columns are others."""
+        """The next line of the table, with a new heading where its columns changed."""
         subject, metrics = result.subject, result.metrics
         widths = {name: max(12, len(name)) for name in metrics}
         step = "-" if subject.step is None else str(subject.step)
@@ -97,7 +93,7 @@ class Results:
         return f"{'model':<{MODEL_WIDTH}}  {'step':>{STEP_WIDTH}}  {names}\n{line}"
 
     def _track(self, result: Result) -> None:
-        """Log to the W&B group of the training run, where it logs to W&B."""
+        """Log to the W&B group of the training run, if that logs to W&B."""
         subject, args = result.subject, result.subject.evaluation.args
         assert subject.run is not None
         if "wandb" not in args.tracking.trackers:
@@ -110,7 +106,7 @@ class Results:
         self._wandb.log(subject.step or 0, values)
 
     def finish(self) -> None:
-        """Write what is written once, into a pipe or a device; end the session on W&B."""
+        """Write the output if it is a pipe or a device, which is written once; end the session on W&B."""
         if self.output is not None and self._records and not is_replaceable(self.output):
             write_all(self.output, self._records)
         if self._wandb is not None:
@@ -119,7 +115,7 @@ class Results:
 
 
 def shown(value: float) -> str:
-    """A number as the table has it: with six digits."""
+    """A number with six digits, as in the table."""
     return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 

@@ -116,7 +116,7 @@ class Watcher:
         return [find_path(word) or Path(word) for word in self.order.targets]
 
     def _runs(self) -> list[RunFolder]:
-        """The runs that are there and not yet done with."""
+        """The runs that have begun and are not finished with."""
         found = []
         for target in self._targets():
             is_run = RunFolder(target).config.is_file() or not target.is_dir()
@@ -152,7 +152,7 @@ class Watcher:
             return self._evaluations[run.root]
 
     def _lacking(self, run: RunFolder) -> Iterator[Subject]:
-        """The run's checkpoints without a result, oldest first, each claimed and pinned while it is out."""
+        """The run's checkpoints without a result, oldest first, each claimed and pinned while it is evaluated."""
         evaluation = self._evaluation_of(run)
         if evaluation is None:
             return
@@ -174,11 +174,11 @@ class Watcher:
                         run.ledger.release(name)
 
     def _steps_to_do(self, run: RunFolder, evaluation: Evaluation) -> list[int]:
-        """The steps whose checkpoints have no result, but for those that are left out."""
+        """The steps whose checkpoints have no result and are not left out."""
         return [step for step in steps_to_do(run, evaluation.kind) if run.checkpoint(step) not in self._left_out]
 
     def _has_unfinished(self) -> bool:
-        """Whether results are still missing, of checkpoints that others have claimed."""
+        """Whether checkpoints that others have claimed still lack results."""
         evaluations = self._evaluations.copy()  # the thread adds to it
         known = ((RunFolder(root), evaluation) for root, evaluation in evaluations.items() if evaluation)
         return any(self._steps_to_do(run, evaluation) for run, evaluation in known)
@@ -198,7 +198,7 @@ class Watcher:
 
 
 def has_begun(path: Path) -> bool:
-    """Whether a run stands there, with all that says how it is evaluated: its record is written after its arguments."""
+    """Whether a run has begun; its record is written after its arguments, so then both are there."""
     return RunFolder(path).config.is_file() and RunFolder(path).record.is_file()
 
 

@@ -28,11 +28,7 @@ _ADVICE = {
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text into an existing folder; a reader, even after a crash, finds the old text or the new one.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Writes a text into an existing folder; a reader, even after a crash, finds the old text or the new one."""
     write_atomically(path, text.encode("utf-8"))
 
 
@@ -61,11 +57,7 @@ def overwrite_text(path: Path, text: str) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Writes a file that a user named; a pipe, a device or a link is written into, not replaced.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Writes a file that a user named; a pipe, a device or a link is written into, not replaced."""
     if is_replaceable(path):
         write_atomically(path, content)
         return
@@ -74,7 +66,7 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether a regular file stands at a path, or nothing."""
+    """Whether a path is a regular file, or free."""
     return not path.is_symlink() and (path.is_file() or not path.exists())
 
 
@@ -131,7 +123,7 @@ def tell_little_room(folder: Path, needed_bytes: int) -> None:
 
 
 def _explain(number: int, path: Path, needed_bytes: int | None) -> str:
-    """What the system says, with what it does not: how much is free, or allowed, and needed."""
+    """The system's words, with how much room is free, allowed and needed."""
     words = os.strerror(number)
     need = f"{_shown(needed_bytes)} needed" if needed_bytes and needed_bytes >= SHOWN_BYTES else ""
     if number == errno.EFBIG:
@@ -145,7 +137,7 @@ def _explain(number: int, path: Path, needed_bytes: int | None) -> str:
 
 
 def _free_room(path: Path) -> str:
-    """What is free on the disk of a path, or of its nearest folder that is there."""
+    """The free room on the disk of a path, or of its nearest existing folder."""
     folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     disk = os.statvfs(folder)
     few = disk.f_files and disk.f_favail < SHOWN_INODES  # some file systems count none

@@ -81,10 +81,10 @@ def open_missing_streams() -> None:
 
 
 class LossyFile(io.FileIO):
-    """A file that never fails: what its reader, its terminal or its full disk does not take is lost."""
+    """A file that never fails: what cannot be written is lost."""
 
     def write(self, data: Any) -> int:
-        """Writes bytes, and says that it did."""
+        """Writes bytes, and reports them all as written."""
         with suppress(OSError):
             return super().write(data) or len(data)  # None: it would have to wait
         return len(data)
@@ -123,14 +123,14 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 def stdout_is_broken() -> bool:
-    """Whether stdout is the pipe that broke, and not some other: its reader is gone."""
+    """Whether stdout is the pipe that broke: its reader is gone."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def discard_stdout() -> None:
-    """Sends what is still buffered for stdout nowhere, so that the interpreter's last flush cannot fail."""
+    """Sends what is still buffered for stdout to the null device, so that the interpreter's last flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

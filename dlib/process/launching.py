@@ -80,7 +80,7 @@ def launched(
 
 
 def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[bytes]]":
-    """Give this process its place, and start the rest of the machine's where nobody has."""
+    """Tell this process its rank, and start this machine's other processes unless a launcher has."""
     if was_launched():
         place = {"RANK": global_rank(), "LOCAL_RANK": local_rank(), "WORLD_SIZE": world_size()}
         os.environ.update({name: str(number) for name, number in place.items()})
@@ -104,17 +104,17 @@ def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[
 
 
 class Others:
-    """The processes that this one has started, and a thread that looks after them."""
+    """The processes that this one has started, and a thread that watches them."""
 
     def __init__(self, processes: "list[subprocess.Popen[bytes]]", on_loss: Callable[[str], None]) -> None:
-        """Look after them from now on."""
+        """Watch them once the block is entered."""
         self._processes = processes
         self._on_loss = on_loss
         self._first_rank = global_rank()
         self._left = threading.Event()
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start watching."""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -153,14 +153,14 @@ class Others:
                 return
 
     def _cause_of_death(self) -> str | None:
-        """Which of them has failed, in words; None where none has."""
+        """Which process has failed, in words; None where none has."""
         for number, process in enumerate(self._processes, start=1):
             if status := process.poll():
                 return f"{describe_end(status)}: rank {self._first_rank + number} of the run, process {process.pid}"
         return None
 
     def _end(self, cause: str) -> None:
-        """End this process although it waits for the lost one, maybe where no exception reaches it."""
+        """End this process, although it may wait for the lost one where no exception reaches it."""
         print(f"error: {one_line(cause)}", file=sys.stderr, flush=True)
         self._on_loss(cause)
         self._kill()
@@ -168,7 +168,7 @@ class Others:
 
 
 def describe_end(status: int) -> str:
-    """How a process ended that has failed, by its exit status, negative for a signal."""
+    """How a failed process ended, by its exit status, negative for a signal."""
     if status > 0:
         return f"a process ended with status {status}, and may have said why"
     reason = " (mostly because memory ran out)" if -status == signal.SIGKILL else ""
@@ -184,13 +184,13 @@ def first_node_of_step() -> str:
 
 
 def port_of_step() -> int:
-    """A port that all tasks of this SLURM step know, another one than that of its neighbours on a node."""
+    """A port that all tasks of this SLURM step know, and that its neighbours on a node do not use."""
     job, step = from_environment("SLURM_JOB_ID", 0), from_environment("SLURM_STEP_ID", 0)
     return FIRST_PORT + (job * STEPS_OF_A_JOB + step) % NUM_PORTS
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])

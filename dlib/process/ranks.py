@@ -35,7 +35,7 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
-    """Number of processes of the run, 1 as long as nobody launched others."""
+    """Number of processes of the run; 1 until others are launched."""
     if "WORLD_SIZE" in os.environ or not in_slurm_step():
         return from_environment("WORLD_SIZE", 1)
     return from_environment("SLURM_STEP_NUM_TASKS", 1)
@@ -48,23 +48,19 @@ def is_rank_zero() -> bool:
 
 def in_slurm_step() -> bool:
     """Whether srun started this process as one of several tasks."""
-    # A job that was submitted from within a step inherits its variables; what the job has of its own then differs.
+    # A job that was submitted from within a step inherits its variables; then they differ from the job's own.
     tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE")
     is_own = tasks == os.environ.get("SLURM_TASKS_PER_NODE", tasks)
     return is_own and "SLURM_PROCID" in os.environ and from_environment("SLURM_STEP_NUM_TASKS", 1) > 1
 
 
 def was_launched() -> bool:
-    """Whether a launcher has started this process: it is to start no others."""
+    """Whether a launcher has started this process, so that it must start no others."""
     return "LOCAL_RANK" in os.environ or world_size() > 1
 
 
 def from_environment(name: str, default: int) -> int:
-    """The environment variable as an integer.
-
-    Raises:
-        UserError: it is something else.
-    """
+    """The environment variable as an integer; refuses any other text."""
     try:
         return int(os.environ.get(name, default))
     except ValueError as error:

@@ -31,7 +31,7 @@ def derive_key(*parts: SupportsIndex | str) -> int:
 
 
 def encode_part(part: SupportsIndex | str) -> bytes:
-    """A part as its kind, its length and its text: no two tuples of parts have the same encoding."""
+    """Kind, length and text of a part: no two tuples of parts have the same encoding."""
     kind, text = (b"s", part) if isinstance(part, str) else (b"i", str(part.__index__()))
     payload = text.encode()
     return kind + len(payload).to_bytes(LENGTH_BYTES, "little") + payload

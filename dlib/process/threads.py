@@ -7,7 +7,7 @@ SPINS = "3000"
 
 
 def let_threads_sleep() -> None:
-    """Have waiting threads sleep soon in place of spinning long, unless the user chose otherwise.
+    """Let waiting threads sleep soon in place of spinning long, unless the user chose otherwise.
 
     Spinning saves microseconds on cores of one's own, and costs a multiple of the whole time on shared ones: on a
     laptop, or with loader processes. The numbers are the same.
@@ -18,10 +18,10 @@ def let_threads_sleep() -> None:
 
 
 def take_one_thread() -> None:
-    """Compute with one thread, unless the user chose a number: sums over several depend on how many there are."""
+    """Compute with one thread, unless the user chose a number: the order of sums depends on it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def usable_cores() -> int:
-    """Number of CPU cores that this process may use, where the system tells, else of all."""
+    """Number of CPU cores that this process may use, or of all where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

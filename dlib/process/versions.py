@@ -101,7 +101,7 @@ def refuse_unread_fields(source: str, fields: Iterable[str]) -> None:
 
 
 def explain_newer_files(folder: Path) -> str:
-    """What to add to a failure to load a model's folder: that a later transformers wrote it; else nothing."""
+    """The end of the error for a model's folder that a later transformers wrote; else nothing."""
     try:
         writer = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["transformers_version"])
         reason = missing({"transformers": writer})
@@ -111,7 +111,7 @@ def explain_newer_files(folder: Path) -> str:
 
 
 def tokenizer_series() -> list[int]:
-    """The series of versions whose tokenizer files can be read by each other."""
+    """The versions that decide whether tokenizer files can be read."""
     return [release("transformers")[0], *release("tokenizers")[:2]]
 
 
@@ -129,7 +129,7 @@ def explain_attention(model: str, kernel: str) -> str:
 
 
 def dtype_option(dtype: Any) -> dict[str, Any]:
-    """The argument of transformers for the type of a model's weights, under its name there."""
+    """The keyword argument of transformers for the type of a model's weights, by its name there."""
     return {"dtype" if has({"transformers": "4.56"}) else "torch_dtype": dtype}
 
 

@@ -56,7 +56,7 @@ def find_commit(run: RunFolder, record: Mapping[str, Any], top: Path) -> str:
 
 
 def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path) -> None:
-    """Make the copy what the run's working tree was."""
+    """Add the run's uncommitted changes and untracked files to the copy."""
     code = record["code"]
     for recorded, path in ((code["diff"], run.uncommitted_diff), (code["untracked"], run.untracked)):
         if recorded and not path.exists():

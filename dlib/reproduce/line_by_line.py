@@ -34,7 +34,7 @@ def print_difference(old: RunFolder, new: RunFolder, project: Path) -> None:
 
 
 def _shown(text: str) -> str:
-    """The text without what would steer a terminal: a run that was imported may hold anything."""
+    """The text without control characters: an imported run may hold anything."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
@@ -85,7 +85,7 @@ def _tree_difference(
 
 @contextmanager
 def _aside(path: Path, other: Path) -> Iterator[None]:
-    """Moves a file away and back: git's own file in each tree would differ too."""
+    """Moves a file away and back: git's own file in each tree would be a difference too."""
     path.rename(other)
     try:
         yield
@@ -101,7 +101,7 @@ def _text_difference(old: RunFolder, new: RunFolder, name: str, before: str, aft
 
 
 def _config(folder: RunFolder) -> str:
-    """The arguments, without those that say where the run stands: these always differ."""
+    """The arguments, without the name and folder of the run, which always differ."""
     lines = _text(folder.config).splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(("  name: ", "  out_dir: ")))
 

@@ -33,7 +33,7 @@ STOP_SECONDS = 600
 
 
 def runs_in(record: Mapping[str, Any], tree: Path) -> Path:
-    """The folder to repeat the command in: the same place of the tree that holds the code."""
+    """The folder to repeat the command in: the recorded one, in the tree that holds the code."""
     folder = tree / record["command"]["cwd"]
     return folder if folder.is_dir() else tree
 
@@ -91,11 +91,7 @@ def numeric_environment(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_records(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The whole records of metrics.jsonl from a byte on, their values as they stand there, and the byte after them.
-
-    Raises:
-        UserError: one is damaged.
-    """
+    """The whole records of metrics.jsonl from a byte on, not decoded, and the byte after them."""
     try:
         with path.open("rb") as file:
             file.seek(start)

@@ -68,11 +68,7 @@ def reproduce(request: Request, project: Path) -> int:
 
 
 def open_run(path: Path) -> tuple[RunFolder, dict[str, Any]]:
-    """A run's folder and its record.
-
-    Raises:
-        UserError: there is no run.
-    """
+    """A run's folder and its record; refuses what is no run."""
     if not path.is_dir():
         raise UserError(f"no folder '{path}': give the folder of a run, such as runs/first")
     run = RunFolder(path.resolve())
@@ -85,7 +81,7 @@ def open_run(path: Path) -> tuple[RunFolder, dict[str, Any]]:
 
 
 class Reproduction:
-    """Follows a repetition to the answer."""
+    """Follows a repetition until the answer is known."""
 
     def __init__(
         self, run: RunFolder, record: Mapping[str, Any], repetition: Repetition, numbers: NumbersComparison
@@ -117,7 +113,7 @@ class Reproduction:
             time.sleep(POLL_SECONDS)
 
     def agreement(self, steps: int | None) -> str:
-        """That nothing differs, and how much was compared, of the `steps` that were asked for."""
+        """The answer that nothing differs, and how much was compared, of the `steps` that were asked for."""
         done, status = self.numbers.compared_step, self.run.read_status()
         text = f"identical for {done} step{'s' * (done > 1)}"
         if self._checkpoints:
@@ -131,7 +127,7 @@ class Reproduction:
         return text
 
     def _compare(self) -> Difference | None:
-        """Compare what the repetition wrote since the last time; the numbers of a step before its checkpoint."""
+        """Compare what the repetition wrote since the last time; a step's numbers before its checkpoint."""
         records = self.repetition.new_records()
         if (records or self.repetition.status is not None) and not self._told:
             self._tell_changes()
@@ -169,7 +165,7 @@ class Reproduction:
 
 @contextmanager
 def _started(request: Request, run: RunFolder, record: Mapping[str, Any], project: Path) -> Iterator[Repetition]:
-    """The running repetition; of what it wrote nothing stays but what `--keep` names."""
+    """The running repetition; of its files only those under `--keep` stay."""
     top = top_folder(project) or project
     with (
         tempfile.TemporaryDirectory(prefix="dlib-reproduce-", ignore_cleanup_errors=True) as name,

@@ -49,7 +49,7 @@ def hardware_changes(here: Mapping[str, Any], run: Mapping[str, Any]) -> list[st
 
 
 def package_changes(here: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Packages, Python and platform of another version, those first that compute."""
+    """Packages, Python and platform of another version; those that compute come first."""
     ours, theirs = _versions(here), _versions(run)
     names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     names.sort(key=lambda name: (name not in NUMERIC_PACKAGES, name == "platform"))
@@ -72,14 +72,14 @@ def code_changes(here: RunFolder, run: RunFolder, records: tuple[Mapping[str, An
 
 
 def session_code_changes(session: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    """What of the code is not as it was in the run's first session."""
+    """What of the code changed since the run's first session."""
     words = {"commit": "commit", "uncommitted_sha256": "uncommitted changes"}
     ours, theirs = session["git"], record["git"]
     return [words[name] for name in words if name in theirs and ours.get(name) != theirs[name]]
 
 
 def later_changes(record: Mapping[str, Any]) -> Iterator[str]:
-    """What changed when the run went on: a repetition computes all as the run's first session did."""
+    """What changed when the run was resumed: a repetition computes everything as in the run's first session."""
     for session in record["sessions"]:
         changes = [
             *hardware_changes(session["hardware"], record["hardware"]),
@@ -111,7 +111,7 @@ class NumbersComparison:
     new_names: set[str] = field(default_factory=set)  # metrics that only the repetition records; they are no difference
 
     def take(self, record: Mapping[str, Any]) -> Difference | None:
-        """Compare the repetition's next record; a record of a step that the run did not record is passed over."""
+        """Compare the repetition's next record; a step that the run did not record is skipped."""
         if not self.waiting or record["step"] < self.waiting[0]["step"]:
             return None
         expected = self.waiting.popleft()
@@ -143,7 +143,7 @@ def is_same(here: Any, run: Any) -> bool:
 
 
 def describe_values(name: str, here: Any, run: Any) -> str:
-    """Both values of a quantity, and how far they are apart in relation to the run's."""
+    """Both values of a metric, and their relative difference."""
     if here is None:
         return f"{name} is not recorded here, and {run!r} in the run"
     are_numbers = all(isinstance(value, (int, float)) for value in (here, run))

@@ -27,7 +27,7 @@ def resolve_model_folder(path: Path) -> Path:
 
 
 def find_checkpoint(path: Path) -> tuple[RunFolder, int] | None:
-    """The run and the step of a checkpoint's folder, its model/ or a link to it; None where it is no run's."""
+    """The run and step of a checkpoint's folder, its model/ or a link to it; None if no run has it."""
     folder = path.resolve()
     folder = folder.parent if folder.name == "model" else folder
     step = checkpoint_step(folder.name)

@@ -24,7 +24,7 @@ _HALF_WRITTEN = ".*.writing"
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 _REMOVED = ".removed-"
-# Whoever lists runs asks the kernel for the lock, and has it for an instant: that must not keep a run from beginning.
+# Listing runs takes the lock for an instant, which must not keep a run from beginning.
 _PATIENCE_SECONDS = 0.2
 
 
@@ -32,7 +32,7 @@ class RunFolder(RunPaths):
     """The folder of one run; making the object touches nothing on disk."""
 
     def is_foreign(self) -> bool:
-        """Whether something else than a run stands there: nothing may be written into it, or removed with it."""
+        """Whether something other than a run is there: nothing may be written into it, or removed with it."""
         if not self.root.exists() or self.config.is_file():
             return False
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else {self.root.name}
@@ -210,7 +210,7 @@ class RunFolder(RunPaths):
         return f"run '{self.name}' is in use by {holder}; wait for it or choose another --name"
 
     def _sync_numbers(self) -> None:
-        """Waits until the disk has all records."""
+        """Waits until the disk has all metrics."""
         for numbers in (self.metrics, self.performance):
             if numbers.exists():
                 sync(numbers)
@@ -226,7 +226,7 @@ class RunFolder(RunPaths):
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _clear_leftovers(self) -> None:
-        """Removes what killed writers left, and puts back a checkpoint whose replacement never came."""
+        """Removes what killed writers left, and restores a checkpoint whose replacement was not finished."""
         for path in self.root.glob(_HALF_WRITTEN):
             path.unlink()
         for replaced in self.checkpoints.glob(f"{_REPLACED}*"):

@@ -11,7 +11,7 @@ from dlib.runs.folder import RunFolder
 
 LIVE_STATES = ("created", "running")
 KILLED, UNKNOWN = "killed", "unknown"
-# File systems whose locks every host that sees the files sees too, because there is one host only.
+# Local file systems: only one host sees their files, and it sees all their locks.
 _LOCAL_FILE_SYSTEMS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
 
 

@@ -49,7 +49,7 @@ _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class MetricsLog:
-    """Appends records to a file; only the holder of the run may have one open. A torn last line is cut off."""
+    """Appends records to a file; only the process that holds the run may open one. A torn last line is cut off."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class MetricsLog:
         self._pending.update({key: encode(value) for key, value in values.items()})
 
     def flush(self) -> None:
-        """Hands the pending record to the operating system in one write, so that a kill leaves it whole or out.
+        """Writes the pending record in one call, so that a kill leaves all of it or nothing.
 
         Raises:
             UserError: the disk did not take it, and has nothing of it.
@@ -96,7 +96,7 @@ class MetricsLog:
         self._pending = {}
 
     def _refuse_loss(self, file: FileIO) -> None:
-        """Refuse to write on where the records written before are no longer at their place."""
+        """Refuse to write on where the file with the earlier records is gone."""
         if not is_in_place(self.path, os.fstat(file.fileno())):
             raise TrainingError(
                 f"{self.path} was removed or replaced while the run wrote to it: its records are gone; "
@@ -134,7 +134,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _append(file: FileIO, line: bytes) -> None:
-    """Write all of a line, or nothing: half of one would make a damaged line of the next."""
+    """Write all of a line, or nothing: half of one would damage the next."""
     size = os.fstat(file.fileno()).st_size
     try:
         written = 0
@@ -170,7 +170,7 @@ def newest_record(path: Path) -> dict[str, Any] | None:
             lines = file.read(_BLOCK_BYTES).split(b"\n")[:-1]
     except OSError:
         return None
-    # From the end on: a damaged line there hides the others from `read_metrics` alone.
+    # Backwards past damaged lines, which only `read_metrics` refuses.
     return next((record for line in reversed(lines) if (record := _parse_line(line))), None)
 
 
@@ -188,7 +188,7 @@ def record_of_step(path: Path, step: int) -> dict[str, Any] | None:
 
 
 def _narrow(file: int, step: int, size: int) -> tuple[int, int]:
-    """Two places in a file between which the record of a step stands, if it is there; the first begins a line."""
+    """Two places in a file between which the record of a step is, if it is there; the first begins a line."""
     low, high = 0, size
     while high - low > _BLOCK_BYTES:
         block = os.pread(file, _BLOCK_BYTES, (low + high) // 2)
@@ -210,7 +210,7 @@ def _parse_line(line: str | bytes) -> dict[str, Any] | None:
 
 
 def is_record(value: Any) -> bool:
-    """Whether a line that was read is an object with a step; what else is in it may still be damaged."""
+    """Whether a parsed line is an object with a step; the rest of it may still be damaged."""
     return isinstance(value, dict) and type(value.get("step")) is int and is_number(value["step"])
 
 
@@ -229,12 +229,12 @@ def _parse(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value that was read can be drawn and compared; a longer integer is no float."""
+    """Whether a value can be drawn and compared; an integer of 64 bits or more is no float."""
     return type(value) is float or (type(value) is int and value.bit_length() < 64)
 
 
 def encode(value: Any) -> Any:
-    """A value as JSON has it: a number that is not finite is its name."""
+    """A value as JSON has it: a number that is not finite becomes a word."""
     number = value.item() if hasattr(value, "item") else value
     if not isinstance(number, float) or math.isfinite(number):
         return number

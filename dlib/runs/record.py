@@ -65,7 +65,7 @@ def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[
 
 
 def add_hash(folder: RunFolder, name: str, value: str) -> None:
-    """Adds a hash that is known only later to record.json."""
+    """Adds a hash that was not known at the start to record.json."""
     record = read_record(folder)
     assert record is not None, f"{folder.record} vanished during the session"
     record["hashes"][name] = value
@@ -77,7 +77,7 @@ def _write(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def read_record(folder: RunFolder) -> dict[str, Any] | None:
-    """What record.json holds; None when there is none or it is no record."""
+    """The content of record.json; None when it is missing or damaged."""
     try:
         record = json.loads(folder.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def installed_packages() -> dict[str, str]:
-    """Name and version of everything that is installed beside the running Python, by name."""
+    """Name and version of every installed package, by name."""
     every_metadata = (distribution.metadata for distribution in distributions())  # each is parsed when it is asked for
     found = {metadata["Name"]: metadata["Version"] for metadata in every_metadata}
     return dict(sorted((name, version) for name, version in found.items() if name))

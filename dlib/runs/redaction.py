@@ -24,17 +24,17 @@ _URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def names_secret(name: str) -> bool:
-    """Whether a file's name, or that of a folder on the way to it, says that it holds secrets."""
+    """Whether the name of a file, or of a folder on its path, looks like a secret's."""
     return any(_SECRET_NAME.fullmatch(part.lower()) for part in PurePath(name).parts)
 
 
 def holds_secret(content: bytes) -> bool:
-    """Whether a well-known key stands in the content of a file."""
+    """Whether the content of a file has a key of a well-known form."""
     return _SECRET_VALUE.search(content.decode("latin-1")) is not None
 
 
 def strip_secrets(argv: Sequence[str]) -> list[str]:
-    """The arguments with `***` for what a flag like --api_key holds, for well-known keys, and for users in URLs."""
+    """The arguments with `***` for the value of a flag like --api_key, for well-known keys, and for users in URLs."""
     stripped: list[str] = []
     secret_follows = False
     for argument in argv:

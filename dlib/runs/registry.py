@@ -44,7 +44,7 @@ class RunSummary:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is a run of ours, in whatever condition."""
+        """Whether it is one of our runs, in whatever condition."""
         return self.state != FOREIGN
 
     @property
@@ -54,7 +54,7 @@ class RunSummary:
 
 
 def list_runs(workspace: Path) -> list[RunSummary]:
-    """A line for each folder of a workspace, in the order of their names; dotted names are nobody's runs.
+    """A summary of each folder of a workspace, by name; dotted names are left out.
 
     Raises:
         UserError: there is no such folder.
@@ -104,7 +104,7 @@ def find_trash(workspace: Path) -> Path:
 
 
 def summarize(folder: RunFolder) -> RunSummary:
-    """What is told of a folder, whatever it holds."""
+    """The summary of a folder, whatever it holds."""
     path = str(folder.root)
     try:
         with os.scandir(path) as entries:
@@ -134,7 +134,7 @@ def tree_bytes(folder: Path) -> int:
 
 
 def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) -> tuple[str, str] | None:
-    """The state of what is not a whole run, and what is wrong; None for a whole one."""
+    """State and fault of a folder that is not a whole run; None for a whole one."""
     if _NAMES.config.name not in sizes:
         if folder.is_foreign() or not sizes:
             return FOREIGN, "no run of this program"
@@ -151,7 +151,7 @@ def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) ->
 
 
 def _step(folder: RunFolder, status: Status | None) -> int | None:
-    """Steps done: of a run that ended by itself the status knows, of others the numbers know more."""
+    """Steps done: a finished run's status knows; of others the metrics may know more."""
     if status is not None and status.state == "finished":
         return status.step
     recorded = newest_record(folder.metrics)
@@ -160,7 +160,7 @@ def _step(folder: RunFolder, status: Status | None) -> int | None:
 
 
 def _best_dev_loss(folder: RunFolder) -> float | str | None:
-    """The dev loss of the best checkpoint, which the link alone tells: no folder is looked through."""
+    """The dev loss of the best checkpoint, by its link: no folder is searched."""
     try:
         match = _LINKED_STEP.fullmatch(os.readlink(folder.best))
     except OSError:

@@ -167,7 +167,7 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
 
 
 def _end_status(folder: RunFolder, state: str, total_steps: int, reason: str | None = None) -> None:
-    """Write how the session ended, if the disk takes it: what ended the session must be told in any case."""
+    """Write how the session ended, if the disk takes it; the error itself is told in any case."""
     try:
         folder.write_status(state, last_checkpoint(folder).step, total_steps, reason)
     except (UserError, OSError) as error:
@@ -175,7 +175,7 @@ def _end_status(folder: RunFolder, state: str, total_steps: int, reason: str | N
 
 
 def fail(folder: RunFolder, total_steps: int, reason: str) -> None:
-    """Write that the session failed, where no exception will say so."""
+    """Write that the session failed, where no exception will do so."""
     if is_rank_zero():
         _end_status(folder, "failed", total_steps, reason)
 

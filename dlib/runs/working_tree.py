@@ -17,7 +17,7 @@ MAX_FILE_BYTES = 1 << 20
 MAX_SAVED_BYTES = 20 << 20
 MAX_CHANGED_FILES = 1000
 MAX_LISTED_FILES = 100
-# Whatever the user's own settings of git say: as `git apply` takes it.
+# A diff that `git apply` takes, whatever the user's own settings of git are.
 DIFF_OPTIONS = (
     "--binary --full-index --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/".split()
 )
@@ -53,7 +53,7 @@ class Sieve:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def admits_file(self, name: str, size: int) -> bool:
-        """Whether a file may be looked at, judged by its name and size in bytes."""
+        """Whether a file may be read, by its name and size in bytes."""
         if names_secret(name):
             return self._leave(name, "its name says that it holds secrets")
         if size > MAX_FILE_BYTES:
@@ -61,7 +61,7 @@ class Sieve:
         return size <= self.room or self._leave_for_room(name)
 
     def admits_content(self, name: str, content: bytes | None, origin: bytes = b"") -> bool:
-        """Whether content may be saved; `origin` is what it was made from, where that is not to be seen in it."""
+        """Whether content may be saved; `origin` is the file behind a diff that does not show it."""
         if content is None:
             return self._leave(name, "it cannot be read")
         if holds_secret(content) or holds_secret(origin):
@@ -137,7 +137,7 @@ def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
             sieve.left_out[name] = f"over {MAX_CHANGED_FILES} changed files"
         elif sieve.admits_file(name, max(size, committed.get(name, 0))):
             diff = _git(top, "diff", *DIFF_OPTIONS, base, "--", f":(top,literal){name}")
-            # What a binary diff holds is compressed: a key shows in the files alone.
+            # A binary diff is compressed: a key shows only in the files.
             is_binary = b"\nGIT binary patch\n" in (diff or b"")
             origin = _both_versions(top, base, name) if is_binary else b""
             if sieve.admits_content(name, diff, origin):
@@ -145,7 +145,7 @@ def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
 
 
 def _committed_bytes(top: Path, base: str) -> dict[str, int]:
-    """Size of every file of a commit, by its name; none for what is no file."""
+    """Size of every file of a commit, by name."""
     entries = (entry.partition("\t") for entry in _names(_git(top, "ls-tree", "-r", "-l", "-z", base)))
     sizes = {name: about.split()[-1] for about, _, name in entries}
     return {name: int(size) for name, size in sizes.items() if size.isdigit()}
@@ -184,7 +184,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
-    """Names from the top of what git neither tracks nor ignores, without the runs that may stand there too."""
+    """Untracked and not ignored files, by their names from the top, without those of runs."""
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
     names = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
@@ -195,7 +195,7 @@ def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
 
 
 def _empty_tree(top: Path) -> str:
-    """The name of a tree without files, what a repository without a commit differs from."""
+    """The name of the empty tree, to diff against in a repository without a commit."""
     return _text(_git(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"
 
 
@@ -229,10 +229,10 @@ def _text(output: bytes | None) -> str | None:
 
 
 def _names(output: bytes | None) -> list[str]:
-    """What git separates by NUL."""
+    """The names in git's NUL-separated output."""
     return [name for name in os.fsdecode(output or b"").split("\0") if name]
 
 
 def _printable(name: str) -> str:
-    """A name as UTF-8 can say it; the bytes that are not UTF-8 are written out."""
+    """A name as UTF-8, with other bytes escaped."""
     return os.fsencode(name).decode("utf-8", errors="backslashreplace")

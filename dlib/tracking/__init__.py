@@ -16,7 +16,7 @@ from dlib.tracking.weights_and_biases import WandbTracker
 
 
 class Tracker(Protocol):
-    """A tracker of numbers."""
+    """A place that numbers are copied to."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Passes on the values of an optimizer step."""

@@ -32,7 +32,7 @@ class TensorBoardTracker:
                     self._writer.add_scalar(key, value, step)
 
     def upload_checkpoint(self, folder: Path, aliases: Sequence[str]) -> None:
-        """TensorBoard has no room for checkpoints."""
+        """Does nothing: TensorBoard stores no checkpoints."""
 
     def finish(self, state: str) -> None:
         """Writes what is still buffered."""

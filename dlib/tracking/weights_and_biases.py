@@ -80,7 +80,7 @@ class WandbTracker:
             self._warn(f"not everything was sent within {FINISH_TIMEOUT_SECONDS} s; `wandb sync` sends the rest later")
 
     def _begin(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any]) -> Any:
-        """The W&B run; offline when W&B does not answer; None when it cannot even do that."""
+        """The W&B run; offline when W&B does not answer; None when even that fails."""
         place = wandb_place(args)
         options = {
             "project": place.project,
@@ -107,7 +107,7 @@ class WandbTracker:
         return run
 
     def _identity(self, folder: RunFolder) -> dict[str, Any]:
-        """What W&B calls the run."""
+        """Name and id of the run on W&B."""
         return {"name": folder.name, "id": _wandb_run_id(folder)}
 
     def _choose_mode(self, offline: bool) -> str:
@@ -118,7 +118,7 @@ class WandbTracker:
         return "online" if self._attempt("looking for a login", lambda: has_wandb_login(self._wandb)) else "offline"
 
     def _settings(self) -> Any:
-        """Those of our settings that the installed W&B has: no console, no code, no git, and a limit to each wait."""
+        """Our settings, as far as the installed W&B has them: no console, code or git, and a limit to each wait."""
         wanted = {
             "silent": True,
             "console": "off",
@@ -157,7 +157,7 @@ class WandbTracker:
         return "W&B: disabled"
 
     def _attempt(self, doing: str, action: Callable[[], Any]) -> Any:
-        """What the action returns; None, and one warning in a run's life, when it fails for whatever reason."""
+        """The result of the action; None, and one warning a run, if it fails."""
         try:
             return action()
         except Exception as error:  # W&B raises whatever its dependencies raise; none of it may reach the run
@@ -185,7 +185,7 @@ class WandbEvaluations(WandbTracker):
         super().__init__(args, folder, config, from_step=0)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Passes on the metrics of a checkpoint; steps may come in any order, and more than once."""
+        """Passes on the metrics of a checkpoint; steps may come in any order, and repeatedly."""
         if self._run is not None:
             self._attempt("logging", lambda: self._run.log({"step": step, **values}))
 
@@ -202,7 +202,7 @@ def artifact_name(run_id: str) -> str:
 
 
 def _wandb_run_id(folder: RunFolder) -> str:
-    """The id kept in the run folder, made at the first session."""
+    """The id in the run folder, made by the first session."""
     path = folder.wandb_run_id
     run_id = path.read_text(encoding="utf-8").strip() if path.exists() else ""
     if not _WANDB_RUN_ID.fullmatch(run_id):
@@ -213,7 +213,7 @@ def _wandb_run_id(folder: RunFolder) -> str:
 
 
 def import_wandb() -> Any:
-    """The package, told to be silent, and not to report its own errors: at exit it waits for the network to do so."""
+    """The package, silent and without its error reports, for which it would wait at exit."""
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     rewrite_project_variable()
@@ -221,7 +221,7 @@ def import_wandb() -> Any:
 
 
 def _within(seconds: float, action: Callable[[], Any]) -> bool:
-    """Runs an action and says whether it ended in time; what did not is left alone and dies with the process."""
+    """Runs an action and says whether it ended in time; if not, it is left alone and dies with the process."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(seconds)

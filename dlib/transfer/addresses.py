@@ -30,12 +30,12 @@ class Address:
 
     @property
     def is_archive(self) -> bool:
-        """Whether a tar file is meant."""
+        """Whether it names a tar file."""
         return self.text.endswith(ARCHIVE_ENDINGS)
 
     @property
     def is_compressed(self) -> bool:
-        """Whether a tar file with gzip is meant."""
+        """Whether it names a tar file with gzip."""
         return not self.text.endswith(ARCHIVE_ENDINGS[0])
 
     def is_folder(self) -> bool:
@@ -43,10 +43,10 @@ class Address:
         return os.path.isdir(self.path) if self.system is None else self.system.isdir(self.path)
 
     def exists(self) -> bool:
-        """Whether there is anything."""
+        """Whether anything is there."""
         if self.system is None:
             return os.path.lexists(self.path)
-        # Stores have no folders of their own, and older ones say of what has files alone that it does not exist.
+        # Some stores have no folders, and older ones say that a folder with files does not exist.
         return self.system.exists(self.path) or self.system.isdir(self.path)
 
     def open(self, name: str = "") -> IO[bytes]:
@@ -93,7 +93,7 @@ def failures_told(address: Address) -> Iterator[None]:
 
 
 def refuse_taken(address: Address) -> None:
-    """Refuses to write where something is; an empty folder is nothing."""
+    """Refuses to write where something is; an empty folder may be replaced."""
     if address.path.endswith(OTHER_ARCHIVES):
         raise UserError(f"{address.text}: give a folder, or a file that ends in {', '.join(ARCHIVE_ENDINGS)}")
     is_empty = address.system is None and os.path.isdir(address.path) and not os.listdir(address.path)
@@ -124,7 +124,7 @@ def new_place(address: Address) -> Iterator[Callable[[str], IO[bytes]]]:
 
 
 def new_file(folder: Path, name: str) -> IO[bytes]:
-    """Opens a new file below a folder; one that is there is never written to."""
+    """Opens a new file below a folder; an existing one is never written to."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("xb")

@@ -39,7 +39,7 @@ class Entry:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def check(self, written: FileEntry) -> None:
-        """Refuses what is not as the manifest says: evaluations are written also while a run is kept still."""
+        """Refuses a file that changed after the manifest: evaluations may write while the run is kept still."""
         if self.expected not in (None, written):
             raise UserError(f"{self.name} changed while it was exported: nothing was written, run it again")
 
@@ -91,11 +91,7 @@ def export_run(folder: RunFolder, destination: str, checkpoint: str | None) -> N
 
 
 def find_checkpoint(folder: RunFolder, word: str | None) -> tuple[int, Path]:
-    """Step and folder of the checkpoint that is meant.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Step and folder of the checkpoint that `word` names: "best", "last" or a step; refuses any other."""
     whole = dict(folder.whole_checkpoints())
     if not whole:
         raise UserError(f"run '{folder.name}' has no checkpoint yet")
@@ -118,7 +114,7 @@ def _deliver(entries: Sequence[Entry], address: Address, top: str) -> None:
                 with new_file("") as file:
                     _write_archive(entries, top, address.is_compressed, file)
                 return
-            # In a store no folder appears at once: there the manifest, or the card, shows that the rest is whole.
+            # In a store files may appear one by one: the manifest, or the card, comes last and shows that all came.
             for entry in [*entries[1:], entries[0]] if entries[0].name == MANIFEST_NAME else entries:
                 with entry.open() as source, new_file(entry.name) as target:
                     entry.check(copy_counted(source, target))
@@ -141,7 +137,7 @@ def _write_archive(entries: Sequence[Entry], top: str, is_compressed: bool, file
 
 
 def _refuse_place(address: Address) -> None:
-    """Refuses a destination where something is, or that would become part of a run."""
+    """Refuses a destination that is taken, or inside a run."""
     refuse_taken(address)
     place = Path(address.path).resolve()
     for folder in map(RunFolder, place.parents if address.system is None else ()):

@@ -31,7 +31,7 @@ from dlib.transfer.addresses import Address, failures_told, find_address, new_fi
 from dlib.transfer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, copy_counted, parse_manifest
 
 GZIP_START = b"\x1f\x8b"
-# Headers are small, and contents are read in pieces: whoever asks for more at once was told so by a hostile header.
+# Headers are small, and contents are read in pieces: only a hostile header asks for more at once.
 MAX_READ_BYTES = 2**24
 DAMAGES = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ArithmeticError, ValueError, RecursionError)
 Files = Iterator[tuple[str, IO[bytes]]]
@@ -120,7 +120,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 class _BoundedReads:
-    """A file that is never read in large pieces, however large a header says that the next one is."""
+    """A file that is never read in large pieces, whatever size a header claims."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.seek, self.tell = file, file.seek, file.tell
@@ -179,7 +179,7 @@ def _unpack(files: Files, manifest: Manifest, staged: RunFolder, address: Addres
 
 
 def _refuse_references(config: Path, address: Address) -> None:
-    """Refuses a config.yml that takes values from this machine's variables and files; what a run writes has none."""
+    """Refuses a config.yml that reads variables and files of this machine; one that a run wrote does not."""
     for item in flatten(read_yaml(config), "", (config,)):
         values = item.value if isinstance(item, Setting) else "${"
         if any(has_interpolation(str(value)) for value in (values if isinstance(values, list) else [values])):
@@ -187,7 +187,7 @@ def _refuse_references(config: Path, address: Address) -> None:
 
 
 def _check_whole(staged: RunFolder, address: Address) -> None:
-    """Refuses what is no whole run."""
+    """Refuses a run that is not whole."""
     summary = summarize(staged)
     if summary.state in (DAMAGED, HALF_WRITTEN, FOREIGN):
         raise UserError(f"{address.text} holds no whole run: {summary.note}")

@@ -51,7 +51,7 @@ class Manifest:
         return sum(entry.bytes for entry in self.files.values())
 
     def to_json(self) -> bytes:
-        """As it is written."""
+        """The manifest as it is written."""
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1).encode()
 
 
@@ -95,7 +95,7 @@ def _file_names(folder: RunFolder) -> Iterator[str]:
 
 
 class CountedReads(io.RawIOBase):
-    """A file whose size and hash are known once it is read."""
+    """A file that counts and hashes what is read of it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -116,7 +116,7 @@ class CountedReads(io.RawIOBase):
 
 
 def copy_counted(source: IO[bytes], target: IO[bytes] | None, limit: int | None = None) -> FileEntry:
-    """Copies a file, or only reads it, and tells its size and hash; of one longer than `limit` not all is read."""
+    """Size and hash of a file, copied unless `target` is None; one longer than `limit` is not read to its end."""
     counted = CountedReads(source)
     while block := counted.read(COPY_BYTES):
         if target is not None:
@@ -180,13 +180,13 @@ def check_path(name: str) -> None:
         or len(name.encode(errors="replace")) > LONGEST_PATH_BYTES
     ):
         raise ValueError(f"path {name[:80]!r} leads nowhere below a run")
-    # The lock and what a writer has not finished: there a file would be taken for this program's own.
+    # The lock and unfinished files: a file of such a name would be taken for this program's own.
     if any(part.startswith(".") for part in _own_parts(Path(name))) or name == MANIFEST_NAME:
         raise ValueError(f"path {name[:80]!r} is reserved")
 
 
 def _own_parts(name: Path) -> tuple[str, ...]:
-    """The parts of a path that this program alone chooses the names of."""
+    """The parts of a path whose names only this program chooses."""
     own = RunFolder(Path())
     return name.parts[:2] if name.parts[0] in (own.checkpoints.name, own.evals.name) else name.parts[:1]
 

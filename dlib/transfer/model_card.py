@@ -24,11 +24,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def model_card(folder: RunFolder, step: int, title: str) -> str:
-    """The card of the checkpoint of `step`, in Markdown.
-
-    Raises:
-        UserError: the run's config.yml cannot be read.
-    """
+    """The card of the checkpoint of `step`, in Markdown."""
     args = load_config([folder.config])
     record = read_record(folder) or {}
     card = {"kind": "model", "auto_model": "AutoModel", **record.get("card", {})}
@@ -92,7 +88,7 @@ def _arguments(args: ExperimentArgs) -> list[tuple[str, str]]:
 
 
 def _without_folders(value: str) -> str:
-    """The name alone of a path that only one machine has."""
+    """The last part of a path that only one machine has."""
     return Path(value).name if value.startswith(("/", "~")) else value
 
 
