@@ -13,23 +13,25 @@ import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import parse_args
-from dlib.process.durable import tell_little_room
 from dlib.process.errors import outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import keep_messages, quiet_libraries
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
 from dlib.process.threads import let_threads_sleep, take_one_thread
-from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
-from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.fast_dev_run import removed, shorten
 from dlib.runs.folder import RunFolder
-from dlib.runs.paths import CheckpointFolder
 from dlib.runs.resuming import with_recorded_run
+
+if TYPE_CHECKING:
+    from dlib.data.data_module import DataModule
+    from dlib.tracking.run_log import RunLog
+    from dlib.training.preparation import Preparation
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
 PREEMPTED_STATUS = 75
@@ -57,21 +59,59 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     The program started at `started`, a reading of `time.monotonic()`.
     """
+    prepare_process(args)
+    # Imported here and below, not above: `--help` must not wait for it, nor a mistake in a path for what takes seconds.
+    from dlib.training.preflight import find_inputs, settle_hardware
+
+    inputs = find_inputs(args, folder, plan_only=plan_only)
+    args, devices = settle_hardware(args)
+
+    from dlib.training.preparation import prepare
+
+    run = prepare(args, inputs, devices)
+    if plan_only:
+        if is_rank_zero():
+            print(run.summary)
+        return 0
+
+    from dlib.callbacks.stopping import Stopping
+    from dlib.tracking.run_log import open_run_log
+    from dlib.training.beginning import begin, build_data_module, refuse_too_large_run
+    from dlib.training.callback_states import load_callback_states
+
+    refuse_too_large_run(run)
+    outlast_reader("stdout")  # libraries print there
+    with session.opened(folder, args, run.plan.total_steps, run.describe(), Path(__file__).parent) as start:
+        stopping = Stopping(run.plan.max_seconds, started)
+        stopping.listen()
+        keep_messages(folder.log)
+        say(run.summary)
+        run_log = open_run_log(folder, args, start.step)
+        module, states = begin(run, folder, start)
+        data = build_data_module(run, start.step)
+        callbacks = build_callbacks(run, folder, run_log, data, stopping)
+        load_callback_states(callbacks, states)
+        if start.step < run.plan.total_steps and stopping.reason is None:
+            fit(run, folder, run_log, callbacks, module, data)
+        ending = "preempted" if stopping.stopped else "finished"
+        run_log.finish(ending)
+        session.close(folder, ending, module.steps_done, run.plan.total_steps, stopping.reason)
+    # The other processes end with 0: whoever launched them would take anything else for a crash.
+    return PREEMPTED_STATUS if ending == "preempted" and is_rank_zero() else 0
+
+
+def prepare_process(args: ExperimentArgs) -> None:
+    """Set what has to be set before torch is imported."""
     quiet_libraries()
     let_threads_sleep()
     if args.hardware.exact_reduce:
         take_one_thread()
-    # Here and not above: `--help` must not wait for these, nor a mistake in a path for those that take seconds.
-    from dlib.data.batching import check_batch_arithmetic
-    from dlib.training.devices import find_devices
-    from dlib.training.preflight import find_inputs
 
-    inputs = find_inputs(args, folder, plan_only=plan_only)
-    devices = find_devices(args.hardware)
-    refuse_attention_on(devices.accelerator, args.model.attn_implementation)
-    micro_batch_size = check_batch_arithmetic(
-        args.batch.batch_size, args.batch.micro_batch_size, len(devices.indices), devices.num_nodes
-    )
+
+def build_callbacks(
+    run: "Preparation", folder: RunFolder, run_log: "RunLog", data: "DataModule", stopping: Any
+) -> list[Any]:
+    """What happens around the optimizer steps. Your own callbacks and loggers, or Lightning's, go into this list."""
     from dlib.callbacks.anomalies import Anomalies
     from dlib.callbacks.checkpointing import Checkpointing
     from dlib.callbacks.early_stopping import stop_early
@@ -82,103 +122,44 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     from dlib.callbacks.progress import ProgressBar
     from dlib.callbacks.recording import Recording
     from dlib.callbacks.settling import SettlingBuckets
-    from dlib.callbacks.stopping import SIGNALS, Stopping
-    from dlib.data.data_module import DataModule
-    from dlib.models.limits import refuse_broken_weights, refuse_too_large
-    from dlib.models.loading import as_saved, build_model
+
+    args = run.args
+    listed = [
+        *([EMA(args.optim.ema_decay)] if args.optim.ema_decay else []),
+        Performance(run_log, run.devices),
+        Recording(run_log),
+        Evaluating(data, run_log, run.data.dev_tokens_per_byte),
+        *stop_early(args.durations.early_stopping, run.objective.best),
+        stopping,
+        Anomalies(folder, run.data.train, run.tokenizer, run_log),
+        SettlingBuckets(data),
+        Checkpointing(folder, run.tokenizer, run_log, args),
+        *([ProgressBar(run_log)] if args.tracking.progress else []),
+    ]
+    return in_order(listed, run_log)
+
+
+def fit(
+    run: "Preparation", folder: RunFolder, run_log: "RunLog", callbacks: list[Any], module: Any, data: "DataModule"
+) -> None:
+    """Train to the goal, or to a stop, with as many processes as there are devices."""
+    from dlib.callbacks.anomalies import Anomalies
+    from dlib.callbacks.stopping import SIGNALS
     from dlib.tracking.lightning_loggers import RunLogger
-    from dlib.tracking.run_log import open_run_log
-    from dlib.training.callback_states import load_callback_states
-    from dlib.training.checkpoints import add_modules, hash_weights, read_training_state
+    from dlib.training import trainer
     from dlib.training.non_finite import NonFiniteError
-    from dlib.training.plan import kept_checkpoints
-    from dlib.training.preparation import prepare
-    from dlib.training.trainer import build_trainer, fit
-    from dlib.training.training_module import TrainingModule
 
-    run = prepare(args, inputs, devices, micro_batch_size)
-    args, source, flag, tokenizer, objective = run.args, run.source, run.flag, run.tokenizer, run.objective
-    data, plan = run.data, run.plan
-    if plan_only:
-        if is_rank_zero():
-            print(run.summary)
-        return 0
-    refuse_too_large(run.parameters[0], source)
-
-    outlast_reader("stdout")  # libraries print there
-    hashes, repository = data.fingerprints(objective.roles), Path(__file__).parent
-    computes_on = devices.describe(args.hardware.distributed_strategy)
-    with session.opened(folder, args, plan.total_steps, hashes, computes_on, repository, objective.describe()) as start:
-        stopping = Stopping(plan.max_seconds, started)
-        stopping.listen()
-        keep_messages(folder.log)
-        say(run.summary)
-        if start.checkpoint is None and is_rank_zero():
-            tell_little_room(folder.root, kept_checkpoints(args, plan) * run.checkpoint_bytes)
-        run_log = open_run_log(folder, args, start.step)
-        if start.checkpoint is not None:
-            say(f"run '{folder.name}' goes on after step {start.step}")
-            source = str(CheckpointFolder(start.checkpoint).model)
-        model = build_model(
-            args if start.checkpoint is None else as_saved(args),
-            source,
-            tokenizer,
-            objective.head,
-            devices.precision,
-            flag,
-            is_checkpoint=start.checkpoint is not None,
-        )
-        saved = None if start.checkpoint is None else Path(source)
-        add_modules(objective, model, args.run.seed, saved)
-        if start.step == 0 and args.optim.on_nan != "ignore":
-            refuse_broken_weights(model, f"{flag} {source}")
-        if start.step == 0 and is_rank_zero():
-            refuse_other_weights(folder, hash_weights(model, objective.modules))
-        exact = args.hardware.exact_reduce
-        module = TrainingModule(model, objective, args.optim, plan, devices.precision, exact_reduce=exact)
-        data_module = DataModule(
-            data,
-            plan.batches,
-            objective,
-            first_step=start.step,
-            eval_batch_size=args.batch.eval_batch_size or micro_batch_size,
-            num_workers=args.data.num_workers,
-            limit_dev_rows=args.data.limit_dev_rows,
-        )
-        anomalies = Anomalies(folder, data.train, tokenizer, run_log)
-        # Your own callbacks and loggers, or Lightning's, can stand anywhere in this list: docs/extending.md.
-        listed = [
-            *([EMA(args.optim.ema_decay)] if args.optim.ema_decay else []),
-            Performance(run_log, devices),
-            Recording(run_log),
-            Evaluating(data_module, run_log, data.dev_tokens_per_byte),
-            *stop_early(args.durations.early_stopping, objective.best),
-            stopping,
-            anomalies,
-            SettlingBuckets(data_module),
-            Checkpointing(folder, tokenizer, run_log, args),
-            *([ProgressBar(run_log)] if args.tracking.progress else []),
-        ]
-        callbacks = in_order(listed, run_log)
-        if start.checkpoint is not None:
-            state = read_training_state(start.checkpoint)
-            module.resume(state)
-            load_callback_states(callbacks, state["callbacks"])
-        if start.step < plan.total_steps and stopping.reason is None:
-            on_loss = partial(session.fail, folder, plan.total_steps)
-            with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS):
-                logger = RunLogger(run_log, module.logged_step)
-                strategy = args.hardware.distributed_strategy
-                trainer = build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)
-                try:
-                    fit(trainer, module, data_module)
-                except NonFiniteError as error:
-                    raise anomalies.explain(error, module) from error
-        ending = "preempted" if stopping.stopped else "finished"
-        run_log.finish(ending)
-        session.close(folder, ending, module.steps_done, plan.total_steps, stopping.reason)
-    # The other processes end with 0: whoever launched them would take anything else for a crash.
-    return PREEMPTED_STATUS if ending == "preempted" and is_rank_zero() else 0
+    devices, hardware = run.devices, run.args.hardware
+    on_loss = partial(session.fail, folder, run.plan.total_steps)
+    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS):
+        logger = RunLogger(run_log, module.logged_step)
+        strategy, exact = hardware.distributed_strategy, hardware.exact_reduce
+        built = trainer.build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)
+        try:
+            trainer.fit(built, module, data)
+        except NonFiniteError as error:
+            anomalies = next(callback for callback in callbacks if isinstance(callback, Anomalies))
+            raise anomalies.explain(error, module) from error
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from dlib.runs.finding import find_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
+from dlib.training.devices import find_devices
 from dlib.training.preflight import refuse_unwritable_cache
 
 DEFAULTS = ExperimentArgs()
@@ -152,18 +153,24 @@ def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
     """
     model = target if path is None else str(resolve_model_folder(path))
     refuse_missing_weights("the model", model, "save them beside its config.json")
-    overrides = dict(order.overrides)
+    # Whatever was configured for training is of no meaning here, least of all a tracker.
+    overrides = {"tracking.trackers": ["none"], "model.model": model.replace("${", "\\${"), **order.overrides}
     if order.harness is not None:
         able = (name for name in OBJECTIVES if "harness" in known_measures(name))
         overrides.setdefault("objective.objective", next(able))
     elif "objective.objective" not in overrides:
         if path is None:
             raise UserError(f"{target}: say what the model has learned, with --objective {' or '.join(OBJECTIVES)}")
+        refuse_early(load_config([], overrides), order)
         overrides["objective.objective"] = recognize_saved(model, trust="model.trust_remote_code" in overrides)
-    # Whatever was configured for training is of no meaning here, least of all a tracker.
-    overrides.setdefault("tracking.trackers", ["none"])
-    args = load_config([], {"model.model": model.replace("${", "\\${"), **overrides})
-    return Subject(target, model, make_evaluation(args, order))
+    return Subject(target, model, make_evaluation(load_config([], overrides), order))
+
+
+def refuse_early(args: ExperimentArgs, order: Order) -> None:
+    """Refuse what is wrong whatever the model has learned, before the libraries are imported that can tell that."""
+    find_split(args.data, order.split)
+    refuse_unwritable_cache(args.data)
+    find_devices(args.hardware)
 
 
 def recognize_saved(model: str, *, trust: bool) -> str:

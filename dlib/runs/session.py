@@ -71,10 +71,8 @@ def opened(
     folder: RunFolder,
     args: ExperimentArgs,
     total_steps: int,
-    hashes: Mapping[str, str],
-    devices: Mapping[str, Any],
+    description: Mapping[str, Any],
     repository: Path,
-    objective: Mapping[str, Any],
 ) -> Iterator[Start]:
     """Hold the run for this session: write what it is, or check that it is still the same.
 
@@ -84,10 +82,9 @@ def opened(
         folder: the run.
         args: what it computes.
         total_steps: optimizer steps of the whole run.
-        hashes: hashes of its data.
-        devices: what it computes on, for the record.
+        description: `hashes` of its data; `devices`, what it computes on; `best`, the metric that says which checkpoint
+            is the best; and the `card` of a model that learned it.
         repository: a folder in the code's working tree.
-        objective: `best`, the metric that says which checkpoint is the best, and the `card` of a model that learned it.
 
     Raises:
         UserError: another process holds the run, or it began with other arguments or data.
@@ -98,20 +95,20 @@ def opened(
     check(folder, args)
     with folder.hold() as is_in_place, _nothing_left_of_a_mistake(folder, is_in_place):
         check(folder, args)  # again: another process may have begun it meanwhile
-        refuse_other_data(folder, hashes)
+        refuse_other_data(folder, description["hashes"])
         start = last_checkpoint(folder)
         if start.step > total_steps:
             raise UserError(f"{start.checkpoint} is beyond the run's goal of {total_steps} steps: move it away")
-        session = describe_session(folder, sys.argv, devices, start.step, repository)
+        session = describe_session(folder, sys.argv, description["devices"], start.step, repository)
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
         with refusals_told(folder.root):
-            _finish_saving(folder, start, args, objective["best"])
+            _finish_saving(folder, start, args, description["best"])
             recorded = recorded_args(folder)
             if recorded is None or recorded.optim.on_nan != args.optim.on_nan:
                 kept = args if recorded is None else replace(recorded, optim=args.optim)
                 write_text_atomically(folder.config, dump_config(kept))
-            write_record(folder, {**session, "card": objective["card"]}, hashes, repository)
-            folder.write_status("running", start.step, total_steps, best=objective["best"])
+            write_record(folder, {**session, "card": description["card"]}, description["hashes"], repository)
+            folder.write_status("running", start.step, total_steps, best=description["best"])
         with _told_in_status(folder, total_steps, is_in_place):
             yield start
 

@@ -5,7 +5,7 @@ here, and nothing that it imports, imports torch, but for a GPU that is asked fo
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlib.args import DataArgs, ExperimentArgs
@@ -14,11 +14,11 @@ from dlib.data.text import TextFiles, find_text
 from dlib.models.sources import find_source
 from dlib.process.errors import UserError
 from dlib.process.ranks import is_rank_zero
-from dlib.process.versions import refuse_missing
+from dlib.process.versions import refuse_attention_on, refuse_missing
 from dlib.runs import session
 from dlib.runs.folder import RunFolder
 from dlib.tracking.packages import refuse_missing_packages
-from dlib.training.devices import told_devices
+from dlib.training.devices import Devices, find_devices, told_devices
 from dlib.training.plan import refuse_steps_outside, told_steps
 
 
@@ -61,6 +61,25 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
     texts = find_text(args.data)
     checkpoint = session.last_checkpoint(folder).checkpoint
     return Inputs(texts, find_source(args, checkpoint), checkpoint)
+
+
+def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:
+    """Find the devices, and settle what follows from them.
+
+    Returns:
+        The arguments with what was chosen, so that a run which goes on elsewhere keeps it; and the devices.
+
+    Raises:
+        UserError: there are no such devices, or other arguments do not fit them.
+    """
+    devices = find_devices(args.hardware)
+    refuse_attention_on(devices.accelerator, args.model.attn_implementation)
+    batch = args.batch
+    micro_batch_size = check_batch_arithmetic(
+        batch.batch_size, batch.micro_batch_size, len(devices.indices), devices.num_nodes
+    )
+    hardware = replace(args.hardware, precision=devices.precision)
+    return replace(args, batch=replace(batch, micro_batch_size=micro_batch_size), hardware=hardware), devices
 
 
 def refuse_unwritable_run(folder: RunFolder) -> None:

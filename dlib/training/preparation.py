@@ -3,12 +3,14 @@
 It stands apart from `train.py`, whose story begins where something is computed; the run's folder is left as it is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.data.data_module import TextData, build_text_data
+from dlib.data.text import first_document
 from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode
 from dlib.models.limits import count_parameters
@@ -28,7 +30,7 @@ class Preparation:
     """A run that could begin.
 
     Attributes:
-        args: the experiment, with what was chosen for it.
+        args: the experiment.
         devices: what it computes on.
         source: name or folder of the model that it starts from, or goes on with.
         flag: what named the source.
@@ -53,28 +55,34 @@ class Preparation:
     checkpoint_bytes: int
     summary: str
 
+    def describe(self) -> dict[str, Any]:
+        """What a run's folder keeps of it: hashes of its data, what it computes on, and what its objective says."""
+        return {
+            "hashes": self.data.fingerprints(self.objective.roles),
+            "devices": self.devices.describe(self.args.hardware.distributed_strategy),
+            **self.objective.describe(),
+        }
 
-def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices, micro_batch_size: int) -> Preparation:
+
+def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparation:
     """Work out a run.
 
     Args:
-        args: the experiment.
+        args: the experiment, as `settle_hardware` leaves it.
         inputs: what it reads.
         devices: what it computes on.
-        micro_batch_size: sequences in a forward pass of one device.
 
     Raises:
         UserError: something of it cannot be had, or does not fit the rest.
     """
     choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
-    # What was chosen here stands in config.yml, so that a run which goes on elsewhere keeps it.
-    hardware = replace(args.hardware, precision=devices.precision)
-    args = replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware)
     source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
     if inputs.checkpoint is not None:
         refuse_damage(inputs.checkpoint)
     kind = objective_class(args.objective.objective)
     columns = kind.columns_of(args.objective)
+    for text in (inputs.texts.train, inputs.texts.dev):
+        first_document(text, columns, args.data.encoding_errors)  # what lacks a column is told before anything is built
     tokenizer = build_tokenizer(
         args,
         inputs.texts.train,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.launching import ROOT
 
-LIST = "        listed = [\n"
+LIST = "    listed = [\n"
 
 
 def extend_train(folder: Path, code: str, *entries: str) -> str:
@@ -20,7 +20,7 @@ def extend_train(folder: Path, code: str, *entries: str) -> str:
     """
     text = (ROOT / "train.py").read_text(encoding="utf-8")
     assert text.count(LIST) == 1
-    text = text.replace(LIST, LIST + "".join(f"            {entry},\n" for entry in entries))
+    text = text.replace(LIST, LIST + "".join(f"        {entry},\n" for entry in entries))
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "train.py"
     program.write_text(text.replace('if __name__ == "__main__":', f'{code}\n\nif __name__ == "__main__":'))

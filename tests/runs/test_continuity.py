@@ -14,7 +14,7 @@ from dlib.runs.metrics_log import BestMetric
 from dlib.runs.session import opened
 
 HASHES = {"training text": "a", "development text": "b", "tokenizer": "c"}
-OBJECTIVE = {"best": BestMetric(), "card": {}}
+WHAT = {"hashes": HASHES, "devices": {}, "best": BestMetric(), "card": {}}
 
 ONE_GPU: dict[str, Any] = {
     "accelerator": "cuda",
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def hold(folder: RunFolder, args: ExperimentArgs | None = None, **devices: Any) -> None:
     """Begin a session and end it."""
-    with opened(folder, args or ExperimentArgs(), 10, HASHES, devices, Path(__file__).parent, OBJECTIVE):
+    with opened(folder, args or ExperimentArgs(), 10, {**WHAT, "devices": devices}, Path(__file__).parent):
         pass
 
 
@@ -68,7 +68,7 @@ def test_who_goes_on_with_other_code_is_told(
 ) -> None:
     for text in ("print(1)\n", "print(2)\n"):
         (repository / "train.py").write_text(text)
-        with opened(folder, ExperimentArgs(), 10, HASHES, {}, repository, OBJECTIVE):
+        with opened(folder, ExperimentArgs(), 10, WHAT, repository):
             pass
     assert "not as at the run's beginning: uncommitted changes;" in capsys.readouterr().err
 

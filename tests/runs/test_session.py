@@ -17,8 +17,7 @@ from dlib.runs.record import read_record
 from tests.full_disks import file_limit, small_disk
 
 HASHES = {"training text": "a", "development text": "b", "tokenizer": "c"}
-OBJECTIVE = {"best": BestMetric(), "card": {}}
-WHAT: tuple[Any, ...] = (HASHES, {}, Path(__file__).parent, OBJECTIVE)
+WHAT: tuple[Any, ...] = ({"hashes": HASHES, "devices": {}, "best": BestMetric(), "card": {}}, Path(__file__).parent)
 
 
 @pytest.fixture
