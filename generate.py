@@ -11,6 +11,8 @@ Exit status: 0 done, 2 a mistake of the user, 130 interrupted, 141 nobody reads 
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,12 +24,12 @@ from dlib.models.names import find_model
 from dlib.process.errors import run_script
 from dlib.process.messages import quiet_libraries
 from dlib.process.ranks import say
-from dlib.process.standard_streams import input_lines, write, write_line
 from dlib.process.threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from dlib.generation.predictor import Answer, Predictor
 
+PROMPT = "> "
 DESCRIPTION = "Fill the masks of lines, or continue them: lines in on stdin, as many lines out on stdout."
 
 
@@ -86,7 +88,7 @@ def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
     num_truncated = 0
     for answers in windows:
         for answer in answers:
-            write_line("" if is_live else shown(answer, as_json=flags.json))
+            sys.stdout.write("\n" if is_live else on_one_line(shown(answer, as_json=flags.json)) + "\n")
             num_truncated += getattr(answer, "truncated", False)
         sys.stdout.flush()
     if num_truncated:
@@ -95,13 +97,53 @@ def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
 
 def show(piece: str) -> None:
     """Write a part of a line at once."""
-    write(piece)
+    sys.stdout.write(on_one_line(piece))
     sys.stdout.flush()
 
 
 def shown(answer: "Answer", *, as_json: bool) -> str:
     """An answer as a line of the output."""
     return json.dumps(asdict(cast(Any, answer)), ensure_ascii=False) if as_json else answer.text
+
+
+def input_lines() -> Iterator[str]:
+    """The lines of stdin as they come, without their ends, LF or CR LF; typed at a prompt where stdin is a terminal.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+    if sys.stdin.isatty():
+        yield from typed_lines()
+        return
+    for line in sys.stdin.buffer:
+        yield line.decode("utf-8", errors="replace").removesuffix("\n").removesuffix("\r")
+
+
+def typed_lines() -> Iterator[str]:
+    """The lines that somebody types, up to Ctrl-D."""
+    with suppress(ImportError):  # not part of every Python: there is no history then
+        import readline  # noqa: F401
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    while True:
+        try:
+            line = input(PROMPT) if sys.stdout.isatty() else ask_on_stderr()
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        yield line
+
+
+def ask_on_stderr() -> str:
+    """A typed line where stdout goes elsewhere; `input` would write its prompt there. Raises EOFError at the end."""
+    print(PROMPT, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
+
+
+def on_one_line(text: str) -> str:
+    """The text with a space for every line break, so that an output has as many lines as its input."""
+    return text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -137,3 +138,9 @@ def test_the_former_name_of_the_evaluation_script_hides_no_package() -> None:
     assert str(ROOT) not in found.stdout.replace(str(ROOT / ".venv"), "")
     former = subprocess.run([sys.executable, "evaluate.py"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (former.returncode, former.stderr.startswith("error: evaluate.py is called eval.py now")) == (2, True)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in MODULES.values())
+    names = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert [name for name, count in Counter(names).items() if count > 1] == []

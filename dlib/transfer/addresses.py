@@ -103,13 +103,15 @@ def refuse_taken(address: Address) -> None:
 
 @contextmanager
 def new_place(address: Address) -> Iterator[Callable[[str], IO[bytes]]]:
-    """Gives what opens new files below a place, `""` being the place itself: all are there at the end, or none.
-
-    A store keeps this as far as it has transactions.
-    """
+    """Gives what opens new files below a place, `""` being the place itself: all are there at the end, or none."""
     if address.system is not None:
-        with address.system.transaction:
-            yield lambda name: address.system.open(f"{address.path}/{name}".rstrip("/"), "wb")
+        try:
+            with address.system.transaction:
+                yield lambda name: address.system.open(f"{address.path}/{name}".rstrip("/"), "wb")
+        except BaseException:
+            if address.exists():  # it has no transactions
+                address.system.rm(address.path, recursive=True)
+            raise
         return
     final = Path(address.path).absolute()
     temporary = final.with_name(f".{final.name}.{os.getpid()}.writing")
