@@ -1,5 +1,6 @@
 """The curves of runs, a metric over optimizer steps, tokens or hours of training, and as text: a letter a curve."""
 
+import itertools
 import math
 import shutil
 from bisect import bisect_left
@@ -124,40 +125,33 @@ def print_plot(curves: Sequence[Curve], x: str, *, log: bool) -> None:
 
 def plot_lines(curves: Sequence[Curve], x: str, columns: int, *, log: bool) -> list[str]:
     """The lines of the plot, `columns` wide with its labels; `log`: a logarithmic vertical axis."""
-    all_points = [[(px, py) for px, py in finite_points(curve) if py > 0 or not log] for curve in curves]
-    everything = [point for points in all_points for point in points]
-    if not everything:
+    points = [
+        (number, px, py) for number, curve in enumerate(curves) for px, py in finite_points(curve) if py > 0 or not log
+    ]
+    if not points:
         raise UserError("nothing to plot: no value is finite" + " and more than zero" * log)
     width = max(20, min(columns, 120) - LABEL_WIDTH - 2)
-    xs, ys = zip(*everything, strict=True)
+    numbers, xs, ys = zip(*points, strict=True)
+    rows, places = _cells([math.log(y) if log else y for y in ys], HEIGHT), _cells(xs, width)
     grid = [[" "] * width for _ in range(HEIGHT)]
-    for number, points in enumerate(all_points):
-        for px, py in points:
-            row = HEIGHT - 1 - _cell(_scaled(py, log), _scaled(min(ys), log), _scaled(max(ys), log), HEIGHT)
-            column, mark = _cell(px, min(xs), max(xs), width), MARKS[number % len(MARKS)]
-            grid[row][column] = mark if grid[row][column] in (" ", mark) else SEVERAL
+    for number, row, place in zip(numbers, rows, places, strict=True):
+        cells, mark = grid[HEIGHT - 1 - row], MARKS[number % len(MARKS)]
+        cells[place] = mark if cells[place] in (" ", mark) else SEVERAL
     labels = {0: shown_number(max(ys)), HEIGHT - 1: shown_number(min(ys))}
     lines = [f"{labels.get(row, ''):>{LABEL_WIDTH}} |{''.join(cells).rstrip()}" for row, cells in enumerate(grid)]
     left, right = _place(min(xs)), f"{_place(max(xs))} {x}"
     axis = f"{'':>{LABEL_WIDTH}} +{'-' * width}"
     below = f"{'':>{LABEL_WIDTH + 2}}{left}{right:>{width - len(left)}}"
-    return [*lines, axis, below, *_legend(curves)]
-
-
-def _legend(curves: Sequence[Curve]) -> list[str]:
-    return [
-        f"{'':>{LABEL_WIDTH}} {MARKS[number % len(MARKS)]} {printable(f'{curve.run} {curve.metric}')}"
-        for number, curve in enumerate(curves)
-    ]
+    marks = zip(itertools.cycle(MARKS), curves, strict=False)
+    legend = [f"{'':>{LABEL_WIDTH}} {mark} {printable(f'{curve.run} {curve.metric}')}" for mark, curve in marks]
+    return [*lines, axis, below, *legend]
 
 
 def _place(value: float) -> str:
     return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
-def _scaled(value: float, log: bool) -> float:
-    return math.log(value) if log else value
-
-
-def _cell(value: float, low: float, high: float, count: int) -> int:
-    return round((value - low) / (high - low) * (count - 1)) if high > low else 0
+def _cells(values: Sequence[float], count: int) -> list[int]:
+    """Which of `count` cells each value falls into."""
+    low, span = min(values), max(values) - min(values) or 1.0
+    return [round((value - low) / span * (count - 1)) for value in values]

@@ -36,10 +36,11 @@ def print_list(workspace: Path, filters: Sequence[str], sort: str, *, reverse: b
     """Print the folders of a workspace that meet every filter, as a table, or as one JSON object a line."""
     found = list_runs(workspace)
     runs = in_order(selected(found, filters), sort, reverse=reverse)
+    nothing = f"none of the {len(found)} in {workspace} is like that" if found else f"no runs in {workspace}"
     if as_json:
         lines = [json.dumps(as_object(run), ensure_ascii=True) for run in runs]
     else:
-        lines = [*run_table(runs), *problems(runs)] if runs else [_nothing(workspace, found)]
+        lines = [*run_table(runs), *problems(runs)] if runs else [nothing]
     print("\n".join(lines)) if lines else None
 
 
@@ -80,10 +81,6 @@ def as_object(run: RunSummary) -> dict[str, Any]:
     """A run as a JSON object."""
     names = ("state", "step", "total_steps", "dev_loss", "time", "size_bytes", "note")
     return {"name": run.name, "path": str(run.folder.root), **{name: getattr(run, name) for name in names}}
-
-
-def _nothing(workspace: Path, found: Sequence[RunSummary]) -> str:
-    return f"none of the {len(found)} in {workspace} is like that" if found else f"no runs in {workspace}"
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,8 @@ def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Sett
     elif prefix in FIELDS:
         is_mapping, takes_mapping = isinstance(content, Mapping), get_origin(bare_type(FIELDS[prefix])) is dict
         elements = content.values() if is_mapping else content if is_sequence(content) else ()
-        if (is_mapping and not takes_mapping) or any(map(is_container, elements)):
+        nested = any(isinstance(element, Mapping) or is_sequence(element) for element in elements)
+        if (is_mapping and not takes_mapping) or nested:
             raise UserError(f"{place_of(prefix, files)}: this must be {kind_of(FIELDS[prefix])}")
         yield Setting(prefix, content, place_of(prefix, files))
     elif content is not None:  # an empty file, or a section whose keys are all commented out, says nothing
@@ -157,11 +158,6 @@ def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Sett
 def is_sequence(content: Any) -> bool:
     """Whether the content is a list of any kind."""
     return isinstance(content, Sequence) and not isinstance(content, str)
-
-
-def is_container(content: Any) -> bool:
-    """Whether the content is a list or a mapping."""
-    return isinstance(content, Mapping) or is_sequence(content)
 
 
 def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Setting | Reference]:

@@ -51,7 +51,8 @@ class Watcher:
                 yield from self._lacking(run)
                 if not goes_on:
                     self._end(run)
-            waits = any(goes_on for _, goes_on in looks) or self._waits_for_runs()
+            may_begin = any(not has_begun(target) for target in self._targets())  # a folder of runs, or a run
+            waits = may_begin or any(goes_on for _, goes_on in looks)
             if self.order.once or not (waits or self._has_unfinished()):
                 return
             yield None
@@ -123,10 +124,6 @@ class Watcher:
             found += [RunFolder(path) for path in ([target] if is_run else sorted(target.iterdir())) if has_begun(path)]
         given_up = {root for root, evaluation in self._evaluations.copy().items() if evaluation is None}
         return [run for run in found if run.root not in given_up | self._ended]
-
-    def _waits_for_runs(self) -> bool:
-        """Whether a target is a folder of runs, or a run that has not begun."""
-        return any(not has_begun(target) for target in self._targets())
 
     def _look(self, run: RunFolder) -> tuple[RunFolder, bool]:
         """The run, and whether more can come of it. Asked before its checkpoints are, so that the last one is seen."""
@@ -204,14 +201,9 @@ def has_begun(path: Path) -> bool:
 
 def steps_to_do(run: RunFolder, kind: str) -> list[int]:
     """The steps whose checkpoints, whole or pinned, have no result of a kind."""
-    pinned = set(run.ledger.pinned())
-    steps = {step for step, _ in run.whole_checkpoints()} | set(map(step_of, pinned))
+    pinned = {int(checkpoint.rpartition("-")[2]) for checkpoint in run.ledger.pinned()}
+    steps = {step for step, _ in run.whole_checkpoints()} | pinned
     return [step for step in sorted(steps) if not run.ledger.result(run.checkpoint(step).name, kind).exists()]
-
-
-def step_of(checkpoint: str) -> int:
-    """The step of a checkpoint's name."""
-    return int(checkpoint.rpartition("-")[2])
 
 
 def pin(run: RunFolder, step: int) -> Path | None:

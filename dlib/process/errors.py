@@ -50,7 +50,8 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         if not stdout_is_broken():
             raise
-        discard_stdout()
+        # What is still buffered goes nowhere, so that the interpreter's last flush cannot fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = BROKEN_PIPE_STATUS
     sys.exit(status)
 
@@ -127,11 +128,6 @@ def stdout_is_broken() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def discard_stdout() -> None:
-    """Sends what is still buffered for stdout to the null device, so that the interpreter's last flush cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

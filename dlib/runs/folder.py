@@ -58,7 +58,9 @@ class RunFolder(RunPaths):
             raise self._cannot_be_written(error) from error
         with self.locked():
             with refusals_told(self.root):
-                self._sign()
+                status = self.read_status() or Status("created", 0, 0, "", 0, "")
+                # Signed by this process, for the error message of whoever else wants the run.
+                self.write_status(status.state, status.step, status.total_steps, status.reason)
                 self._clear_leftovers()
                 held = self.lock.stat()
             yield lambda: is_in_place(self.lock, held)
@@ -195,11 +197,6 @@ class RunFolder(RunPaths):
         """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
         folder = (self.checkpoints / name).resolve()
         return checkpoint_step(folder.name) if folder.is_dir() else None
-
-    def _sign(self) -> None:
-        """Puts this process into status.json, for the error message of whoever else wants the run."""
-        status = self.read_status() or Status("created", 0, 0, "", 0, "")
-        self.write_status(status.state, status.step, status.total_steps, status.reason)
 
     def _cannot_be_written(self, error: OSError) -> UserError:
         return UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}")

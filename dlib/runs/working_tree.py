@@ -128,7 +128,8 @@ def top_folder(repository: Path) -> Path | None:
 
 def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
     """A diff for each tracked file that differs from the commit and passes the sieve."""
-    base = "HEAD" if _git(top, "rev-parse", "--verify", "--quiet", "HEAD") else _empty_tree(top)
+    is_begun = _git(top, "rev-parse", "--verify", "--quiet", "HEAD")
+    base = "HEAD" if is_begun else _text(_git(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"  # an empty tree
     committed = _committed_bytes(top, base)
     for number, name in enumerate(_names(_git(top, "diff", "--name-only", "--no-renames", "-z", base))):
         path = top / name
@@ -192,11 +193,6 @@ def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
     for name in names:
         if not (top / name).is_relative_to(own) and others.isdisjoint(PurePath(name).parents):
             yield name
-
-
-def _empty_tree(top: Path) -> str:
-    """The name of the empty tree, to diff against in a repository without a commit."""
-    return _text(_git(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"
 
 
 def run_git(
