@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlib.args import ExperimentArgs
@@ -16,7 +16,6 @@ from dlib.config.flags import shown_value
 from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.folder import RunFolder
-from dlib.runs.ledger import EvaluationResult
 from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
 from dlib.runs.record import read_record
 from dlib.runs.registry import RunSummary, summarize
@@ -35,16 +34,21 @@ def print_run(folder: RunFolder, *, as_json: bool) -> None:
     print("\n".join(run_table([summary])))
     if summary.note:
         print(f"\n{printable(f'{summary.state}: {summary.note}')}")
-    for title, lines in (
-        ("arguments that are no defaults", _argument_lines(folder)),
-        ("record", _record_lines(folder)),
-        ("curves", _curve_lines(folder)),
-        ("checkpoints", checkpoint_table(folder)),
-        ("evaluations", _evaluation_lines(folder.ledger.results())),
+    for title, lines_of in (
+        ("arguments that are no defaults", _argument_lines),
+        ("record", _record_lines),
+        ("curves", _curve_lines),
+        ("checkpoints", checkpoint_table),
+        ("evaluations", _evaluation_lines),
     ):
-        shown = "".join(f"\n  {line}" for line in lines)
-        if shown:
-            print(f"\n{title}{shown}")
+        try:
+            lines = lines_of(folder)
+        except UserError as error:
+            lines = [printable(f"cannot be read: {error}")]
+        except (KeyError, TypeError, AttributeError) as error:  # another version's, or somebody edited it
+            lines = [printable(f"cannot be read: {type(error).__name__} {error}")]
+        if lines:
+            print("\n  ".join([f"\n{title}", *lines]))
 
 
 def changed_arguments(folder: RunFolder) -> list[ChangedField]:
@@ -73,21 +77,14 @@ def _as_object(summary: RunSummary) -> dict[str, Any]:
 
 
 def _argument_lines(folder: RunFolder) -> list[str]:
-    try:
-        differences = changed_arguments(folder)
-    except UserError as error:
-        return [printable(f"cannot be read: {error}")]
-    return table([(difference.key, shown_value(difference.new)) for difference in differences])
+    return table([(change.key, shown_value(change.new)) for change in changed_arguments(folder)])
 
 
 def _record_lines(folder: RunFolder) -> list[str]:
     record = read_record(folder)
     if record is None:
         return ["missing or damaged"] if folder.record.exists() else []
-    try:
-        return table(list(_record_rows(record)))
-    except (KeyError, TypeError, AttributeError) as error:  # another version's, or somebody edited it
-        return [printable(f"cannot be read: {type(error).__name__} {error}")]
+    return table(list(_record_rows(record)))
 
 
 def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -99,10 +96,8 @@ def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "code", f"commit {commit}{', with uncommitted changes' if is_changed else ''}"
     yield "hardware", ", ".join(_hardware_words(hardware))
     packages = {"python": record["python"].partition(" ")[0], **record["packages"]}
-    yield (
-        "packages",
-        ", ".join(f"{name} {packages[name]}" for name in ("python", *NUMERIC_PACKAGES) if name in packages),
-    )
+    names = [name for name in ("python", *NUMERIC_PACKAGES) if name in packages]
+    yield "packages", ", ".join(f"{name} {packages[name]}" for name in names)
     yield "data", ", ".join(f"{name} {value[:SHORT_HASH]}" for name, value in record["hashes"].items())
     steps = [session["from_step"] for session in record["sessions"]]
     if steps:
@@ -121,12 +116,7 @@ def _hardware_words(hardware: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _curve_lines(folder: RunFolder) -> list[str]:
-    try:
-        records = read_metrics(folder.metrics)
-    except UserError as error:
-        return [printable(f"cannot be read: {error}")]
-    rows = []
-    best_by = folder.best_metric
+    records, rows, best_by = read_metrics(folder.metrics), [], folder.best_metric
     for metric in dict.fromkeys((TRAIN_LOSS, DEV_LOSS, best_by.key)):
         points = [(float(r[metric]), r["step"]) for r in records if is_number(r.get(metric))]
         if points:
@@ -141,7 +131,8 @@ def _curve_lines(folder: RunFolder) -> list[str]:
     return table(rows)
 
 
-def _evaluation_lines(results: Sequence[EvaluationResult]) -> list[str]:
+def _evaluation_lines(folder: RunFolder) -> list[str]:
+    results = folder.ledger.results()
     names = list(dict.fromkeys(name for result in results for name in result.metrics))
     rows = [
         (result.step, result.file.name, *(shown_number(result.metrics.get(name)) for name in names))

@@ -80,18 +80,18 @@ def open_run(path: Path) -> tuple[RunFolder, dict[str, Any]]:
     return run, record
 
 
+@dataclass
 class Reproduction:
-    """Follows a repetition until the answer is known."""
+    """Follows a repetition of `run`, whose metrics are in `numbers`, until the answer is known."""
 
-    def __init__(
-        self, run: RunFolder, record: Mapping[str, Any], repetition: Repetition, numbers: NumbersComparison
-    ) -> None:
-        """Compare a repetition with `run`, whose record is `record` and whose metrics are in `numbers`."""
-        self.run = run
-        self.record = record
-        self.repetition = repetition
-        self.numbers = numbers
-        self._goal = numbers.waiting[-1]["step"]
+    run: RunFolder
+    record: Mapping[str, Any]
+    repetition: Repetition
+    numbers: NumbersComparison
+
+    def __post_init__(self) -> None:
+        """Remember how far it goes."""
+        self._goal = self.numbers.waiting[-1]["step"]
         self._next_progress = time.monotonic() + PROGRESS_SECONDS
         self._checkpoints: list[int] = []
         self._told = False
