@@ -45,12 +45,7 @@ class Entry:
 
 
 def export_model(folder: RunFolder, destination: str, checkpoint: str | None) -> None:
-    """Write the model, tokenizer and model card of a checkpoint; the run may be live.
-
-    Args:
-        folder: the run.
-        destination: a path or address, of a new folder or an archive.
-        checkpoint: "best", "last" or a step; None: the best, else the last.
+    """Write the model, tokenizer and model card of a checkpoint ("best", "last" or a step); the run may be live.
 
     Raises:
         UserError: there is no such checkpoint, or the destination is taken or cannot be written.
