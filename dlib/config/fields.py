@@ -42,7 +42,7 @@ KINDS: dict[Any, Kind] = {
 TYPES = (
     "int, float, bool, str, Literal, list[T], dict[str, T] (T: int, float, str), any of these | None, or a dataclass"
 )
-OTHER_FLAGS = ("--config_path", "--plan", "--help")
+OTHER_FLAGS = ("--config_path", "--plan", "--fast_dev_run", "--help")
 
 
 def walk(key: str, group: type) -> Iterator[tuple[str, type]]:
