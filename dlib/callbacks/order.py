@@ -31,14 +31,18 @@ def in_order(listed: Sequence[pl.Callback | Logger], run_log: RunLog) -> list[pl
         run_log: what the loggers are to be told.
 
     Raises:
-        UserError: a callback cannot work here; the message names what to use.
+        UserError: a callback cannot work here, or something is none; the message names what to use.
     """
-    callbacks = [entry for entry in listed if isinstance(entry, pl.Callback)]
-    for callback in callbacks:
-        refuse_useless(callback)
+    callbacks: list[pl.Callback] = []
     for entry in listed:
         if isinstance(entry, Logger):
             run_log.tell(LoggerTracker(entry))
+        elif isinstance(entry, pl.Callback):
+            refuse_useless(entry)
+            refuse_same_state(entry, callbacks)
+            callbacks.append(entry)
+        else:
+            raise UserError(f"{entry!r} in the list of train.py is neither a callback nor a logger: is it a class?")
     return sorted(callbacks, key=lambda callback: callback.place if isinstance(callback, StepCallback) else Place.YOURS)
 
 
@@ -51,3 +55,10 @@ def refuse_useless(callback: pl.Callback) -> None:
     for hook in ("on_save_checkpoint", "on_load_checkpoint"):
         if getattr(type(callback), hook) is not getattr(pl.Callback, hook):
             raise UserError(f"callback {name}: {hook} is never called: return what it keeps from state_dict")
+
+
+def refuse_same_state(callback: pl.Callback, others: Sequence[pl.Callback]) -> None:
+    """Refuse a second callback whose state would have the place of another's; raises as `in_order` does."""
+    keeps = type(callback).state_dict is not pl.Callback.state_dict
+    if keeps and any(callback.state_key == other.state_key for other in others):
+        raise UserError(f"two callbacks have the state_key {callback.state_key!r}: give one of them another")

@@ -24,9 +24,9 @@ from dlib.training.devices import Devices
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
 
-EVALUATED_BY = "the objective says how a model is evaluated (dlib/objectives/)"
 INSTEAD = {
-    **dict.fromkeys(("validation_step", "on_validation_epoch_end", "val_dataloader"), EVALUATED_BY),
+    **dict.fromkeys(("validation_step", "on_validation_epoch_end"), "the objective says how a model is evaluated"),
+    "val_dataloader": "--data_dir and --dev_file name the text that is evaluated",
     **dict.fromkeys(("test_step", "test_dataloader"), "eval.py measures a checkpoint on any text"),
     **dict.fromkeys(("predict_step", "predict_dataloader"), "generate.py asks a checkpoint"),
     "configure_callbacks": "the list in train.py has the callbacks",

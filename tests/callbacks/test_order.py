@@ -60,6 +60,14 @@ def test_a_callback_that_would_do_nothing_names_what_to_use(callback: pl.Callbac
         in_order([callback], RunLog(None))
 
 
+def test_what_is_no_callback_or_shares_a_state_is_refused() -> None:
+    with pytest.raises(UserError, match=r"LearningRateMonitor'> in the list .* is it a class"):
+        in_order([LearningRateMonitor], RunLog(None))  # type: ignore[list-item]
+    with pytest.raises(UserError, match="two callbacks have the state_key 'EMA'"):
+        in_order([EMA(0.9), EMA(0.99)], RunLog(None))
+    assert len(in_order([pl.Callback(), pl.Callback()], RunLog(None))) == 2, "which keep nothing"
+
+
 def test_a_logger_in_the_list_is_told_every_record(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.root.mkdir()

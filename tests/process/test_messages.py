@@ -2,11 +2,13 @@
 
 import errno
 import io
+import logging
 import warnings
 from pathlib import Path
 
 import pytest
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from dlib.process.messages import LogFile, quiet_libraries
 from dlib.process.ranks import logger, say
@@ -46,6 +48,15 @@ def test_a_line_that_comes_while_another_is_written_is_left_out_without_a_traceb
     assert "stopping" in printed
     assert ("Traceback" in printed) == is_told
     assert ("train.log is written no further: No space left" in printed) == isinstance(error, OSError)
+
+
+def test_what_lightning_warns_of_is_shown() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quiet_libraries()
+        rank_zero_warn("You called `self.log` where nobody listens.")
+    assert len(told) == 1
+    assert logging.getLogger("lightning.pytorch.utilities.rank_zero").isEnabledFor(logging.WARNING)
 
 
 def test_an_srun_on_the_path_is_no_matter_for_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

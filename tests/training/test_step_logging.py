@@ -20,6 +20,11 @@ class Logging(pl.Callback):
         setattr(self, hook, lambda *_: action(self))
 
 
+def test_a_checkpoint_of_lightnings_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^trainer\.save_checkpoint: --save_interval"):
+        train(make_plan(8), Watching(lambda module: module.trainer.save_checkpoint("x.ckpt")))
+
+
 def test_what_is_logged_is_in_callback_metrics_at_once() -> None:
     seen: list[dict[str, float]] = []
 
