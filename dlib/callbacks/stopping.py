@@ -4,14 +4,14 @@ import signal
 import time
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 
 from dlib.callbacks.step_callback import Place, StepCallback
-from dlib.process.errors import INTERRUPTED_STATUS
+from dlib.process.errors import INTERRUPTED_STATUS, UserError
 from dlib.process.ranks import say
 from dlib.training.training_module import TrainingModule
 
@@ -83,6 +83,19 @@ class Stopping(StepCallback):
         if wish == DONE:
             self.reason = f"stopped after step {module.steps_done} by {name_cause(trainer)}"
         self.stopped = wish == LATER
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse an end that nobody has agreed on, and that nothing was saved for.
+
+        Raises:
+            UserError: something stopped the trainer before a step, or after all callbacks had acted.
+        """
+        module = cast(TrainingModule, pl_module)
+        if module.steps_done < module.plan.total_steps and not self.stopped and self.reason is None:
+            raise UserError(
+                f"the training was ended after step {module.steps_done}, where nothing is saved: set "
+                "trainer.should_stop in a callback's on_train_batch_end, after_step or on_validation_end"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Why the run is done, if it is."""
