@@ -54,6 +54,11 @@ def gather(measured: Sequence[Measured]) -> Measured:
     if dist.is_available() and dist.is_initialized():
         shares = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(shares, measured)
+    return interleave(shares)
+
+
+def interleave(shares: Sequence[Sequence[Measured]]) -> Measured:
+    """The batches of all processes, which took them in turn, as one."""
     in_order = [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
     names = dict.fromkeys(chain.from_iterable(batch.sums for batch in in_order))
     sums = {name: math.fsum(batch.sums.get(name, 0.0) for batch in in_order) for name in names}
