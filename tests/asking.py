@@ -18,7 +18,7 @@ import transformers
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from dlib.models.tokenization import train_tokenizer
-from tests.launching import PRELOADED, QUIET, ROOT, THREADS, environment
+from tests.launching import PRELOADED, QUIET, ROOT, THREADS, TIMEOUT_SECONDS, Result, environment
 from tests.toys import SENTENCES, SIZES, remove_dropout
 
 POSITIONS = 48
@@ -100,6 +100,18 @@ def start_generate(arguments: list[str], stdin: Path, stdout: Path, stderr: Path
     with patch.dict(os.environ, {**THREADS, **QUIET}):
         process.start()
     return process
+
+
+def generate(arguments: list[str], lines: bytes, scratch: Path) -> Result:
+    """Run `generate.py` from a file into a file, to its end."""
+    stdin, stdout, stderr = (scratch / name for name in ("stdin", "stdout", "stderr"))
+    stdin.write_bytes(lines)
+    for path in (stdout, stderr):
+        path.write_bytes(b"")
+    process = start_generate(arguments, stdin, stdout, stderr)
+    process.join(TIMEOUT_SECONDS)
+    assert process.exitcode is not None
+    return Result(process.exitcode, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
 
 
 def generate_here(arguments: list[str], stdin: Path, stdout: Path, stderr: Path) -> None:

@@ -13,25 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests import asking
-from tests.asking import start_generate
-from tests.launching import ROOT, Result, environment
+from tests.asking import generate, start_generate
+from tests.launching import ROOT, environment
 
 pytestmark = pytest.mark.oldest
 roberta, llama = asking.roberta, asking.llama
 
 TIMEOUT_SECONDS = 120
-
-
-def generate(arguments: list[str], lines: bytes, scratch: Path) -> Result:
-    """Run `generate.py` from a file into a file, to its end."""
-    stdin, stdout, stderr = (scratch / name for name in ("stdin", "stdout", "stderr"))
-    stdin.write_bytes(lines)
-    for path in (stdout, stderr):
-        path.write_bytes(b"")
-    process = start_generate(arguments, stdin, stdout, stderr)
-    process.join(TIMEOUT_SECONDS)
-    assert process.exitcode is not None
-    return Result(process.exitcode, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
 
 
 def shell(command: str) -> "subprocess.CompletedProcess[bytes]":

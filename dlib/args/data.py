@@ -23,7 +23,7 @@ class DataArgs:
     max_length: int = setting(512, at_least=2, changes_evaluation=True)
     """Number of tokens in a row, special tokens included."""
     line_by_line: bool = setting(False, changes_evaluation=True)
-    """One row a line, truncated and padded; else lines are packed into full rows."""
+    """One row a line, truncated and padded, as always where fields are read; else lines are packed into full rows."""
     encoding_errors: str = setting("strict", choices=("strict", "replace", "ignore"), changes_evaluation=True)
     """What to do with bytes that are not UTF-8: stop, put U+FFFD in their place, or leave them out."""
     cache_dir: str = setting("cache", path=True, free=True)

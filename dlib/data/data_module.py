@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import DataArgs
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
 from dlib.data.loader_workers import StepLoader
-from dlib.data.packing import LineRows, PackedRows, Rows, RowSource, refuse_packing
+from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
 from dlib.data.samples import TEXT_ONLY, Columns, Sample
 from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
@@ -84,7 +84,7 @@ def build_text_data(
         tokenizer: the run's tokenizer.
         roles: its special tokens.
         columns: what is read of each document.
-        close_truncated: with `--line_by_line`, whether a separator ends the row of a truncated line too.
+        close_truncated: of a document a row, whether a separator ends the row of a truncated one too.
 
     Raises:
         UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
@@ -114,8 +114,6 @@ def tokenize(
     columns: Columns = TEXT_ONLY,
 ) -> TokenStore:
     """Tokenize one text, or find it tokenized; raises as `build_text_data` does."""
-    if not args.line_by_line:
-        refuse_packing(columns)
     return build_token_store(
         text_file,
         tokenizer,
@@ -130,8 +128,8 @@ def tokenize(
 def cut_rows(
     args: DataArgs, store: TokenStore, roles: TokenRoles, *, keep_tail: bool, close_truncated: bool
 ) -> RowSource:
-    """Cut a tokenized text into rows, see `PackedRows` and `LineRows`."""
-    if args.line_by_line:
+    """Cut a tokenized text into rows, see `PackedRows` and `LineRows`; documents with fields are not packed."""
+    if args.line_by_line or store.recipe.columns.is_aligned:
         return LineRows(store, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
     return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
 

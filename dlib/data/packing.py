@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dlib.data.samples import Columns, Sample, SampleKey
+from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 
@@ -64,12 +64,11 @@ class PackedRows:
     keep_tail: bool
 
     def __post_init__(self) -> None:
-        """Check the length and what the store has.
+        """Check the length.
 
         Raises:
-            UserError: there is no room for text, or a document has more than its text.
+            UserError: there is no room for text.
         """
-        refuse_packing(self.store.recipe.columns)
         _require_room(self.max_length, num_special=1)
 
     def __len__(self) -> int:
@@ -142,32 +141,29 @@ class LineRows:
             IndexError: there is no such row.
         """
         _require_row(index, len(self))
-        sequences = tuple(self._framed(self.store.segment(index, place)) for place in range(self.store.num_sequences))
+        segments = (self.store.segment(index, place) for place in range(self.store.num_sequences))
+        sequences = tuple(map(self._framed, segments))
         fields = {name: self.store.field(name, index) for name in self.store.recipe.fields}
         return Sample(sequences, fields, index, key)
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
         fits = len(ids) <= self.max_length - self._num_special
         suffix_ids = self.suffix_ids if fits or self.close_truncated else []
-        return _joined(self.prefix_ids, ids[: self.max_length - len(self.prefix_ids) - len(suffix_ids)], suffix_ids)
+        return framed(ids, self.max_length, self.prefix_ids, suffix_ids)
 
     @property
     def _num_special(self) -> int:
         return len(self.prefix_ids) + len(self.suffix_ids)
 
 
-def refuse_packing(columns: Columns) -> None:
-    """Refuse to pack documents that have more than a text.
-
-    Raises:
-        UserError: they have.
-    """
-    if columns.is_aligned:
-        names = ", ".join(columns.names)
-        raise UserError(f"give --line_by_line: each document has its {names}, and packed rows mix documents")
+def framed(
+    ids: Sequence[int] | np.ndarray, max_length: int, prefix_ids: Sequence[int], suffix_ids: Sequence[int]
+) -> np.ndarray:
+    """A text as a row: its ids, cut to make room, between the special ones; at most `max_length`, (T,) int64."""
+    return _joined(prefix_ids, ids[: max_length - len(prefix_ids) - len(suffix_ids)], suffix_ids)
 
 
-def _joined(prefix_ids: Sequence[int], body: np.ndarray, suffix_ids: Sequence[int]) -> np.ndarray:
+def _joined(prefix_ids: Sequence[int], body: Sequence[int] | np.ndarray, suffix_ids: Sequence[int]) -> np.ndarray:
     row = np.empty(len(prefix_ids) + len(body) + len(suffix_ids), dtype=np.int64)
     row[: len(prefix_ids)] = prefix_ids
     row[len(prefix_ids) : len(row) - len(suffix_ids)] = body

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
 from dlib.data.packing import Rows
@@ -124,19 +124,23 @@ class Objective(ABC):
         """Which model it trains."""
         return Head(self.auto_model, self.looks_back_only, self.forward_options, self.config_changes)
 
-    def study(self, train: TokenStore) -> None:  # noqa: B027 - few objectives have something to learn there
-        """Learn what has to be known of the training text beforehand, such as the set of labels."""
+    def study(self, train: TokenStore, dev: TokenStore) -> None:  # noqa: B027 - few objectives have something to learn
+        """Learn what has to be known of the training text beforehand, such as the set of labels.
 
-    def recall(self, config: PretrainedConfig) -> None:  # noqa: B027 - likewise
+        Raises:
+            UserError: the objective cannot do with such texts.
+        """
+
+    def recall(self, config: Any) -> None:  # noqa: B027 - likewise
         """Learn the same from the configuration of a model that was trained, where there is no training text."""
 
     def build_modules(self, model: PreTrainedModel) -> Mapping[str, nn.Module]:
         """Networks of its own, drawn or loaded anew. Those with weights that learn are saved; a teacher is not."""
         return {}
 
-    @abstractmethod
     def weight(self, sample: Sample) -> float:
-        """Share of a sample in the number that the step's loss is divided by: its target tokens, or 1 a row."""
+        """Share of a sample in the number that the step's loss is divided by: 1 a row, or its target tokens."""
+        return 1
 
     @abstractmethod
     def collate(self, samples: Sequence[Sample]) -> Batch:

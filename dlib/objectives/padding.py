@@ -4,7 +4,7 @@ Letters: B rows, T tokens a row.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -32,3 +32,8 @@ def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
     if is_padded:
         stacked["attention_mask"] = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
     return stacked
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `stack_rows` made, of a batch that holds other tensors as well."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}

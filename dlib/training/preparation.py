@@ -100,7 +100,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         columns=columns,
         close_truncated=not objective.open_ended,
     )
-    objective.study(data.train_store)
+    objective.study(data.train_store, data.dev_store)
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)

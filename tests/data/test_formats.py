@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
 from dlib.data import fields, formats
-from dlib.data.data_module import build_text_data, tokenize
+from dlib.data.data_module import build_text_data, cut_rows
 from dlib.data.formats import Document, document_of
 from dlib.data.lines import ByteRange, iterate_lines
 from dlib.data.packing import LineRows, PackedRows
@@ -150,16 +150,13 @@ def test_a_row_has_the_sequences_framed_and_the_fields(write: Write, build: Buil
 
 
 def test_documents_with_fields_are_not_packed(
-    write: Write, build: Build, tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast
+    write: Write, build: Build, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    told = "^give --line_by_line: each document has its text, label"
-    store = build(write(RECORDS), Columns(("text",), ("label",)))
-    with pytest.raises(UserError, match=told):
-        PackedRows(store, 8, 0, keep_tail=True)
-    roles, cache = token_roles(byte_tokenizer), tmp_path / "other"
-    with pytest.raises(UserError, match=told):
-        tokenize(DataArgs(cache_dir=str(cache)), tmp_path / "a.jsonl", byte_tokenizer, roles, store.recipe.columns)
-    assert not cache.exists(), "refused before it is tokenized"
+    file, roles = write(RECORDS), token_roles(byte_tokenizer)
+    for names, kind in (((), PackedRows), (("label",), LineRows)):
+        store = build(file, Columns(("text",), names))
+        rows = cut_rows(DataArgs(max_length=8), store, roles, keep_tail=True, close_truncated=True)
+        assert type(rows) is kind
 
 
 def test_both_texts_have_fields_of_the_same_kinds(
