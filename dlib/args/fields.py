@@ -18,37 +18,24 @@ COMPARISONS = {"at_least": operator.ge, "more_than": operator.gt, "at_most": ope
 
 @dataclass(frozen=True)
 class Facts:
-    """What a field says of itself besides its type, default and text: the keywords of `setting`.
+    """What a field says of itself besides its type, default and text: the keywords of `setting`."""
 
-    Attributes:
-        alias: a short flag (`"-n"`).
-        choices: the only values taken; in a list or dict, the only elements.
-        at_least: the range of a number, or of each number of a list or dict; 0 at a duration: it may be nothing at all.
-        more_than: the same.
-        at_most: the same.
-        less_than: the same.
-        or_all: -1 is taken besides, and means all.
-        duration: the text is a length of training ("2B tokens"), perhaps a share of the training goal ("5%"), a time
-            on the clock, or a number of evaluations.
-        path: the text is, or may be, a path.
-        free: it does not enter the function that a run computes (where it runs, what it prints, how often it saves):
-            it may change when a run is resumed, every other field may not.
-        changes_evaluation: the numbers of an evaluation depend on it. Those of the section `objective` always count.
-        keeps_commas: on the command line the elements of the list are separated by spaces only.
-    """
-
-    alias: str | None = None
-    choices: tuple[Any, ...] = ()
+    alias: str | None = None  # a short flag (`"-n"`)
+    choices: tuple[Any, ...] = ()  # the only values taken; in a list or dict, the only elements
+    # these four: the range of a number, or of each of a list or dict; `at_least=0` at a duration: it may be nothing
     at_least: float | None = None
     more_than: float | None = None
     at_most: float | None = None
     less_than: float | None = None
-    or_all: bool = False
+    or_all: bool = False  # -1 is taken besides, and means all
+    # the text is a length of training ("2B tokens"), perhaps a share of the goal ("5%"), a clock time, or evaluations
     duration: Literal["length", "share", "clock", "evaluations"] | None = None
-    path: bool = False
+    path: bool = False  # the text is, or may be, a path
+    # it may change when a run is resumed, as it does not enter what a run computes: where it runs, how often it saves
     free: bool = False
+    # the numbers of an evaluation depend on it. Those of the section `objective` always count
     changes_evaluation: bool = False
-    keeps_commas: bool = False
+    keeps_commas: bool = False  # on the command line the elements of the list are separated by spaces only
 
     def accept(self, number: float) -> bool:
         """Whether a number is in the range."""

@@ -14,29 +14,21 @@ MOST = {"top_k": 2**20, "max_new_tokens": 2**20, "num_beams": 2**10, "batch_size
 
 @dataclass(frozen=True)
 class GenerationArgs:
-    """What is asked of a model, and how.
+    """What is asked of a model, and how."""
 
-    Attributes:
-        top_k: masks: number of guesses for each (none: 5); text: draw from so many likeliest tokens (none: all).
-        max_new_tokens: tokens after a prompt at most; none: 64, or half of what the model reads at once.
-        temperature: logits are divided by it before drawing; 0: take the likeliest token; none: 0.7, and 0 for beams.
-        top_p: draw from the likeliest tokens that together have this probability.
-        num_beams: continuations that are searched side by side for the likeliest.
-        seed: of what is drawn. What is drawn for a line depends on it and on the line's number, and on nothing else.
-        batch_size: lines that are computed together.
-        accelerator: kind of device, see `HardwareArgs`.
-        trust_remote_code: whether Python code that the model's folder brings may run.
-    """
-
+    # masks: number of guesses for each (none: 5); text: draw from so many likeliest tokens (none: all)
     top_k: int | None = None
+    # tokens after a prompt at most; none: 64, or half of what the model reads at once
     max_new_tokens: int | None = None
+    # logits are divided by it before drawing; 0: take the likeliest token; none: 0.7, and 0 for beams
     temperature: float | None = None
-    top_p: float = 0.9
-    num_beams: int = 1
+    top_p: float = 0.9  # draw from the likeliest tokens that together have this probability
+    num_beams: int = 1  # continuations that are searched side by side for the likeliest
+    # of what is drawn. What is drawn for a line depends on it and on the line's number, and on nothing else
     seed: int = 1
-    batch_size: int = 32
-    accelerator: str = "auto"
-    trust_remote_code: bool = False
+    batch_size: int = 32  # lines that are computed together
+    accelerator: str = "auto"  # kind of device, see `HardwareArgs`
+    trust_remote_code: bool = False  # whether Python code that the model's folder brings may run
 
     def __post_init__(self) -> None:
         """Refuse what means nothing.

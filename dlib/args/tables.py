@@ -17,15 +17,10 @@ from dlib.process.errors import UserError
 
 
 class Plugin(NamedTuple):
-    """Where an entry is found.
+    """Where an entry is found."""
 
-    Attributes:
-        implementation: the class or function.
-        args: the dataclass of its own arguments, if it has any.
-    """
-
-    implementation: str
-    args: str | None = None
+    implementation: str  # the class or function
+    args: str | None = None  # the dataclass of its own arguments, if it has any
 
 
 OBJECTIVES: dict[str, Plugin] = {

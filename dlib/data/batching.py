@@ -23,36 +23,22 @@ LARGEST_DEFAULT_MICRO_BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The samples of one forward pass of one device, possibly none at the end of the training.
+    """The samples of one forward pass of one device, possibly none at the end of the training."""
 
-    Attributes:
-        index: place within the global step, the same whichever device computes it.
-        epochs: epoch of each sample, (B,) int64.
-        sample_ids: number of each sample, (B,) int64.
-    """
-
-    index: int
-    epochs: np.ndarray
-    sample_ids: np.ndarray
+    index: int  # place within the global step, the same whichever device computes it
+    epochs: np.ndarray  # epoch of each sample, (B,) int64
+    sample_ids: np.ndarray  # number of each sample, (B,) int64
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """All batches of a training run.
+    """All batches of a training run."""
 
-    Attributes:
-        num_samples: samples in an epoch.
-        batch_size: samples in an optimizer step, over all devices.
-        micro_batch_size: samples in a forward pass of one device.
-        total_samples: samples at which the training ends; the last step may be partial.
-        seed: names the order of every epoch.
-    """
-
-    num_samples: int
-    batch_size: int
-    micro_batch_size: int
-    total_samples: int
-    seed: int
+    num_samples: int  # samples in an epoch
+    batch_size: int  # samples in an optimizer step, over all devices
+    micro_batch_size: int  # samples in a forward pass of one device
+    total_samples: int  # samples at which the training ends; the last step may be partial
+    seed: int  # names the order of every epoch
 
     @property
     def total_steps(self) -> int:

@@ -28,16 +28,11 @@ VALUES_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class FieldColumn:
-    """What is known of a column without reading it.
+    """What is known of a column without reading it."""
 
-    Attributes:
-        name: its key.
-        dtype: numpy's name of the type of a value; of a byte where the values are texts.
-        distinct: its different values in ascending order; None where they are more than 10,000, or longer than a MiB.
-    """
-
-    name: str
-    dtype: str
+    name: str  # its key
+    dtype: str  # numpy's name of the type of a value; of a byte where the values are texts
+    # its different values in ascending order; None where they are more than 10,000, or longer than a MiB
     distinct: Sequence[Value] | None
 
     @property

@@ -30,27 +30,16 @@ SETTLED_NANOSECONDS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the content of a token store depends on.
+    """All that the content of a token store depends on."""
 
-    Attributes:
-        text_sha256: of the text's bytes.
-        tokenizer_sha256: of the tokenizer, see `tokenizer_sha256`.
-        separator_id: stands after each sequence of a document.
-        encoding_errors: "strict", "replace" or "ignore".
-        store_format: version of the store's files.
-        sequences: see `Columns`.
-        fields: see `Columns`.
-        reader_sha256: of the code that reads the format, see `reader_sha256`.
-    """
-
-    text_sha256: str
-    tokenizer_sha256: str
-    separator_id: int
-    encoding_errors: str
-    store_format: int = STORE_FORMAT
-    sequences: Sequence[str] = TEXT_ONLY.sequences
-    fields: Sequence[str] = TEXT_ONLY.fields
-    reader_sha256: str = ""
+    text_sha256: str  # of the text's bytes
+    tokenizer_sha256: str  # of the tokenizer, see `tokenizer_sha256`
+    separator_id: int  # stands after each sequence of a document
+    encoding_errors: str  # "strict", "replace" or "ignore"
+    store_format: int = STORE_FORMAT  # version of the store's files
+    sequences: Sequence[str] = TEXT_ONLY.sequences  # see `Columns`
+    fields: Sequence[str] = TEXT_ONLY.fields  # see `Columns`
+    reader_sha256: str = ""  # of the code that reads the format, see `reader_sha256`
 
     @property
     def columns(self) -> Columns:

@@ -28,19 +28,12 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Document(NamedTuple):
-    """What a format reads.
+    """What a format reads."""
 
-    Attributes:
-        offset: byte of the file at which it starts, for messages.
-        sequences: its texts, in the order of `Columns.sequences`.
-        fields: its values, in the order of `Columns.fields`.
-        is_whole: false where the next one goes on with it; only for documents of one text and no fields.
-    """
-
-    offset: int
-    sequences: tuple[str, ...]
-    fields: tuple[Value, ...] = ()
-    is_whole: bool = True
+    offset: int  # byte of the file at which it starts, for messages
+    sequences: tuple[str, ...]  # its texts, in the order of `Columns.sequences`
+    fields: tuple[Value, ...] = ()  # its values, in the order of `Columns.fields`
+    is_whole: bool = True  # false where the next one goes on with it; only for documents of one text and no fields
 
 
 Reader = Callable[[Path, ByteRange, Columns, str], Iterator[Document]]

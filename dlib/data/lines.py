@@ -29,17 +29,11 @@ class ByteRange:
 
 
 class Piece(NamedTuple):
-    """A line, or a part of a long one.
+    """A line, or a part of a long one."""
 
-    Attributes:
-        offset: byte of the file at which it starts.
-        text: the decoded characters, without the line's end.
-        ends_line: whether the next piece belongs to the next line.
-    """
-
-    offset: int
-    text: str
-    ends_line: bool
+    offset: int  # byte of the file at which it starts
+    text: str  # the decoded characters, without the line's end
+    ends_line: bool  # whether the next piece belongs to the next line
 
 
 class DocumentError(Exception):

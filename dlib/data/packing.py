@@ -50,18 +50,12 @@ class PackedRows:
 
     No token of the text is dropped but those of the last row, where it would be partial. That row stays
     with `keep_tail`, so that an evaluation counts each token once, and where it is the only one.
-
-    Attributes:
-        store: the text.
-        max_length: tokens in a row, the lead included.
-        lead_id: id that starts each row.
-        keep_tail: whether a last, shorter row stays.
     """
 
-    store: TokenStore
-    max_length: int
-    lead_id: int
-    keep_tail: bool
+    store: TokenStore  # the text
+    max_length: int  # tokens in a row, the lead included
+    lead_id: int  # id that starts each row
+    keep_tail: bool  # whether a last, shorter row stays
 
     def __post_init__(self) -> None:
         """Check the length.
@@ -95,21 +89,13 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class LineRows:
-    """One row a document: for each sequence prefix, its ids without separator, truncated, and mostly suffix.
+    """One row a document: for each sequence prefix, its ids without separator, truncated, and mostly suffix."""
 
-    Attributes:
-        store: the text.
-        max_length: most tokens in a sequence, prefix and suffix included.
-        prefix_ids: ids that start each sequence.
-        suffix_ids: ids that end each sequence.
-        close_truncated: whether they also end a sequence that had to be cut. Whoever learns to predict them
-            must not: such a text does not end there, and its row has only more text in their place.
-    """
-
-    store: TokenStore
-    max_length: int
-    prefix_ids: Sequence[int]
-    suffix_ids: Sequence[int]
+    store: TokenStore  # the text
+    max_length: int  # most tokens in a sequence, prefix and suffix included
+    prefix_ids: Sequence[int]  # ids that start each sequence
+    suffix_ids: Sequence[int]  # ids that end each sequence
+    # whether they also end a sequence that had to be cut; not where they are predicted: such a text does not end there
     close_truncated: bool = True
 
     def __post_init__(self) -> None:

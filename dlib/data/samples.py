@@ -13,15 +13,10 @@ in an evaluation, where two models must see the same masks whatever their seeds.
 
 @dataclass(frozen=True)
 class Columns:
-    """What is read of each document: keys of a JSON object; a line of plain text has the sequence `text` alone.
+    """What is read of each document: keys of a JSON object; a line of plain text has the sequence `text` alone."""
 
-    Attributes:
-        sequences: names of the texts that are tokenized, at least one.
-        fields: names of the values that are kept as they are: numbers or texts.
-    """
-
-    sequences: tuple[str, ...] = ("text",)
-    fields: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ("text",)  # names of the texts that are tokenized, at least one
+    fields: tuple[str, ...] = ()  # names of the values that are kept as they are: numbers or texts
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,19 +34,13 @@ TEXT_ONLY = Columns()
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, before anything is drawn for it.
+    """One row, before anything is drawn for it."""
 
-    Attributes:
-        sequences: token ids of each sequence, special tokens included, (T,) int64 each.
-        fields: values of its document by name; a row that is packed from several documents has none.
-        number: of the row in its source.
-        key: what its randomness depends on; empty where nothing is drawn.
-    """
-
-    sequences: tuple[np.ndarray, ...]
+    sequences: tuple[np.ndarray, ...]  # token ids of each sequence, special tokens included, (T,) int64 each
+    # values of its document by name; a row that is packed from several documents has none
     fields: Mapping[str, Any] = field(default_factory=dict)
-    number: int = 0
-    key: SampleKey = ()
+    number: int = 0  # of the row in its source
+    key: SampleKey = ()  # what its randomness depends on; empty where nothing is drawn
 
     @property
     def ids(self) -> np.ndarray:

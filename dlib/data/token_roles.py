@@ -19,25 +19,15 @@ START_MARKS = ("Ġ", "▁", "Ċ")
 
 @dataclass(frozen=True)
 class TokenRoles:
-    """What the special tokens of a tokenizer are for, as ids.
+    """What the special tokens of a tokenizer are for, as ids."""
 
-    Attributes:
-        lead_id: stands at the start of every row: CLS or BOS, else the separator.
-        separator_id: stands after every document: SEP or EOS.
-        pad_id: fills short rows; never seen, as it is masked out.
-        mask_id: stands for a token to be predicted; None where the tokenizer has none.
-        special_ids: all tokens that are never targets of masked language modeling.
-        starts_word: for each id of the vocabulary whether its token starts a word (vocab_size,).
-        name: the tokenizer's name, for messages.
-    """
-
-    lead_id: int
-    separator_id: int
-    pad_id: int
-    mask_id: int | None
-    special_ids: frozenset[int]
-    starts_word: np.ndarray
-    name: str
+    lead_id: int  # stands at the start of every row: CLS or BOS, else the separator
+    separator_id: int  # stands after every document: SEP or EOS
+    pad_id: int  # fills short rows; never seen, as it is masked out
+    mask_id: int | None  # stands for a token to be predicted; None where the tokenizer has none
+    special_ids: frozenset[int]  # all tokens that are never targets of masked language modeling
+    starts_word: np.ndarray  # for each id of the vocabulary whether its token starts a word (vocab_size,)
+    name: str  # the tokenizer's name, for messages
 
     @property
     def vocab_size(self) -> int:

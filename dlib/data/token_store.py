@@ -47,27 +47,17 @@ BUILDING = ".building-"
 
 @dataclass(frozen=True)
 class TokenStore:
-    """A finished token store, read only. It pickles as its folder, and then maps its files at their first use.
+    """A finished token store, read only. It pickles as its folder, and then maps its files at their first use."""
 
-    Attributes:
-        folder: `<cache_dir>/<fingerprint>`.
-        recipe: all that its content depends on, the hashes of the text and the tokenizer among it.
-        fingerprint: hash of the recipe.
-        num_documents: documents that have tokens; all of them where they are aligned with fields or several sequences.
-        num_tokens: all tokens, a separator after each sequence included.
-        num_bytes: UTF-8 bytes of the sequences of those documents, and one for each separator.
-        dtype: numpy's name of the type of an id, such as "<u2".
-        fields: what is known of each field's column, in the order of the recipe.
-    """
-
-    folder: Path
-    recipe: Recipe
-    fingerprint: str
+    folder: Path  # `<cache_dir>/<fingerprint>`
+    recipe: Recipe  # all that its content depends on, the hashes of the text and the tokenizer among it
+    fingerprint: str  # hash of the recipe
+    # documents that have tokens; all of them where they are aligned with fields or several sequences
     num_documents: int
-    num_tokens: int
-    num_bytes: int
-    dtype: str
-    fields: tuple[FieldColumn, ...] = ()
+    num_tokens: int  # all tokens, a separator after each sequence included
+    num_bytes: int  # UTF-8 bytes of the sequences of those documents, and one for each separator
+    dtype: str  # numpy's name of the type of an id, such as "<u2"
+    fields: tuple[FieldColumn, ...] = ()  # what is known of each field's column, in the order of the recipe
 
     @cached_property
     def tokens(self) -> np.ndarray:

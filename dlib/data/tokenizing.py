@@ -29,29 +29,17 @@ Encode = Callable[[list[str]], Iterable[Sequence[int]]]
 
 @dataclass(frozen=True)
 class TokenizingJob:
-    """What is to be tokenized, how, and where to.
+    """What is to be tokenized, how, and where to."""
 
-    Attributes:
-        text_file: absolute path of the text.
-        suffix: of its name, which says how it is read; a link's own.
-        sequences: see `Columns`.
-        fields: see `Columns`.
-        kinds: of each field, see `kind_of`.
-        encoding_errors: "strict", "replace" or "ignore".
-        separator_id: stands after each sequence of a document.
-        dtype: numpy's name of the type of an id, such as "<u2".
-        folder: absolute path of the folder for the parts.
-    """
-
-    text_file: str
-    suffix: str
-    sequences: Sequence[str]
-    fields: Sequence[str]
-    kinds: Sequence[str]
-    encoding_errors: str
-    separator_id: int
-    dtype: str
-    folder: str
+    text_file: str  # absolute path of the text
+    suffix: str  # of its name, which says how it is read; a link's own
+    sequences: Sequence[str]  # see `Columns`
+    fields: Sequence[str]  # see `Columns`
+    kinds: Sequence[str]  # of each field, see `kind_of`
+    encoding_errors: str  # "strict", "replace" or "ignore"
+    separator_id: int  # stands after each sequence of a document
+    dtype: str  # numpy's name of the type of an id, such as "<u2"
+    folder: str  # absolute path of the folder for the parts
 
     @property
     def columns(self) -> Columns:
@@ -60,27 +48,17 @@ class TokenizingJob:
 
 
 class Piece(NamedTuple):
-    """A sequence of a document, or a part of a long one.
+    """A sequence of a document, or a part of a long one."""
 
-    Attributes:
-        text: its characters.
-        ends_sequence: whether the next piece belongs to the next sequence.
-    """
-
-    text: str
-    ends_sequence: bool
+    text: str  # its characters
+    ends_sequence: bool  # whether the next piece belongs to the next sequence
 
 
 class Part(NamedTuple):
-    """The tokens of one range.
+    """The tokens of one range."""
 
-    Attributes:
-        name: of the files, before `.tokens`, `.lengths` and `.field-0` and so on.
-        num_bytes: UTF-8 bytes of the sequences that are kept, and one for the end of each.
-    """
-
-    name: str
-    num_bytes: int
+    name: str  # of the files, before `.tokens`, `.lengths` and `.field-0` and so on
+    num_bytes: int  # UTF-8 bytes of the sequences that are kept, and one for the end of each
 
 
 def load_encode(backend: str, encode_special_tokens: bool) -> Encode:

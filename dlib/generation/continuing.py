@@ -29,23 +29,14 @@ PROBE_LENGTHS, PROBE_TOKENS, PROBE_TOLERANCE = (8, 13), 3, 1e-3
 
 @dataclass(frozen=True)
 class Continuation:
-    """A line and what the model writes after it.
+    """A line and what the model writes after it."""
 
-    Attributes:
-        prompt: the line as it was given.
-        continuation: the text that follows.
-        prompt_tokens: tokens that the model read.
-        tokens: tokens that it wrote, without the one that ends the text.
-        finish_reason: `stop`: the model ended the text; `length`: `--max_new_tokens` did; `blank`: it was not asked.
-        truncated: whether the line was too long, so that the model read its end alone.
-    """
-
-    prompt: str
-    continuation: str
-    prompt_tokens: int
-    tokens: int
-    finish_reason: str
-    truncated: bool
+    prompt: str  # the line as it was given
+    continuation: str  # the text that follows
+    prompt_tokens: int  # tokens that the model read
+    tokens: int  # tokens that it wrote, without the one that ends the text
+    finish_reason: str  # `stop`: the model ended the text; `length`: `--max_new_tokens` did; `blank`: it was not asked
+    truncated: bool  # whether the line was too long, so that the model read its end alone
 
     @property
     def text(self) -> str:

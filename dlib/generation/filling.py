@@ -37,17 +37,11 @@ class Filling:
 
 @dataclass(frozen=True)
 class FilledLine:
-    """A line and what stands behind its masks.
+    """A line and what stands behind its masks."""
 
-    Attributes:
-        line: as it was given.
-        filled: the line with the likeliest token for each mask; the line itself where it has no mask.
-        masks: for each mask its guesses, likeliest first.
-    """
-
-    line: str
-    filled: str
-    masks: list[list[Filling]]
+    line: str  # as it was given
+    filled: str  # the line with the likeliest token for each mask; the line itself where it has no mask
+    masks: list[list[Filling]]  # for each mask its guesses, likeliest first
 
     @property
     def text(self) -> str:
@@ -57,17 +51,11 @@ class FilledLine:
 
 @dataclass(frozen=True)
 class MaskedRow:
-    """A stretch of a line that the model reads at once.
+    """A stretch of a line that the model reads at once."""
 
-    Attributes:
-        line: index of its line.
-        ids: its tokens, special ones around it.
-        positions: where the masks are whose tokens are wanted; those of a line come in their order.
-    """
-
-    line: int
-    ids: list[int]
-    positions: list[int]
+    line: int  # index of its line
+    ids: list[int]  # its tokens, special ones around it
+    positions: list[int]  # where the masks are whose tokens are wanted; those of a line come in their order
 
 
 class MaskFiller:

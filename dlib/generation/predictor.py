@@ -38,13 +38,9 @@ class Answer(Protocol):
 
 
 class Answerer(Protocol):
-    """What turns lines into answers. An objective names its own; one that has `stream` can show text as it is written.
+    """What turns lines into answers; an objective names its own. One with `stream` can show text as it is written."""
 
-    Attributes:
-        options: which of the options of an answer it takes.
-    """
-
-    options: ClassVar[Collection[str]]
+    options: ClassVar[Collection[str]]  # which of the options of an answer it takes
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs

@@ -38,21 +38,13 @@ PROCESSES_A_CORE, MOST_ON_A_SMALL_CPU = 4, 16
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run.
+    """The devices of a run."""
 
-    Attributes:
-        accelerator: "cpu", "cuda" or "mps".
-        indices: their indices on each node; one 0 for each process on a CPU.
-        num_nodes: number of machines.
-        precision: Lightning's name of the arithmetic.
-        names: what the devices are, in words, one for each.
-    """
-
-    accelerator: str
-    indices: tuple[int, ...]
-    num_nodes: int
-    precision: str
-    names: tuple[str, ...]
+    accelerator: str  # "cpu", "cuda" or "mps"
+    indices: tuple[int, ...]  # their indices on each node; one 0 for each process on a CPU
+    num_nodes: int  # number of machines
+    precision: str  # Lightning's name of the arithmetic
+    names: tuple[str, ...]  # what the devices are, in words, one for each
 
     @property
     def world_size(self) -> int:

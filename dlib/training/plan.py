@@ -23,29 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The steps of a run.
+    """The steps of a run."""
 
-    Attributes:
-        batches: which samples each optimizer step takes.
-        tokens_per_sample: mean length of a row, special tokens included.
-        warmup_steps: optimizer steps until the learning rate is at its peak.
-        decay_steps: optimizer steps of the WSD schedule's decay, at the end.
-        eval_interval_steps: optimizer steps from one evaluation to the next.
-        save_interval_steps: optimizer steps from one checkpoint to the next.
-        log_interval_steps: optimizer steps from one record to the next.
-        extra_steps: further optimizer steps that are evaluated and saved for good.
-        max_seconds: stop by the clock after this long; None: never.
-    """
-
-    batches: BatchPlan
-    tokens_per_sample: Fraction
-    warmup_steps: int
-    decay_steps: int
-    eval_interval_steps: int
-    save_interval_steps: int
-    log_interval_steps: int
-    extra_steps: frozenset[int]
-    max_seconds: int | None
+    batches: BatchPlan  # which samples each optimizer step takes
+    tokens_per_sample: Fraction  # mean length of a row, special tokens included
+    warmup_steps: int  # optimizer steps until the learning rate is at its peak
+    decay_steps: int  # optimizer steps of the WSD schedule's decay, at the end
+    eval_interval_steps: int  # optimizer steps from one evaluation to the next
+    save_interval_steps: int  # optimizer steps from one checkpoint to the next
+    log_interval_steps: int  # optimizer steps from one record to the next
+    extra_steps: frozenset[int]  # further optimizer steps that are evaluated and saved for good
+    max_seconds: int | None  # stop by the clock after this long; None: never
 
     @property
     def total_steps(self) -> int:

@@ -24,17 +24,11 @@ from dlib.training.plan import refuse_steps_outside, told_steps
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads.
+    """What a run reads."""
 
-    Attributes:
-        texts: the two texts.
-        source: name or folder of the model that it starts from.
-        checkpoint: the run's own newest checkpoint, None at its beginning.
-    """
-
-    texts: TextFiles
-    source: str
-    checkpoint: Path | None
+    texts: TextFiles  # the two texts
+    source: str  # name or folder of the model that it starts from
+    checkpoint: Path | None  # the run's own newest checkpoint, None at its beginning
 
 
 def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> Inputs:

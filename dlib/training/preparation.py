@@ -27,33 +27,19 @@ from dlib.training.preflight import Inputs
 
 @dataclass(frozen=True)
 class Preparation:
-    """A run that could begin.
+    """A run that could begin."""
 
-    Attributes:
-        args: the experiment.
-        devices: what it computes on.
-        source: name or folder of the model that it starts from, or goes on with.
-        flag: what named the source.
-        tokenizer: its tokenizer.
-        objective: what it is trained to do.
-        data: its rows.
-        plan: its steps.
-        parameters: number of all weights and of those that learn.
-        checkpoint_bytes: about how large a checkpoint is going to be.
-        summary: all of it in words.
-    """
-
-    args: ExperimentArgs
-    devices: Devices
-    source: str
-    flag: str
-    tokenizer: PreTrainedTokenizerBase
-    objective: Objective
-    data: TextData
-    plan: TrainingPlan
-    parameters: tuple[int, int]
-    checkpoint_bytes: int
-    summary: str
+    args: ExperimentArgs  # the experiment
+    devices: Devices  # what it computes on
+    source: str  # name or folder of the model that it starts from, or goes on with
+    flag: str  # what named the source
+    tokenizer: PreTrainedTokenizerBase  # its tokenizer
+    objective: Objective  # what it is trained to do
+    data: TextData  # its rows
+    plan: TrainingPlan  # its steps
+    parameters: tuple[int, int]  # number of all weights and of those that learn
+    checkpoint_bytes: int  # about how large a checkpoint is going to be
+    summary: str  # all of it in words
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder keeps of it: hashes of its data, what it computes on, and what its objective says."""
