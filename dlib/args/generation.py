@@ -31,11 +31,7 @@ class GenerationArgs:
     trust_remote_code: bool = False  # whether Python code that the model's folder brings may run
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing.
-
-        Raises:
-            UserError: a number is out of its range, or two options exclude each other.
-        """
+        """Refuse what means nothing."""
         for name, most in MOST.items():
             number = getattr(self, name)
             if number is not None and not 1 <= number <= most:

@@ -89,9 +89,6 @@ def refuse_wrong_fields(groups: Iterable[tuple[str, type]]) -> None:
 
     Args:
         groups: each group by its full key.
-
-    Raises:
-        UserError: there is one; the message names the place, or both.
     """
     places = dict.fromkeys(OTHER_FLAGS, "train.py itself")
     for key, group in groups:

@@ -134,11 +134,7 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 
 def refuse_other_options(args: GenerationArgs, answerer: type[Answerer], name: str) -> None:
-    """Refuse what means nothing to who answers.
-
-    Raises:
-        UserError: the model was asked for it.
-    """
+    """Refuse what means nothing to who answers."""
     for option in OPTIONS_OF_ANSWERS:
         if option not in answerer.options and getattr(args, option) != getattr(DEFAULTS, option):
             raise UserError(f"--{option}: {name} is not asked in this way; leave it out")

@@ -34,11 +34,7 @@ def max_positions(model: PreTrainedModel) -> int | None:
 
 
 def check_positions(model: PreTrainedModel, max_length: int, source: str) -> None:
-    """Refuse rows that are longer than the model's positions, once padded.
-
-    Raises:
-        UserError: they are.
-    """
+    """Refuse rows that are longer than the model's positions, once padded."""
     limit = max_positions(model)
     if limit is None:
         return
@@ -58,11 +54,7 @@ def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
 
 
 def refuse_too_large(num_parameters: int, source: str) -> None:
-    """Refuse a model whose weights alone are larger than this machine's memory, in which they are made.
-
-    Raises:
-        UserError: they are.
-    """
+    """Refuse a model whose weights alone are larger than this machine's memory, in which they are made."""
     needed, there = num_parameters * BYTES_PER_WEIGHT, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise UserError(
@@ -98,11 +90,7 @@ def tell_many_layers(
 
 
 def refuse_broken_weights(model: PreTrainedModel, source: str) -> None:
-    """Refuse weights that are no numbers: whatever such a model says means nothing.
-
-    Raises:
-        UserError: one is NaN or infinite.
-    """
+    """Refuse weights that are no numbers: whatever such a model says means nothing."""
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise UserError(f"{source}: its weights {name} are NaN or infinite; take an earlier checkpoint")

@@ -190,9 +190,6 @@ def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> N
     Args:
         loading: what transformers tells of the loading.
         source: the checkpoint's model.
-
-    Raises:
-        UserError: weights are missing, too many, or of other shapes.
     """
     names = [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loading[kind]]
     if names:

@@ -81,11 +81,7 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
 
 
 def refuse_other_folder(source: str) -> None:
-    """Refuse a path of `--model` that leads to no model: to nothing, a run, a checkpoint, or no configuration.
-
-    Raises:
-        UserError: it does so; the message says what to do.
-    """
+    """Refuse a path of `--model` that leads to no model: to nothing, a run, a checkpoint, or no configuration."""
     folder = Path(source)
     refuse_missing_folder("--model", source)
     if source in MODELS or not folder.is_dir() or (folder / "config.json").is_file():
@@ -98,21 +94,13 @@ def refuse_other_folder(source: str) -> None:
 
 
 def refuse_missing_folder(flag: str, source: str) -> None:
-    """Refuse what can only be meant as a path, and leads to no folder.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuse what can only be meant as a path, and leads to no folder."""
     if looks_like_path(source) and not Path(source).is_dir():
         raise UserError(f"{flag} {source}: there is no such folder")
 
 
 def refuse_missing_weights(flag: str, source: str, advice: str) -> None:
-    """Refuse a local folder that has a configuration and no weights, and a name in `MODELS`, which never has any.
-
-    Raises:
-        UserError: there are none.
-    """
+    """Refuse a local folder that has a configuration and no weights, and a name in `MODELS`, which never has any."""
     if source in MODELS:
         raise UserError(f"{flag} {source} is a network of one's own, which has no weights; {advice}")
     folder = Path(source)
@@ -121,11 +109,7 @@ def refuse_missing_weights(flag: str, source: str, advice: str) -> None:
 
 
 def refuse_missing_tokenizer(source: str) -> None:
-    """Refuse a path of `--tokenizer` that leads to no tokenizer.
-
-    Raises:
-        UserError: it does so.
-    """
+    """Refuse a path of `--tokenizer` that leads to no tokenizer."""
     refuse_missing_folder("--tokenizer", source)
     if Path(source).is_dir() and not has_tokenizer(Path(source)):
         raise UserError(f"--tokenizer {source}: the folder has no tokenizer.json or vocabulary")

@@ -37,9 +37,6 @@ def refuse_unreadable(value: Any, place: str) -> None:
     Args:
         value: a state, or a part of one.
         place: where it stands, for the error.
-
-    Raises:
-        UserError: there is such a value.
     """
     if type(value) in CONTAINERS:
         named = value.items() if isinstance(value, Mapping) else enumerate(value)

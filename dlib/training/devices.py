@@ -119,11 +119,7 @@ def find_devices(args: HardwareArgs) -> Devices:
 
 
 def refuse_other_launch(devices: Devices) -> None:
-    """Refuse devices for which a launcher has started another number of processes, or not the same on each node.
-
-    Raises:
-        UserError: it has.
-    """
+    """Refuse devices for which a launcher has started another number of processes, or not the same on each node."""
     if was_launched() and world_size() != devices.world_size:
         sees_own = in_slurm_step() and devices.accelerator == "cuda" and len(devices.indices) == 1
         own = "; if srun gives each task a GPU of its own (--gpus-per-task), add --gpu-bind=none" if sees_own else ""

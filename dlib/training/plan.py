@@ -125,22 +125,14 @@ def told_steps(args: ExperimentArgs) -> int | None:
 
 
 def refuse_steps_outside(extra_steps: Collection[int], total_steps: int) -> None:
-    """Refuse extra steps that the run does not have.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse extra steps that the run does not have."""
     outside = [step for step in sorted(extra_steps) if not 1 <= step <= total_steps]
     if outside:
         raise UserError(f"--extra_steps {outside[0]}: the run has steps 1 to {total_steps}")
 
 
 def refuse_overlap(schedule: str, plan: TrainingPlan) -> None:
-    """Refuse a warm-up and a decay that do not fit into the run; a step over is rounding.
-
-    Raises:
-        UserError: they do not.
-    """
+    """Refuse a warm-up and a decay that do not fit into the run; a step over is rounding."""
     if schedule == "wsd" and plan.warmup_steps + plan.decay_steps > plan.total_steps + 1:
         raise UserError(
             f"--warmup of {plan.warmup_steps:,} steps and --decay of {plan.decay_steps:,} do not fit into the run's "

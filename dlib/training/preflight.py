@@ -77,21 +77,13 @@ def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:
 
 
 def refuse_unwritable_run(folder: RunFolder) -> None:
-    """Refuse a run whose folder the first process could not make or write.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuse a run whose folder the first process could not make or write."""
     if is_rank_zero() and (reason := why_unwritable(folder.root)):
         raise UserError(f"--out_dir {folder.root.parent}: no run can be written there: {reason}")
 
 
 def refuse_unwritable_cache(args: DataArgs) -> None:
-    """Refuse a cache that cannot be written, and holds nothing that could be read either.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuse a cache that cannot be written, and holds nothing that could be read either."""
     cache = Path(args.cache_dir)
     if (reason := why_unwritable(cache)) and not (cache.is_dir() and any(cache.iterdir())):
         raise UserError(f"cannot write to --cache_dir {cache}: {reason}; name another")

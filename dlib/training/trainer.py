@@ -108,20 +108,12 @@ def build_trainer(
 
 
 def refuse_checkpoint(*_: Any, **__: Any) -> None:
-    """Stand in the place of `trainer.save_checkpoint`.
-
-    Raises:
-        UserError: always.
-    """
+    """Stand in the place of `trainer.save_checkpoint`."""
     raise UserError("trainer.save_checkpoint: --save_interval and --extra_steps say when a run is saved")
 
 
 def refuse_unused_hooks(module: pl.LightningModule, data: pl.LightningDataModule) -> None:
-    """Refuse methods that Lightning would call in loops that are not run here.
-
-    Raises:
-        UserError: there is one; the message names what to use.
-    """
+    """Refuse methods that Lightning would call in loops that are not run here."""
     for owner, base in ((module, pl.LightningModule), (data, pl.LightningDataModule)):
         for name, instead in INSTEAD.items():
             if getattr(type(owner), name, None) is not getattr(base, name, None):
@@ -137,11 +129,7 @@ def choose_environment(devices: Devices) -> ClusterEnvironment:
 
 
 def refuse_other_number(started: int, devices: Devices) -> None:
-    """Refuse to compute with another number of processes than the one that is told and recorded.
-
-    Raises:
-        UserError: other launchers, or other variables of theirs, have led to one.
-    """
+    """Refuse to compute with another number of processes than the one that is told and recorded."""
     if started != devices.world_size:
         raise UserError(
             f"{started} processes were started, and --num_devices {len(devices.indices)} --num_nodes "
