@@ -52,12 +52,7 @@ class Facts:
 
 
 def setting(default: Any, **facts: Any) -> Any:
-    """Declare one field.
-
-    Args:
-        default: its value where nothing is said. A list, dict or dataclass is copied for each configuration.
-        facts: what else is to be known of it, see `Facts`.
-    """
+    """Declare one field by its default, of which each configuration has a copy, and its `Facts`."""
     metadata = {"facts": Facts(**facts)}
     if type(default).__hash__ is None:
         return field(default_factory=partial(copy.deepcopy, default), metadata=metadata)

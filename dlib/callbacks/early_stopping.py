@@ -7,12 +7,7 @@ from dlib.runs.metrics_log import BestMetric
 
 
 def stop_early(patience: str | None, best: BestMetric) -> list[EarlyStopping]:
-    """The callback that `--early_stopping` asks for, if it does.
-
-    Args:
-        patience: for how many evaluations in a row the metric may be no better, "5 evaluations".
-        best: that metric.
-    """
+    """The callback that `--early_stopping` asks for, if it does: after "5 evaluations" in a row without a new best."""
     if patience is None:
         return []
     evaluations = parse_evaluations(patience, "--early_stopping")

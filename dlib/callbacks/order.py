@@ -26,9 +26,7 @@ INSTEAD = {
 def in_order(listed: Sequence[pl.Callback | Logger], run_log: RunLog) -> list[pl.Callback]:
     """The callbacks in the order in which they act at a step's boundary; those of one place as they are listed.
 
-    Args:
-        listed: callbacks, and loggers of Lightning's.
-        run_log: what the loggers are to be told.
+    Loggers of Lightning's are no callbacks: `run_log` is told of them.
 
     Raises:
         UserError: a callback cannot work here, or something is none; the message names what to use.

@@ -222,13 +222,7 @@ def unescaped(value: Any) -> Any:
 
 
 def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[ChangedField]:
-    """The fields in which two configurations differ.
-
-    Args:
-        a: the old configuration.
-        b: the new configuration.
-        ignore_free: leave out fields that do not change what a run computes (`free=True` in `dlib/args/`).
-    """
+    """The fields in which two configurations differ; not those that may change in a resumed run (`free=True`)."""
     compared = [key for key, declared in FIELDS.items() if not (ignore_free and facts_of(declared).free)]
     differences = [ChangedField(key, value_of(a, key), value_of(b, key)) for key in compared]
     return [difference for difference in differences if difference.old != difference.new]

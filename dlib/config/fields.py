@@ -85,11 +85,7 @@ def declarations_of(group: type) -> Iterator[tuple[Field[Any], type]]:
 
 
 def refuse_wrong_fields(groups: Iterable[tuple[str, type]]) -> None:
-    """Refuse a type that no value can be read for, and a flag that two classes declare: one would hide the other.
-
-    Args:
-        groups: each group by its full key.
-    """
+    """Refuse a type that no value can be read for, and a flag that two classes declare: one would hide the other."""
     places = dict.fromkeys(OTHER_FLAGS, "train.py itself")
     for key, group in groups:
         for field, owner in declarations_of(group):

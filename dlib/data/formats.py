@@ -73,13 +73,7 @@ def read_json_lines(file: Path, byte_range: ByteRange, columns: Columns, encodin
 
 
 def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encoding_errors: str = "strict") -> Document:
-    """Take from a record what is asked for.
-
-    Args:
-        record: values by name.
-        columns: which of them.
-        offset: byte of the file at which the record starts.
-        encoding_errors: "strict", "replace" or "ignore" halves of surrogate pairs.
+    """Take from a record, values by name, what is asked for; `offset` is the byte of the file at which it starts.
 
     Raises:
         DocumentError: a key is missing, or its value is of a type that cannot be used.

@@ -56,13 +56,7 @@ class TextContinuer:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
     ) -> None:
-        """Take a model in evaluation mode, on its device, and its tokenizer.
-
-        Args:
-            model: a causal language model.
-            tokenizer: its tokenizer.
-            context: tokens that the model reads at once, prompt and continuation together.
-            args: how it is asked.
+        """Take a model in evaluation mode, on its device, its tokenizer, and how many tokens it reads at once.
 
         Raises:
             UserError: so many new tokens leave no room for a prompt, or the model's class cannot generate.
@@ -127,13 +121,7 @@ class TextContinuer:
     def generate(
         self, prompts: Sequence[list[int]], numbers: Sequence[int], streamer: BaseStreamer | None = None
     ) -> list[list[int]]:
-        """The new tokens after each prompt, an end token and what follows it among them.
-
-        Args:
-            prompts: tokens of each.
-            numbers: of their lines.
-            streamer: is told each token.
-        """
+        """The new tokens after each prompt, an end token and what follows it among them; `numbers` are their lines'."""
         device = self.model.device
         input_ids, attention_mask = padded(prompts, self.pad_id, device, left=True)
         width = input_ids.shape[1]

@@ -70,13 +70,7 @@ class MaskFiller:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
     ) -> None:
-        """Take a model in evaluation mode, on its device, and its tokenizer.
-
-        Args:
-            model: a masked language model.
-            tokenizer: its tokenizer.
-            context: tokens that the model reads at once.
-            args: how it is asked.
+        """Take a model in evaluation mode, on its device, its tokenizer, and how many tokens it reads at once.
 
         Raises:
             UserError: the tokenizer has no mask token.

@@ -60,10 +60,7 @@ def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tra
 def windows(lines: Iterable[str], batch_size: int, *, wait: bool) -> Iterator[list[str]]:
     """The lines in order, some batches at a time; never more are held.
 
-    Args:
-        lines: any number of them.
-        batch_size: with 1, a window is one line: each is answered before the next is read.
-        wait: whether more lines may be read before the first is answered.
+    A window is one line with a `batch_size` of 1, and unless it may `wait` for more lines before the first is answered.
     """
     size = batch_size * BATCHES_IN_WINDOW if wait and batch_size > 1 else 1
     remaining = iter(lines)
@@ -79,14 +76,7 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
-    """Rows as one tensor (B, T), and the mask (B, T) that is 0 at the padding; int64.
-
-    Args:
-        rows: ids of each row.
-        pad_id: fills short rows.
-        device: where the tensors are wanted.
-        left: whether short rows are filled before their tokens.
-    """
+    """Rows as one tensor (B, T), `left` with the padding before the tokens, and the mask (B, T) of 0 there; int64."""
     width = max(map(len, rows))
     gaps = [width - len(row) for row in rows]
     ids = [[pad_id] * gap * left + list(row) + [pad_id] * gap * (not left) for row, gap in zip(rows, gaps, strict=True)]

@@ -60,12 +60,7 @@ class Predictor:
     """
 
     def __init__(self, model: str | Path, args: GenerationArgs = DEFAULTS) -> None:
-        """Load a model.
-
-        Args:
-            model: a run (its best checkpoint) or its name in `runs`, a checkpoint, a Hugging Face folder, or a name on
-                the hub.
-            args: how it is asked.
+        """Load a run (its best checkpoint) or its name in `runs`, a checkpoint, a Hugging Face folder, or a hub's name.
 
         Raises:
             UserError: there is no such model, its objective answers no lines, or not with these options.
@@ -93,11 +88,9 @@ class Predictor:
         return [answer for answers in self.windows(lines) for answer in answers]
 
     def windows(self, lines: Iterable[str], *, wait: bool = True) -> Iterator[list[Answer]]:
-        """The answers to any number of lines, in their order, some at a time.
+        """The answers to any number of lines, which are read as they are needed, in their order, some at a time.
 
-        Args:
-            lines: are read as they are needed.
-            wait: whether more lines may be read before the first is answered, which is faster.
+        It is faster if more lines may be read before the first is answered: `wait`.
 
         Raises:
             UserError: the memory of the device does not suffice.

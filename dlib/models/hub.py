@@ -30,13 +30,9 @@ NO_ATTENTION = re.compile(
 
 
 def choose_hub_mode(names: Iterable[str | None], offline: bool) -> None:
-    """Keep the Hugging Face libraries off the network where it is unwanted, unneeded or out of reach.
+    """Keep the Hugging Face libraries off the network where it is unwanted (`offline`), unneeded or out of reach.
 
     They read their settings when they are imported; where that has happened, they are told again.
-
-    Args:
-        names: the Hugging Face names and local folders that will be loaded.
-        offline: whether the user asked for no network.
     """
     is_remote = any(name is not None and name not in MODELS and not Path(name).is_dir() for name in names)
     if offline or not is_remote or not hub_answers():
@@ -62,10 +58,7 @@ def hub_answers() -> bool:
 def explain_loading(flag: str, name: str, overrides: Sequence[str] = ()) -> Iterator[None]:
     """Turn what transformers raises when `name` cannot be loaded into one line that names `flag`.
 
-    Args:
-        flag: what named it.
-        name: Hugging Face name or local folder.
-        overrides: `--model_overrides`, which are to blame where a model that they change cannot be built.
+    `--model_overrides` are to blame where a model that they change cannot be built.
 
     Raises:
         UserError: the block raised an error of loading.

@@ -66,12 +66,7 @@ def refuse_too_large(num_parameters: int, source: str) -> None:
 def tell_many_layers(
     config: PretrainedConfig, source: str, draw: Callable[[PretrainedConfig], PreTrainedModel]
 ) -> None:
-    """Say that a model of very many layers takes long to build, or refuse it; one and two layers tell how large it is.
-
-    Args:
-        config: the model's configuration.
-        source: its name, for messages.
-        draw: builds a model, without memory.
+    """Say that a model of very many layers takes long to build; one and two layers, drawn on no device, tell its size.
 
     Raises:
         UserError: its weights are larger than the memory.

@@ -28,12 +28,6 @@ def load_model_config(
 ) -> PretrainedConfig:
     """The model's configuration with `--model_overrides`, and the tokenizer's ids where it is from scratch.
 
-    Args:
-        args: the model's arguments.
-        source: Hugging Face name or local folder of the model.
-        tokenizer: the run's tokenizer.
-        flag: what named the source, for errors.
-
     Raises:
         UserError: the configuration cannot be had, or an override does not fit it.
     """
@@ -135,13 +129,6 @@ def load_model(
 
     A GPU computes in the type in which the weights are stored. So does a CPU, but for 16 bits, in which it is slow.
 
-    Args:
-        head: with which head.
-        source: folder or hub name.
-        config: its configuration, as `read_config` reads it.
-        device: where it is to compute.
-        trust_remote_code: whether Python code that comes with it may run.
-
     Raises:
         UserError: it cannot be loaded, or its weights are no numbers.
     """
@@ -158,13 +145,6 @@ def load_weights(
     head: Head, source: str, config: PretrainedConfig, *, is_checkpoint: bool = False, **options: Any
 ) -> PreTrainedModel:
     """A model with the weights of a folder or hub name; says where new ones had to be drawn.
-
-    Args:
-        head: with which head.
-        source: folder or hub name.
-        config: its configuration.
-        is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
-        options: of `read_model`.
 
     Raises:
         UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
@@ -185,12 +165,7 @@ def tell_new_weights(names: Collection[str], source: str) -> None:
 
 
 def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> None:
-    """Refuse a run's own checkpoint whose weights are not those of its configuration: new ones would be drawn.
-
-    Args:
-        loading: what transformers tells of the loading.
-        source: the checkpoint's model.
-    """
+    """Refuse a run's own checkpoint whose weights are not those of its configuration: new ones would be drawn."""
     names = [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loading[kind]]
     if names:
         raise UserError(

@@ -39,11 +39,7 @@ def find_path(name: str | Path) -> Path | None:
 
 
 def args_of_run(model: str) -> ExperimentArgs | None:
-    """The arguments of the run that a model belongs to; None where it is no run's.
-
-    Args:
-        model: the folder that transformers loads, or a name on the hub.
-    """
+    """The arguments of the run that a model's folder belongs to; None where it is no run's."""
     parents = Path(model).resolve().parents
     if not Path(model).is_dir() or len(parents) < 3 or not RunFolder(parents[2]).config.is_file():
         return None

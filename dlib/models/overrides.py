@@ -26,11 +26,6 @@ COUNT = re.compile(r"(num|n)_\w+|\w*_size|max_position_embeddings")
 def override_config(config: PretrainedConfig, source: str, overrides: Sequence[str]) -> PretrainedConfig:
     """The configuration with the overrides, built again: some fields are worked out from others when it is built.
 
-    Args:
-        config: the model's own configuration.
-        source: Hugging Face name or local folder where it is from.
-        overrides: `field=value`, each.
-
     Raises:
         UserError: an override names no field, or the model cannot be built with its value.
     """
@@ -69,14 +64,7 @@ def parse_override(text: str, config: PretrainedConfig) -> tuple[str, Any]:
 def check_value(text: str, name: str, current: Any, value: Any) -> None:
     """Refuse a value that transformers would take here, and fail with, or not, when the model is built.
 
-    Args:
-        text: the override, for the message.
-        name: the field.
-        current: what the model's own configuration has there. Where that is below 1 itself, the override may be too.
-        value: what it is to be.
-
-    Raises:
-        UserError: a number of layers or the like is none, or is below 1, or there is no such activation function.
+    The `current` one is the model's own. Where that is below 1 itself, the override may be too.
     """
     if COUNT.fullmatch(name) and type(current) is int and type(value) is not int:
         raise UserError(f"--model_overrides {text}: {name} must be a whole number")

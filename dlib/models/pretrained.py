@@ -23,11 +23,7 @@ ZIP_START = b"PK\x03\x04"
 
 
 def read_config(name: str, *, trust_remote_code: bool) -> PretrainedConfig:
-    """A model's configuration.
-
-    Args:
-        name: Hugging Face name or local folder.
-        trust_remote_code: whether Python code that comes with it may run.
+    """A model's configuration, by Hugging Face name or local folder.
 
     Raises:
         UserError: it wants a kernel from the hub, which is code too, and may not run any.
@@ -71,14 +67,7 @@ def read_tokenizer(name: str, *, trust_remote_code: bool) -> PreTrainedTokenizer
 def draw_model(
     auto_model: str, config: PretrainedConfig, *, trust_remote_code: bool, **options: Any
 ) -> PreTrainedModel:
-    """A network with new weights.
-
-    Args:
-        auto_model: name of the transformers class, `AutoModelForMaskedLM` for one.
-        config: its configuration.
-        trust_remote_code: whether Python code that came with the configuration may run.
-        options: of transformers.
-    """
+    """A network with new weights, by the name of the transformers class: `AutoModelForMaskedLM` for one."""
     own = own_class(config.model_type)
     if own is not None:
         return own._from_config(config, **options)
@@ -89,13 +78,6 @@ def read_model(
     auto_model: str, name: str, config: PretrainedConfig, *, trust_remote_code: bool, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A network with its weights, and what transformers tells of their loading: `missing_keys` and the like.
-
-    Args:
-        auto_model: name of the transformers class.
-        name: Hugging Face name or local folder.
-        config: its configuration.
-        trust_remote_code: whether Python code that comes with it may run.
-        options: of transformers.
 
     Raises:
         UserError: its weights are a pickle of a kind that could run code.

@@ -46,10 +46,7 @@ def answer(model: PreTrainedModel, ids: Tensor, options: Mapping[str, Any]) -> T
 def refuse_looking_ahead(model: PreTrainedModel, source: str, options: Mapping[str, Any]) -> None:
     """Refuse a model that sees the token that it is to predict: its loss would be low, and mean nothing.
 
-    Args:
-        model: on the CPU.
-        source: its name, for the error.
-        options: of its forward pass, as in training.
+    The model is on the CPU; the options are those of its forward pass in training.
 
     Raises:
         UserError: what it says of the first tokens depends on the last one, or it cannot compute in its precision.
@@ -95,14 +92,7 @@ def keep_attention_type(model: PreTrainedModel) -> None:
 def refuse_hidden_state(model: PreTrainedModel, max_length: int, source: str, options: Mapping[str, Any]) -> None:
     """Refuse a model that does not give the same for the same batch and seed, whatever it saw between.
 
-    Args:
-        model: on the CPU.
-        max_length: tokens of the longest rows, for a model that takes none that are short.
-        source: its name, for the error.
-        options: of its forward pass, as in training.
-
-    Raises:
-        UserError: it does not, or it cannot compute at all as it does in training.
+    The model is on the CPU; rows of `max_length` are for one that takes no short ones.
     """
     try:
         is_pure = gives_the_same(model, (LONGER, PROBE_LENGTH), options)

@@ -28,12 +28,9 @@ TOKENIZER_FILES = (
 
 
 def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> str:
-    """Name or folder of the model that a run starts from: `--checkpoint` before `--model`.
+    """Name or folder of the model that a run starts from: its own last checkpoint, else `--checkpoint`, else `--model`.
 
-    Args:
-        args: the experiment.
-        last_checkpoint: the run's own newest checkpoint, if it has one; it holds all that the run goes on with, and
-            what it started from may be gone by now.
+    The last checkpoint holds all that a run goes on with, and what it started from may be gone by now.
 
     Raises:
         UserError: the checkpoint cannot be had, a folder is none that the run can start from, or `--from_scratch` would

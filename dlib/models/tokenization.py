@@ -43,11 +43,6 @@ TRAINING_FORMAT = 3
 def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """Load a tokenizer by Hugging Face name or from a local folder.
 
-    Args:
-        name: Hugging Face name or local folder.
-        flag: what named it, for the error.
-        trust_remote_code: whether Python code that comes with it may run.
-
     Raises:
         UserError: it cannot be had; names `flag`.
     """
@@ -70,12 +65,8 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
 
-    Args:
-        text_file: the text.
-        vocab_size: number of tokens, special ones included; fewer when the text is too small for more.
-        encoding_errors: what to do with bytes that are not UTF-8, see `DataArgs`.
-        sequences: names of each document's texts.
-        open_ended: give it a template without an end-of-text token, so that a prompt stays open.
+    It has fewer tokens than `vocab_size` where the text is too small for more. An `open_ended` one puts no token at the
+    end of a text, so that a prompt stays open.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -108,17 +99,10 @@ def build_tokenizer(
     goes_on: bool = False,
     sequences: tuple[str, ...] = TEXT_ONLY.sequences,
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: `--tokenizer`, else the model's own, else one trained on the run's text.
+    """The tokenizer of a run: `--tokenizer`, else that of the model's folder, else one trained on the run's text.
 
-    A trained one is kept in the cache by the content of the text, and found there again.
-
-    Args:
-        args: the experiment.
-        text_file: the training text.
-        model_folder: name or folder of the model that the run starts from.
-        open_ended: whether the objective learns where texts end, see `train_tokenizer`.
-        goes_on: that folder is the run's own checkpoint, which holds its tokenizer.
-        sequences: names of each document's texts.
+    A trained one is kept in the cache by the content of the text, and found there again. Where a run `goes_on`, the
+    folder is its own checkpoint, which holds its tokenizer.
 
     Raises:
         UserError: a tokenizer cannot be had.

@@ -32,12 +32,7 @@ def callback_states(callbacks: Sequence[pl.Callback]) -> dict[str, Any]:
 
 
 def refuse_unreadable(value: Any, place: str) -> None:
-    """Refuse what `torch.load(weights_only=True)` would not read, before it is a checkpoint.
-
-    Args:
-        value: a state, or a part of one.
-        place: where it stands, for the error.
-    """
+    """Refuse what `torch.load(weights_only=True)` would not read, before it is a checkpoint."""
     if type(value) in CONTAINERS:
         named = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, part in named:

@@ -70,11 +70,7 @@ class Devices:
         return f"{len(self.indices)} x {self.names[0]}{nodes}, {self.precision}"
 
     def describe(self, strategy: str) -> dict[str, Any]:
-        """What a run's record says of them: whatever of it changes, sums may be added up in another order.
-
-        Args:
-            strategy: `--distributed_strategy`.
-        """
+        """What a run's record says of them: whatever of it changes, sums may be added up in another order."""
         return {
             "accelerator": self.accelerator,
             "gpus": list(self.gpus),

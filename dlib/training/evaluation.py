@@ -21,15 +21,9 @@ from dlib.objectives.objective import Batch, Measured, Objective
 def evaluate(
     model: PreTrainedModel, objective: Objective, batches: Iterable[tuple[Batch, float]], *, tokens_per_byte: float
 ) -> dict[str, float]:
-    """The objective's metrics over the batches of all processes.
+    """The objective's metrics over the batches of all processes; this one has its share, with the weight of each batch.
 
     Nothing random is drawn, and the networks are left in the modes in which they were found.
-
-    Args:
-        model: on its device; not wrapped for distributed training.
-        objective: what the model is measured by.
-        batches: this process's share with the weight of each, on any device.
-        tokens_per_byte: of the whole text.
     """
     networks = nn.ModuleList([model, objective.modules])
     modes = [(module, module.training) for module in networks.modules()]

@@ -34,11 +34,7 @@ class NonFiniteError(TrainingError):
 
 
 def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
-    """Refuse weights and buffers that are not finite.
-
-    Args:
-        model: it has them.
-        step: the optimizer step that is done or being done, counted from 1.
+    """Refuse weights and buffers that are not finite, at an optimizer step that is done or being done, from 1 on.
 
     Raises:
         NonFiniteError: there are some.

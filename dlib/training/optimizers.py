@@ -15,15 +15,10 @@ from dlib.training.plan import TrainingPlan
 
 
 def build_optimizer(model: nn.Module, args: OptimArgs, *, fused: bool, further: nn.Module | None = None) -> Optimizer:
-    """The optimizer of `--optimizer` over the weights that learn.
+    """The optimizer of `--optimizer` over the weights that learn, those of `further` networks of the objective too.
 
     Its function in OPTIMIZERS takes their groups (`parameter_groups`), whose `lr` is the peak of the group's schedule.
-
-    Args:
-        model: the network, already on its device.
-        args: the optimizer's arguments.
-        fused: take AdamW's fused kernel, one launch for all weights.
-        further: networks of the objective's own that learn as well.
+    AdamW's `fused` kernel is one launch for all weights.
 
     Raises:
         UserError: the optimizer, or rates by layer, are not for such a model.

@@ -75,11 +75,7 @@ class TrainingPlan:
 
 
 def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
-    """Work out the steps of a run.
-
-    Args:
-        args: the experiment; its micro_batch_size is settled.
-        rows: the training data.
+    """Work out the steps of a run, whose micro_batch_size is settled.
 
     Raises:
         UserError: a duration cannot be read, an extra step lies outside the run, or warm-up and decay overlap.

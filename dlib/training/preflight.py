@@ -32,12 +32,7 @@ class Inputs:
 
 
 def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> Inputs:
-    """Find what a run reads, and refuse what it cannot do; touches nothing.
-
-    Args:
-        args: the experiment.
-        folder: the run.
-        plan_only: whether nothing is going to be written into that folder.
+    """Find what a run reads, and refuse what it cannot do; touches nothing. `plan_only` asks for no place to write to.
 
     Raises:
         UserError: something is missing, or flags do not fit each other.

@@ -51,12 +51,7 @@ class Preparation:
 
 
 def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparation:
-    """Work out a run.
-
-    Args:
-        args: the experiment, as `settle_hardware` leaves it.
-        inputs: what it reads.
-        devices: what it computes on.
+    """Work out a run, of the arguments as `settle_hardware` leaves them.
 
     Raises:
         UserError: something of it cannot be had, or does not fit the rest.

@@ -66,14 +66,9 @@ def build_trainer(
     logger: Logger | None = None,
     exact_reduce: bool = False,
 ) -> pl.Trainer:
-    """A trainer on `devices` that runs `callbacks` in their order.
+    """A trainer on `devices` that runs `callbacks` in their order; `logger` takes the numbers of `self.log`.
 
-    Args:
-        devices: what it computes on.
-        strategy: `--distributed_strategy`.
-        callbacks: what happens after each optimizer step.
-        logger: where `self.log` and Lightning's callbacks put their numbers.
-        exact_reduce: leave gradients to `TrainingModule`, and take no kernel that adds up in a changing order.
+    With `exact_reduce` it leaves gradients to `TrainingModule`, and takes no kernel that adds up in a changing order.
     """
     trainer = pl.Trainer(
         accelerator=devices.accelerator,
