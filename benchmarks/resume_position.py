@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from dlib.args import ObjectiveArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import StepSampler, TrainingSteps
+from dlib.data.data_module import TrainingSteps
 from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
 from dlib.objectives import build_objective
@@ -67,7 +67,7 @@ def make_steps(rows: int, length: int, total_steps: int) -> TrainingSteps:
 
 def first_batch(steps: TrainingSteps, begin: int, skipped: int = 0) -> Any:
     """The first batch of a loader that begins at a step, after throwing some away."""
-    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(begin, len(steps)))
+    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(begin, len(steps)))
     batches = iter(loader)
     for _ in range(skipped):
         next(batches)

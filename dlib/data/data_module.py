@@ -8,14 +8,14 @@ It knows nothing of objectives: whoever turns rows into batches is handed in as 
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
@@ -217,22 +217,6 @@ class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
         return self.collator.collate(samples), sum(map(self.collator.weight, samples))
 
 
-class StepSampler(Sampler[int]):
-    """The optimizer steps that are still to do: resuming costs nothing at any position."""
-
-    def __init__(self, first_step: int, total_steps: int) -> None:
-        """Go from `first_step` up to `total_steps`."""
-        self.steps = range(first_step, total_steps)
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the steps in order."""
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        """Number of steps still to do."""
-        return len(self.steps)
-
-
 class DataModule(pl.LightningDataModule):
     """The loaders of one process. Rank and world size are known only once the trainer has launched."""
 
@@ -258,9 +242,9 @@ class DataModule(pl.LightningDataModule):
         self.limit_dev_rows = limit_dev_rows
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Optimizer steps from `first_step` on."""
-        sampler = StepSampler(self.first_step, self.plan.total_steps)
-        return StepLoader(self._training_steps(), sampler=sampler, num_workers=self.num_workers)
+        """Optimizer steps from `first_step` on: resuming costs nothing at any position."""
+        steps = range(self.first_step, self.plan.total_steps)
+        return StepLoader(self._training_steps(), sampler=steps, num_workers=self.num_workers)
 
     def first_batch(self) -> TensorBatch:
         """A batch of one training sample."""

@@ -14,14 +14,7 @@ from torch.utils.data import DataLoader
 
 from dlib.args import DataArgs, ObjectiveArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import (
-    DataModule,
-    EvaluationBatches,
-    StepSampler,
-    TextData,
-    TrainingSteps,
-    build_text_data,
-)
+from dlib.data.data_module import DataModule, EvaluationBatches, TextData, TrainingSteps, build_text_data
 from dlib.data.packing import LineRows, PackedRows
 from dlib.data.text import find_text
 from dlib.data.token_roles import token_roles
@@ -125,12 +118,6 @@ def test_an_evaluation_can_be_limited_to_the_first_rows_on_any_number_of_process
     parts = [EvaluationBatches(ROWS, MLM, 3, rank, 2, limit=5) for rank in range(2)]
     assert sorted(row for part in parts for batch in part.batches for row in batch.tolist()) == [0, 1, 2, 3, 4]
     assert len(EvaluationBatches(ROWS, MLM, len(ROWS), 0, 1, limit=10**6).batches[0]) == len(ROWS)
-
-
-def test_sampler_goes_on_where_a_run_stopped() -> None:
-    assert list(StepSampler(3, 6)) == [3, 4, 5]
-    assert len(StepSampler(3, 6)) == 3
-    assert list(StepSampler(6, 6)) == []
 
 
 def make_module(

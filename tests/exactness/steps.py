@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.callbacks.step_callback import StepCallback
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import StepSampler, TrainingSteps
+from dlib.data.data_module import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan
@@ -87,7 +87,7 @@ def train(
     model = build_toy(name, dtype=DTYPES[precision], dropout=dropout)
     module = TrainingModule(model, objective, optim or OptimArgs(max_grad_norm=0.0), plan, precision)
     steps = TrainingSteps(rows, plan.batches, objective, rank, world_size)
-    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=StepSampler(first_step, plan.total_steps))
+    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(first_step, plan.total_steps))
     devices = Devices("cpu", (0,) * world_size, 1, precision, ("CPU process",) * world_size)
     build_trainer(devices, "auto", [*further, watching]).fit(module, loader)
     return module

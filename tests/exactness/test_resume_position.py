@@ -3,7 +3,6 @@
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ import pytest
 from dlib.args import ObjectiveArgs
 from dlib.data import batching
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import DataModule, StepSampler, TextData
+from dlib.data.data_module import DataModule, TextData
 from dlib.data.permutation import permute
 from dlib.data.samples import Sample, SampleKey
 from dlib.objectives import build_objective
@@ -53,11 +52,6 @@ def first_batch(rows: EndlessRows, step: int) -> dict[str, Any]:
     module = DataModule(data, plan, collator, first_step=step, eval_batch_size=1, num_workers=0)
     module.trainer = cast(Any, SimpleNamespace(global_rank=0, world_size=1))
     return next(iter(module.train_dataloader()))
-
-
-def first_step(step: int) -> int:
-    """The first step of a sampler that begins at one."""
-    return next(iter(StepSampler(step, FAR + 10)))
 
 
 def peak_bytes(action: Callable[[], object]) -> int:
@@ -104,10 +98,3 @@ def test_first_batch_takes_as_much_memory_at_a_billion_as_at_the_beginning(num_r
     near, far = peak(0), peak(FAR)
     assert far == pytest.approx(near, rel=0.05)
     assert far < 1_000_000
-
-
-def test_sampler_holds_and_does_nothing_for_the_steps_that_are_done() -> None:
-    assert [first_step(step) for step in (0, FAR)] == [0, FAR]
-    assert len(StepSampler(FAR, FAR + 10)) == 10
-    near, far = (peak_bytes(partial(first_step, step)) for step in (0, FAR))
-    assert far < near + 100

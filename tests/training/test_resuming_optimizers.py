@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.args.tables import OPTIMIZERS, Plugin
-from dlib.data.data_module import StepSampler, TrainingSteps
+from dlib.data.data_module import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.checkpoints import checkpoint_bytes, estimate_checkpoint_bytes
 from dlib.training.devices import Devices
@@ -88,9 +88,7 @@ def go_on(state: dict[str, Any], optim: OptimArgs) -> tuple[TrainingModule, Watc
     module = TrainingModule(model, objective, optim, plan, "64-true")
     module.resume(state)
     steps = TrainingSteps(ROWS, plan.batches, objective, rank=0, world_size=1)
-    loader: DataLoader[Any] = DataLoader(
-        steps, batch_size=None, sampler=StepSampler(state["steps_done"], plan.total_steps)
-    )
+    loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(state["steps_done"], plan.total_steps))
     build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
     return module, rest
 
