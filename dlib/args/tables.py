@@ -28,10 +28,10 @@ OBJECTIVES: dict[str, Plugin] = {
     "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
 }
 OPTIMIZERS: dict[str, Plugin] = {
-    "adamw": Plugin("dlib.training.optimizers:build_adamw", "dlib.training.adamw_args:AdamWArgs"),
-    "sgd": Plugin("dlib.training.optimizers:build_sgd", "dlib.training.sgd_args:SgdArgs"),
-    "adafactor": Plugin("dlib.training.optimizers:build_adafactor", "dlib.training.adafactor_args:AdafactorArgs"),
-    "muon": Plugin("dlib.training.muon:build_muon", "dlib.training.muon_args:MuonArgs"),
+    "adamw": Plugin("dlib.training.optimizers:build_adamw", "dlib.training.optimizer_args:AdamWArgs"),
+    "sgd": Plugin("dlib.training.optimizers:build_sgd", "dlib.training.optimizer_args:SgdArgs"),
+    "adafactor": Plugin("dlib.training.optimizers:build_adafactor", "dlib.training.optimizer_args:AdafactorArgs"),
+    "muon": Plugin("dlib.training.muon:build_muon", "dlib.training.optimizer_args:MuonArgs"),
 }
 MODELS: dict[str, str] = {}
 """Networks that are not Hugging Face's, by the name that `--model` takes."""

@@ -14,7 +14,7 @@ from dlib.config.configuration import load_config
 from dlib.config.fields import refuse_wrong_fields
 from dlib.objectives.mlm_args import MlmArgs
 from dlib.process.errors import UserError
-from dlib.training.adamw_args import AdamWArgs
+from dlib.training.optimizer_args import AdamWArgs
 
 ROOT = Path(__file__).parents[2]
 
