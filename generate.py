@@ -17,7 +17,9 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
+from dlib.args.fields import facts_of
 from dlib.args.generation import GenerationArgs
+from dlib.config.fields import KINDS, bare_type, texts_of
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.models.hub import choose_hub_mode
 from dlib.models.names import find_model
@@ -55,26 +57,16 @@ def make_parser() -> ScriptParser:
     text = "A run (its best checkpoint is taken) or its name in runs/, a checkpoint, a Hugging Face folder or name."
     add_flag(parser, "model", text, "RUN_OR_CHECKPOINT")
     add_switch(parser, "--json", "Write a JSON object a line, with all that is known of it.")
-    add_flag(parser, "--seed", "Seed of what is drawn (default: 1).", "N", type=int, default=1)
-    text = "Lines computed together; with 1 each is answered before the next is read (default: 32)."
-    add_flag(parser, "--batch_size", text, "N", type=int, default=32)
-    parser.add_argument(
-        "--accelerator",
-        choices=("auto", "cpu", "cuda", "gpu", "mps"),
-        default="auto",
-        help="Kind of device; auto takes CUDA, else MPS, else the CPU (default: auto).",
-    )
-    text = "Masks: guesses for each, seen with --json (default: 5). Text: draw from the N likeliest tokens only."
-    add_flag(parser, "--top_k", text, "N", type=int)
-    add_switch(parser, "--trust_remote_code", "Run Python code that the model's folder brings: read it first.")
-    group = parser.add_argument_group("continuing text")
-    text = "Tokens after a line at most (default: 64, or half of what the model reads at once)."
-    add_flag(group, "--max_new_tokens", text, "N", type=int)
-    text = "Lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7)."
-    add_flag(group, "--temperature", text, "X", type=float)
-    text = "Draw from the likeliest tokens that together have this probability (default: 0.9)."
-    add_flag(group, "--top_p", text, "X", type=float, default=0.9)
-    add_flag(group, "--num_beams", "Search N beams for a likely text; draws nothing.", "N", type=int, default=1)
+    texts = texts_of(GenerationArgs)
+    for field in fields(GenerationArgs):
+        flag, text, kind = f"--{field.name}", texts[field.name], bare_type(field)
+        if kind is bool:
+            add_switch(parser, flag, text)
+            continue
+        text += "" if field.default is None else f" (default: {field.default})"
+        choices = facts_of(field).choices or None
+        metavar = None if choices else KINDS[kind].metavar
+        parser.add_argument(flag, help=text, type=kind, default=field.default, choices=choices, metavar=metavar)
     return parser
 
 
