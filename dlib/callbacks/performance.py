@@ -3,18 +3,22 @@
 import resource
 import sys
 import time
+from fractions import Fraction
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from transformers import PreTrainedModel
 
 from dlib.callbacks.step_callback import Place, StepCallback
+from dlib.models.parts import embedding_tables, trunk_parameters, word_embeddings
 from dlib.tracking.run_log import RunLog
 from dlib.training.devices import Devices
-from dlib.training.flops import training_flops
 from dlib.training.training_module import TrainingModule
 
 MEBIBYTE = 2**20
+FLOPS_PER_WEIGHT = 6
+"""Per token: a multiplication and an addition forward, twice that backward."""
 
 
 class Performance(StepCallback):
@@ -77,3 +81,22 @@ def peak_memory_mib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / MEBIBYTE
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEBIBYTE
+
+
+def training_flops(model: PreTrainedModel, tokens_per_row: Fraction) -> tuple[float, float]:
+    """Floating-point operations of a forward and a backward pass, for each token and for each target token.
+
+    Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H T a token, where N leaves the embeddings out;
+    the vocabulary projection, 6 V H, counts for target tokens alone, as it is computed for no others.
+    Recomputed activations do not count, nor what a network of one's own does not tell of itself.
+
+    Args:
+        model: a transformer.
+        tokens_per_row: T, how far attention reaches.
+    """
+    words = word_embeddings(model)
+    tables = embedding_tables(model)
+    trunk = sum(weight.numel() for weight in trunk_parameters(model) if weight.ndim >= 2 and weight not in tables)
+    layers, width = (getattr(model.config, name, None) or 0 for name in ("num_hidden_layers", "hidden_size"))
+    attention = 12 * layers * width * float(tokens_per_row)
+    return FLOPS_PER_WEIGHT * trunk + attention, FLOPS_PER_WEIGHT * (0 if words is None else words.weight.numel())

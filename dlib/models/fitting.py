@@ -3,14 +3,13 @@
 import re
 from typing import Any
 
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ModelArgs
 from dlib.data.token_roles import num_ids
 from dlib.models.adapter import own_class
 from dlib.models.head import Head
-from dlib.models.parts import trunk_parameters, word_embeddings
+from dlib.models.parts import embedding_tables, trunk_parameters, word_embeddings
 from dlib.process.errors import UserError
 from dlib.process.versions import refuse_missing_attention
 
@@ -77,15 +76,14 @@ def freeze(model: PreTrainedModel, what: str) -> None:
     Raises:
         UserError: no weight is left to learn.
     """
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    trunk = {id(parameter) for parameter in trunk_parameters(model)}
+    tables, trunk = embedding_tables(model), set(trunk_parameters(model))
     for name, parameter in model.named_parameters():
-        is_embedding = id(parameter) in tables or "embeddings" in name.split(".")  # with their norms, as in BERT
+        is_embedding = parameter in tables or "embeddings" in name.split(".")  # with their norms, as in BERT
         frozen = {
             "none": False,
             "embeddings": is_embedding,
             "all_but_embeddings": not is_embedding,
-            "all_but_head": id(parameter) in trunk,
+            "all_but_head": parameter in trunk,
         }
         parameter.requires_grad_(not frozen[what])
     if not any(parameter.requires_grad for parameter in model.parameters()):

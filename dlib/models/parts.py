@@ -6,7 +6,7 @@ Networks of one's own may lack any of them; whoever asks goes on without.
 import inspect
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dlib.models.adapter import own_class
@@ -20,9 +20,13 @@ def output_layer(model: PreTrainedModel) -> nn.Module | None:
 def trunk_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     """The weights below the head; all of them where nothing tells the two apart."""
     layer = output_layer(model)
-    head = set() if layer is None else {id(parameter) for parameter in layer.parameters()}
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}  # one may be tied
-    return [weight for weight in model.base_model.parameters() if id(weight) in tables or id(weight) not in head]
+    head = set() if layer is None else {*layer.parameters()} - embedding_tables(model)  # one may be tied to it
+    return [weight for weight in model.base_model.parameters() if weight not in head]
+
+
+def embedding_tables(network: nn.Module) -> set[Tensor]:
+    """The weights of all embeddings."""
+    return {module.weight for module in network.modules() if isinstance(module, nn.Embedding)}
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding | None:

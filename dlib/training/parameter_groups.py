@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dlib.args import OptimArgs
+from dlib.models.parts import embedding_tables
 from dlib.process.errors import UserError
 
 Group = dict[str, Any]
@@ -88,8 +89,3 @@ def numbered_layers(module: nn.Module) -> Iterator[nn.ModuleList]:
             yield child
         else:
             yield from numbered_layers(child)
-
-
-def embedding_tables(module: nn.Module) -> set[Tensor]:
-    """The weights of all embeddings."""
-    return {child.weight for child in module.modules() if isinstance(child, nn.Embedding)}

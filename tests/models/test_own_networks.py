@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs
 from dlib.args.generation import GenerationArgs
 from dlib.args.tables import MODELS
+from dlib.callbacks.performance import training_flops
 from dlib.data.samples import Sample
 from dlib.generation.filling import FilledLine
 from dlib.generation.predictor import Predictor
@@ -24,7 +25,6 @@ from dlib.models.sources import find_source
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import predict_targets
 from dlib.process.errors import UserError
-from dlib.training.flops import training_flops
 from tests.own_networks import NETWORKS, Convolution, Louder, Recurrent
 from tests.toys import toy_roles, toy_row, train_wordpiece
 

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from torch import nn
 
-from dlib.training.flops import training_flops
+from dlib.callbacks.performance import training_flops
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy
 
 
