@@ -125,24 +125,13 @@ class TextContinuer:
         device = self.model.device
         input_ids, attention_mask = padded(prompts, self.pad_id, device, left=True)
         width = input_ids.shape[1]
-        processors = LogitsProcessorList()
-        if self.args.drawing_temperature > 0:
-            sampling = KeyedSampling(
-                numbers,
-                seed=self.args.seed,
-                prompt_width=width,
-                max_new_tokens=self.max_new_tokens,
-                temperature=self.args.drawing_temperature,
-                top_k=self.args.top_k,
-                top_p=self.args.top_p,
-                device=device,
-            )
-            processors.append(sampling)
+        draws = self.args.drawing_temperature > 0
+        sampling = [KeyedSampling(numbers, self.args, width, self.max_new_tokens, device)] if draws else []
         tokens = cast(Any, self.model).generate(
             input_ids=input_ids,
             attention_mask=attention_mask,
             generation_config=self.generation_config,
-            logits_processor=processors,
+            logits_processor=LogitsProcessorList(sampling),
             streamer=streamer,
         )
         new: list[list[int]] = tokens[:, width:].tolist()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from dlib.args.generation import GenerationArgs
 from dlib.process.seeding import keyed_generator
 
 
@@ -21,38 +22,27 @@ class KeyedSampling(LogitsProcessor):
     """Leaves of all logits one a row: that of the token which was drawn, for a greedy search to find."""
 
     def __init__(
-        self,
-        line_numbers: Sequence[int],
-        *,
-        seed: int,
-        prompt_width: int,
-        max_new_tokens: int,
-        temperature: float,
-        top_k: int | None,
-        top_p: float,
-        device: torch.device,
+        self, line_numbers: Sequence[int], args: GenerationArgs, prompt_width: int, num_steps: int, device: torch.device
     ) -> None:
-        """Draw the numbers of all steps.
+        """Draw the numbers of all steps, for each row by the number of its line and the seed.
 
         Args:
-            line_numbers: for each row the number of its line, which with `seed` is its key.
-            seed: of all lines.
+            line_numbers: of the rows.
+            args: with a `drawing_temperature` above 0.
             prompt_width: tokens of each row, padding among them, before the first that is drawn.
-            max_new_tokens: number of steps.
-            temperature: logits are divided by it, more than 0.
-            top_k: tokens that may be drawn at most; none: all.
-            top_p: the likeliest tokens that together have this probability may be drawn.
+            num_steps: tokens that are drawn at most.
             device: where the logits will be.
         """
-        self.prompt_width, self.temperature, self.top_k, self.top_p = prompt_width, temperature, top_k, top_p
-        drawn = [keyed_generator("continuation", seed, number).random(max_new_tokens) for number in line_numbers]
+        self.args, self.prompt_width = args, prompt_width
+        drawn = [keyed_generator("continuation", args.seed, number).random(num_steps) for number in line_numbers]
         # Not every device has float64.
         self.dtype = torch.float32 if device.type == "mps" else torch.float64
         self.numbers = torch.stack([torch.from_numpy(row) for row in drawn]).to(self.dtype).to(device)  # (B, N)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Draw the next token of each row, from logits (B, V) after `input_ids` (B, T)."""
-        probabilities = likeliest(scores.to(self.dtype), self.temperature, self.top_k, self.top_p)
+        args = self.args
+        probabilities = likeliest(scores.to(self.dtype), args.drawing_temperature, args.top_k, args.top_p)
         step = input_ids.shape[1] - self.prompt_width
         tokens = draw(probabilities, self.numbers[:, step])
         return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)

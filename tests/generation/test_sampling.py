@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dlib.args.generation import GenerationArgs
 from dlib.generation.sampling import KeyedSampling, draw, likeliest
 
 pytestmark = pytest.mark.oldest
@@ -12,16 +13,8 @@ LOGITS = torch.tensor([[2.0, 0.0, 1.0, -1.0, 1.0]], dtype=torch.float64)
 
 def sampling(numbers: list[int], *, seed: int = 1, temperature: float = 1.0, steps: int = 4) -> KeyedSampling:
     """Sampling from all tokens, of which no prompt is part."""
-    return KeyedSampling(
-        numbers,
-        seed=seed,
-        prompt_width=0,
-        max_new_tokens=steps,
-        temperature=temperature,
-        top_k=None,
-        top_p=1.0,
-        device=torch.device("cpu"),
-    )
+    args = GenerationArgs(seed=seed, temperature=temperature, top_p=1.0)
+    return KeyedSampling(numbers, args, prompt_width=0, num_steps=steps, device=torch.device("cpu"))
 
 
 def test_tokens_come_as_often_as_their_probabilities_say() -> None:
