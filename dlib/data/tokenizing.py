@@ -47,7 +47,7 @@ class TokenizingJob:
         return Columns(tuple(self.sequences), tuple(self.fields))
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """A sequence of a document, or a part of a long one."""
 
     text: str  # its characters
@@ -117,7 +117,7 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     return Part(name, num_bytes)
 
 
-def _pieces(documents: Iterable[Document]) -> Iterator[Piece]:
+def _pieces(documents: Iterable[Document]) -> Iterator[TextPiece]:
     """The sequences of documents one after another, long ones cut before a space where they have one."""
     for document in documents:
         for text in document.sequences:
@@ -125,13 +125,13 @@ def _pieces(documents: Iterable[Document]) -> Iterator[Piece]:
             while len(text) - start > PIECE_BYTES:
                 space = text.rfind(" ", start + 1, start + PIECE_BYTES)
                 stop = space if space > 0 else start + PIECE_BYTES
-                yield Piece(text[start:stop], ends_sequence=False)
+                yield TextPiece(text[start:stop], ends_sequence=False)
                 start = stop
-            yield Piece(text[start:], document.is_whole)
+            yield TextPiece(text[start:], document.is_whole)
 
 
-def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    batch: list[Piece] = []
+def _batches(pieces: Iterable[TextPiece]) -> Iterator[list[TextPiece]]:
+    batch: list[TextPiece] = []
     characters = 0
     for piece in pieces:
         batch.append(piece)
