@@ -15,6 +15,8 @@ from dlib.training.training_module import TrainingModule
 class EMA(StepCallback):
     """Averages the weights that learn, after each optimizer step: average = decay * average + (1 - decay) * weight.
 
+    Those of the objective's own networks, too, as the model is evaluated with them.
+
     Source: Polyak and Juditsky 1992, with exponential weights as in Kingma and Ba 2015 (Adam), section 7.2. The decay
     grows with the steps done, min(decay, (1 + steps) / (10 + steps)), as in `tf.train.ExponentialMovingAverage`, so
     that the weights of the beginning are soon forgotten.
@@ -41,8 +43,8 @@ class EMA(StepCallback):
     @torch.no_grad()
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Begin with the weights as they are, or where the checkpoint was."""
-        named = module.model.named_parameters()
-        self._learning: dict[str, nn.Parameter] = {name: weight for name, weight in named if weight.requires_grad}
+        named = {name.removeprefix("model."): weight for name, weight in module.named_parameters()}
+        self._learning: dict[str, nn.Parameter] = {name: named[name] for name in named if named[name].requires_grad}
         self._averages = {name: weight.detach().clone() for name, weight in self._learning.items()}
         for name, weight in (self._resumed or {}).items():
             self._learning[name].copy_(weight)

@@ -20,13 +20,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, load_model, save_file
+from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 from transformers.utils import cached_file
 
 from dlib.args.tables import MODELS, load
+from dlib.models.weight_files import write_weights
 from dlib.process.errors import UserError
 from dlib.process.versions import dtype_option
 
@@ -132,11 +133,7 @@ class OwnNetwork(PreTrainedModel, GenerationMixin):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        # Not by safetensors' save_model, which notes what is tied in an order that differs from file to file.
-        state = self.state_dict(keep_vars=True)
-        first_names = {id(tensor): name for name, tensor in reversed(state.items())}
-        tensors = {name: state[name].detach().contiguous() for name in first_names.values()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        write_weights(self, folder / WEIGHTS)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # dlib/models/pretrained.py alone calls it

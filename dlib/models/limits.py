@@ -47,7 +47,7 @@ def check_positions(model: PreTrainedModel, max_length: int, source: str) -> Non
         raise UserError(f"--max_length {max_length}: {source} has {limit} positions; use --max_length {room} or less")
 
 
-def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
+def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Number of all weights and of those that learn."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

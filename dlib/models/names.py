@@ -38,6 +38,12 @@ def find_path(name: str | Path) -> Path | None:
     return run.root if len(path.parts) == 1 and run.config.is_file() else None
 
 
+def has_learned(model: str, objective: str) -> bool:
+    """Whether a model belongs to a run of an objective: then whatever else it trained lies beside it."""
+    args = args_of_run(model)
+    return args is not None and args.objective.objective == objective
+
+
 def args_of_run(model: str) -> ExperimentArgs | None:
     """The arguments of the run that a model's folder belongs to; None where it is no run's."""
     parents = Path(model).resolve().parents

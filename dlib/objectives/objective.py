@@ -135,7 +135,10 @@ class Objective(ABC):
         """Learn the same from the configuration of a model that was trained, where there is no training text."""
 
     def build_modules(self, model: PreTrainedModel) -> Mapping[str, nn.Module]:
-        """Networks of its own, drawn or loaded anew. Those with weights that learn are saved; a teacher is not."""
+        """Networks of its own, drawn or loaded anew. Those with weights that learn are saved; a teacher is not.
+
+        Asked for twice: to plan the run with a model without memory (device `meta`), then with that which trains.
+        """
         return {}
 
     def weight(self, sample: Sample) -> float:

@@ -79,14 +79,22 @@ def warn_of_changes(folder: RunFolder, session: Mapping[str, Any], *, any_number
         logger().warning("not as at the run's beginning: %s; from here on numbers may differ", shortened(changes))
 
 
-def refuse_other_weights(folder: RunFolder, sha256: str) -> None:
+def refuse_other_weights(folder: RunFolder, sha256: str, name: str = STARTING_WEIGHTS) -> None:
     """Record which weights a run starts from, or refuse others than an earlier session started from.
 
     A model on the hub, or the best checkpoint of another run, may have changed in between.
+
+    Args:
+        folder: of the run.
+        sha256: the weights' hash.
+        name: what they are.
+
+    Raises:
+        UserError: an earlier session had others.
     """
     record = read_record(folder)
-    recorded = None if record is None else record["hashes"].get(STARTING_WEIGHTS)
+    recorded = None if record is None else record["hashes"].get(name)
     if recorded is None:
-        add_hash(folder, STARTING_WEIGHTS, sha256)
+        add_hash(folder, name, sha256)
     elif recorded != sha256:
-        raise UserError(f"run '{folder.name}' began with other {STARTING_WEIGHTS}; choose another --name")
+        raise UserError(f"run '{folder.name}' began with other {name}; choose another --name")

@@ -3,18 +3,20 @@
 Which of the two it is, is decided here and nowhere else.
 """
 
+from pathlib import Path
 from typing import Any
 
 from dlib.data.data_module import DataModule
 from dlib.models.limits import refuse_broken_weights, refuse_too_large
 from dlib.models.loading import as_saved, build_model
+from dlib.models.names import has_learned
 from dlib.process.durable import tell_little_room
 from dlib.process.ranks import is_rank_zero, say
 from dlib.runs.continuity import refuse_other_weights
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.session import Start
-from dlib.training.checkpoints import add_modules, hash_weights, read_training_state
+from dlib.training.checkpoints import add_modules, frozen_modules, hash_weights, read_training_state
 from dlib.training.plan import kept_checkpoints
 from dlib.training.preparation import Preparation
 from dlib.training.training_module import TrainingModule
@@ -46,12 +48,13 @@ def _begin_anew(run: Preparation, folder: RunFolder) -> tuple[TrainingModule, di
     if is_rank_zero():
         tell_little_room(folder.root, kept_checkpoints(run.args, run.plan) * run.checkpoint_bytes)
     model = build_model(run.args, run.source, run.tokenizer, run.objective.head, run.devices.precision, run.flag)
-    add_modules(run.objective, model, run.args.run.seed, None)
+    learned = not run.args.model.from_scratch and has_learned(run.source, run.args.objective.objective)
+    add_modules(run.objective, model, run.args.run.seed, Path(run.source) if learned else None)
     if run.args.optim.on_nan != "ignore":
         refuse_broken_weights(model, f"{run.flag} {run.source}")
     if is_rank_zero():
         refuse_other_weights(folder, hash_weights(model, run.objective.modules))
-    return _training_module(run, model), {}
+    return _training_module(run, folder, model), {}
 
 
 def _go_on(run: Preparation, folder: RunFolder, start: Start) -> tuple[TrainingModule, dict[str, Any]]:
@@ -64,12 +67,14 @@ def _go_on(run: Preparation, folder: RunFolder, start: Start) -> tuple[TrainingM
     )
     add_modules(run.objective, model, args.run.seed, saved)
     state = read_training_state(start.checkpoint)
-    module = _training_module(run, model)
+    module = _training_module(run, folder, model)
     module.resume(state)
     return module, state["callbacks"]
 
 
-def _training_module(run: Preparation, model: Any) -> TrainingModule:
+def _training_module(run: Preparation, folder: RunFolder, model: Any) -> TrainingModule:
+    if (frozen := frozen_modules(run.objective.modules)) and is_rank_zero():
+        refuse_other_weights(folder, hash_weights(frozen), f"weights of the {', '.join(frozen)}")
     exact = run.args.hardware.exact_reduce
     return TrainingModule(model, run.objective, run.args.optim, run.plan, run.devices.precision, exact_reduce=exact)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dlib.args import OptimArgs
 from dlib.models.pretrained import refuse_unsafe_pickle
 from dlib.models.sources import has_tokenizer
+from dlib.models.weight_files import write_weights
 from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
@@ -52,8 +53,8 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
     with module.kept_weights():
         module.model.save_pretrained(checkpoint.model)
         tokenizer.save_pretrained(checkpoint.model)
-        if own := learning_modules(module.objective):
-            save_model(own, str(checkpoint.modules))
+        if own := learning_modules(module.objective.modules):
+            write_weights(own, checkpoint.modules)
     state = {
         "steps_done": module.steps_done,
         "steps_left_out": module.steps_left_out,
@@ -66,9 +67,14 @@ def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrained
         torch.save(state, file)
 
 
-def learning_modules(objective: Objective) -> nn.ModuleDict:
+def learning_modules(modules: nn.ModuleDict) -> nn.ModuleDict:
     """Those of an objective's networks that learn; the others come from elsewhere whenever they are needed."""
-    return nn.ModuleDict({name: module for name, module in objective.modules.items() if learns(module)})
+    return nn.ModuleDict({name: module for name, module in modules.items() if learns(module)})
+
+
+def frozen_modules(modules: nn.ModuleDict) -> nn.ModuleDict:
+    """Those of an objective's networks that learn nothing, and no checkpoint holds."""
+    return nn.ModuleDict({name: module for name, module in modules.items() if not learns(module)})
 
 
 def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: Path | None) -> None:
@@ -78,14 +84,14 @@ def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: 
         objective: what a model is trained to do.
         model: that model.
         seed: of the run, for weights that are drawn.
-        saved: the model's folder of a checkpoint that holds what they learned; None: at a run's beginning.
+        saved: the model's folder of a checkpoint that holds what they learned; None: nothing did.
 
     Raises:
         UserError: the folder does not hold it.
     """
     seed_torch("modules", seed)
     objective.modules.update(objective.build_modules(model))
-    if saved is None or not (own := learning_modules(objective)):
+    if saved is None or not (own := learning_modules(objective.modules)):
         return
     file = saved / CheckpointFolder(saved.parent).modules.name
     if not file.is_file():
@@ -98,29 +104,36 @@ def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: 
 
 def checkpoint_bytes(module: TrainingModule) -> int:
     """About how much room a checkpoint needs."""
-    return kept_bytes(module, module.optimizers().optimizer)  # type: ignore[union-attr]
+    networks = nn.ModuleList([module.model, learning_modules(module.objective.modules)])
+    return kept_bytes(networks, module.optimizers().optimizer)  # type: ignore[union-attr]
 
 
-def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs) -> int:
+def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs, modules: nn.ModuleDict | None = None) -> int:
     """About how much room a checkpoint is going to need: an optimizer is tried out on a model without memory.
+
+    Args:
+        model: of a run, on the device `meta`.
+        optim: its optimizer.
+        modules: the objective's own networks, whose weights are lost.
 
     Raises:
         UserError: the optimizer is not for such a model.
     """
-    optimizer = build_optimizer(model, optim, fused=False)
+    own = learning_modules(modules or nn.ModuleDict())
+    networks, optimizer = nn.ModuleList([model, own]), build_optimizer(model, optim, fused=False, further=own)
     for parameter in [parameter for group in optimizer.param_groups for parameter in group["params"]]:
         parameter.grad = torch.empty_like(parameter)
         with suppress(RuntimeError):  # Adafactor looks at numbers, and finds none; its state is there by then
             optimizer.step()
         parameter.grad = None
-    averaged = [parameter for parameter in model.parameters() if parameter.requires_grad and optim.ema_decay]
-    return kept_bytes(model, optimizer) + sum(parameter.nbytes for parameter in averaged)
+    averaged = [parameter for parameter in networks.parameters() if parameter.requires_grad and optim.ema_decay]
+    return kept_bytes(networks, optimizer) + sum(parameter.nbytes for parameter in averaged)
 
 
-def kept_bytes(model: nn.Module, optimizer: Optimizer) -> int:
+def kept_bytes(networks: nn.Module, optimizer: Optimizer) -> int:
     """Size of the weights, and of what the optimizer keeps of them."""
     kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *kept])
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*networks.parameters(), *kept])
 
 
 def weight_files(checkpoint: CheckpointFolder) -> list[Path]:

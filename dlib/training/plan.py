@@ -5,9 +5,10 @@ and the data all read the same numbers.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dlib.args import ExperimentArgs
@@ -143,6 +144,7 @@ def summarize(
     source: str,
     parameters: tuple[int, int],
     checkpoint_bytes: int,
+    own_parameters: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> str:
     """What a run is going to do, for a person; one line a subject.
 
@@ -153,14 +155,15 @@ def summarize(
         source: name or folder of the model it starts from.
         parameters: number of all weights and of those that learn.
         checkpoint_bytes: size of a checkpoint.
+        own_parameters: the same numbers of the objective's own networks, by name.
     """
     batches = plan.batches
     accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
-    total, learning = parameters
     kept, early_stopping = kept_checkpoints(args, plan), args.durations.early_stopping
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
-        "model": f"{source}, {total:,} parameters, {learning:,} of them learn",
+        "model": f"{source}, {counted(parameters)}",
+        **{f"+ {name}": counted(numbers) for name, numbers in own_parameters.items()},
         "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
         "devices": str(devices),
         "batch": f"{batches.batch_size} sequences a step = {batches.micro_batch_size} micro_batch_size "
@@ -179,6 +182,11 @@ def summarize(
     }
     width = max(map(len, lines)) + 2
     return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
+
+
+def counted(parameters: tuple[int, int]) -> str:
+    """Numbers of weights in words."""
+    return "{:,} parameters, {:,} of them learn".format(*parameters)
 
 
 def is_decay_unused(optim: OptimArgs) -> bool:

@@ -6,6 +6,7 @@ It stands apart from `train.py`, whose story begins where something is computed;
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
@@ -85,6 +86,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)
-    parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim)
-    summary = summarize(args, plan, devices, source, parameters, size)
+    modules = nn.ModuleDict(objective.build_modules(model))
+    parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
+    own_parameters = {name: count_parameters(module) for name, module in modules.items()}
+    summary = summarize(args, plan, devices, source, parameters, size, own_parameters)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

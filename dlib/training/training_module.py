@@ -105,9 +105,14 @@ class TrainingModule(StepLogging):
 
     def on_fit_start(self) -> None:
         """Leave evaluation mode, in which transformers hands out loaded models, before Lightning warns of it."""
-        self.model.train()
+        self.train()
+
+    def train(self, mode: bool = True) -> "TrainingModule":
+        """Change the mode of all networks but those that do not learn: what a teacher says is not to be dropped out."""
+        super().train(mode)
         for module in self.objective.modules.values():
-            module.train(learns(module))
+            module.train(mode and learns(module))
+        return self
 
     def on_train_start(self) -> None:
         """Refuse a start that is not the same everywhere.

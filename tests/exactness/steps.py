@@ -13,6 +13,8 @@ from dlib.callbacks.step_callback import StepCallback
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import TrainingSteps
 from dlib.objectives import build_objective
+from dlib.objectives.objective import Objective
+from dlib.training.checkpoints import add_modules
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan
 from dlib.training.trainer import build_trainer
@@ -81,10 +83,13 @@ def train(
     rank: int = 0,
     world_size: int = 1,
     further: Sequence[pl.Callback] = (),
+    objective: Objective | None = None,
 ) -> TrainingModule:
     """Trains a toy from `first_step` to the plan's end, as rank `rank`; a process group, if any, stands already."""
-    objective = build_objective(ObjectiveArgs(objective="clm" if name == "gpt2" else "mlm"), toy_roles())
+    if objective is None:
+        objective = build_objective(ObjectiveArgs(objective="clm" if name == "gpt2" else "mlm"), toy_roles())
     model = build_toy(name, dtype=DTYPES[precision], dropout=dropout)
+    add_modules(objective, model, 1, None)
     module = TrainingModule(model, objective, optim or OptimArgs(max_grad_norm=0.0), plan, precision)
     steps = TrainingSteps(rows, plan.batches, objective, rank, world_size)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(first_step, plan.total_steps))
