@@ -46,6 +46,8 @@ def main() -> int:
     end_with_launcher()
     order = parse_order(sys.argv[1:])
     refuse_missing_launcher(load_config([], order.overrides).hardware.num_nodes)
+    quiet_libraries()
+    let_threads_sleep()
     return watch(order) if order.watch else evaluate_once(order)
 
 
@@ -106,8 +108,6 @@ def watch(order: Order) -> int:
 def launch(order: Order, models: Sequence[str]) -> "Iterator[Processes]":
     """The processes that evaluate, one a device, with the libraries imported."""
     args = load_config([], order.overrides)
-    quiet_libraries()
-    let_threads_sleep()
     devices = find_devices(args.hardware)
     if order.harness:
         refuse_missing_lm_eval()

@@ -7,6 +7,7 @@ In: lists of words, a script first. Out: the mistake that each was told; `import
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader
@@ -16,6 +17,8 @@ from types import ModuleType
 from dlib.process.errors import UserError
 
 HEAVY = {"torch", "lightning", "transformers"}
+READ_AT_IMPORT = {"TRANSFORMERS_VERBOSITY", "OMP_WAIT_POLICY"}
+"""Variables that the heavy libraries read once: set later, they change nothing."""
 
 
 class HeavyImportError(Exception):
@@ -40,12 +43,14 @@ class Refusal(Loader):
 def answer(words: Sequence[str]) -> str:
     """What a script tells before it would import torch."""
     sys.argv = list(words)
+    for name in READ_AT_IMPORT:
+        os.environ.pop(name, None)
     try:
         importlib.import_module(words[0].removesuffix(".py")).main()
     except UserError as error:
         return str(error)
     except HeavyImportError:
-        return "imports torch"
+        return "imports torch" if os.environ.keys() >= READ_AT_IMPORT else "imports torch before it is quiet"
     raise AssertionError(f"{words} ended without either")
 
 
