@@ -47,13 +47,6 @@ class TokenizingJob:
         return Columns(tuple(self.sequences), tuple(self.fields))
 
 
-class TextPiece(NamedTuple):
-    """A sequence of a document, or a part of a long one."""
-
-    text: str  # its characters
-    ends_sequence: bool  # whether the next piece belongs to the next sequence
-
-
 class Part(NamedTuple):
     """The tokens of one range."""
 
@@ -101,11 +94,11 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     with path.with_suffix(".tokens").open("wb") as file:
         for pieces in _batches(_pieces(documents)):
             flat: list[int] = []
-            for piece, ids in zip(pieces, encode([piece.text for piece in pieces]), strict=True):
+            for (text, ends_sequence), ids in zip(pieces, encode([text for text, _ in pieces]), strict=True):
                 flat.extend(ids)
                 sequence_tokens += len(ids)
-                sequence_bytes += len(piece.text.encode())
-                if not piece.ends_sequence:
+                sequence_bytes += len(text.encode())
+                if not ends_sequence:
                     continue
                 if sequence_tokens or columns.is_aligned:
                     flat.append(job.separator_id)
@@ -117,26 +110,26 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     return Part(name, num_bytes)
 
 
-def _pieces(documents: Iterable[Document]) -> Iterator[TextPiece]:
-    """The sequences of documents one after another, long ones cut before a space where they have one."""
+def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:
+    """The sequences of documents, long ones cut before a space where they have one; with each whether it is the end."""
     for document in documents:
         for text in document.sequences:
             start = 0
             while len(text) - start > PIECE_BYTES:
                 space = text.rfind(" ", start + 1, start + PIECE_BYTES)
                 stop = space if space > 0 else start + PIECE_BYTES
-                yield TextPiece(text[start:stop], ends_sequence=False)
+                yield text[start:stop], False
                 start = stop
-            yield TextPiece(text[start:], document.is_whole)
+            yield text[start:], document.is_whole
 
 
-def _batches(pieces: Iterable[TextPiece]) -> Iterator[list[TextPiece]]:
-    batch: list[TextPiece] = []
+def _batches(pieces: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:
+    batch: list[tuple[str, bool]] = []
     characters = 0
-    for piece in pieces:
-        batch.append(piece)
+    for text, ends_sequence in pieces:
+        batch.append((text, ends_sequence))
         # A sequence counts for something even when it is empty.
-        characters += len(piece.text) + 1
+        characters += len(text) + 1
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
