@@ -5,9 +5,7 @@ It stands apart from the token store because the processes that tokenize side by
 each document, so that a process holds no more than a batch of texts at a time.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -67,14 +65,14 @@ def load_encode(backend: str, encode_special_tokens: bool) -> Encode:
     return encode
 
 
-def tokenize_here(job: TokenizingJob, encode: Encode) -> Iterator[Part]:
-    """Tokenize in this process, on one thread.
+def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:
+    """Tokenize the ranges in this process that are its own: of so many `processes` it is number `index`, from 0.
 
     Raises:
         DocumentError: a document cannot be read.
     """
-    with _single_thread():
-        for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
+    for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
+        if number % processes == index:
             yield tokenize_range(job, encode, byte_range, number)
 
 
@@ -135,17 +133,3 @@ def _batches(pieces: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, boo
             batch, characters = [], 0
     if batch:
         yield batch
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """Keep the tokenizer's threads away: once they ran, every later fork of a data worker warns of them."""
-    name = "TOKENIZERS_PARALLELISM"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        del os.environ[name]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlib.data.fingerprint import serialized_backend
 from dlib.data.lines import MIB, RANGE_BYTES, DocumentError, document_ranges
-from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here, tokenize_range
+from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here
 from dlib.process.errors import UserError
 from dlib.process.threads import usable_cores
 
@@ -87,9 +87,8 @@ def serve() -> None:
     job = TokenizingJob(**order["job"])
     encode = load_encode(order["backend"], order["encode_special_tokens"])
     try:
-        for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
-            if number % order["processes"] == order["index"]:
-                _answer({"part": tokenize_range(job, encode, byte_range, number)})
+        for part in tokenize_here(job, encode, order["index"], order["processes"]):
+            _answer({"part": part})
     except DocumentError as error:
         _answer({"document_error": [error.offset, error.reason]})
     except BrokenPipeError:

@@ -1,6 +1,5 @@
 """Ids are those of the tokenizer, piece by piece, and text comes back from them."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,21 +80,6 @@ def test_a_tokenizing_process_loads_neither_torch_nor_transformers() -> None:
     code = "import sys, dlib.data.tokenizing_processes; print({'torch', 'transformers'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
-
-
-def test_tokenizing_here_leaves_the_environment_as_it_was(
-    tmp_path: Path,
-    make_job: Callable[[Path], TokenizingJob],
-    byte_tokenizer: PreTrainedTokenizerFast,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    text = tmp_path / "a.txt"
-    text.write_text("one\ntwo\n")
-    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    before = dict(os.environ)
-    (part,) = tokenize_text(make_job(text), byte_tokenizer, processes=-1)
-    assert dict(os.environ) == before
-    assert part.num_bytes == len("one\ntwo\n")
 
 
 def test_a_job_is_plain_data(make_job: Callable[[Path], TokenizingJob], tmp_path: Path) -> None:
