@@ -12,20 +12,6 @@ from dlib.args.objective import ObjectiveArgs
 from dlib.args.run import CheckpointArgs, HardwareArgs, RunArgs, TrackingArgs
 from dlib.args.training import BatchArgs, DurationArgs, OptimArgs
 
-__all__ = [
-    "BatchArgs",
-    "CheckpointArgs",
-    "DataArgs",
-    "DurationArgs",
-    "ExperimentArgs",
-    "HardwareArgs",
-    "ModelArgs",
-    "ObjectiveArgs",
-    "OptimArgs",
-    "RunArgs",
-    "TrackingArgs",
-]
-
 
 @dataclass
 class ExperimentArgs:

@@ -45,13 +45,26 @@ class BatchPlan:
         """Number of optimizer steps, a partial last one included."""
         return -(-self.total_samples // self.batch_size)
 
-    def step_samples(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Epochs and sample numbers of an optimizer step, two (batch_size,) int64, or shorter at the last step.
+    def step_samples(self, step: int, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs and numbers of the samples at places `first` up to `last` of a step, or all: two (B,) int64.
+
+        They are fewer at the last step.
 
         Raises:
             ValueError: there is no such step.
         """
-        return self._samples(step, 0, self.batch_size)
+        if not 0 <= step < self.total_steps:
+            raise ValueError(f"step {step} is not in range({self.total_steps})")
+        start = step * self.batch_size
+        stop = min(start + (self.batch_size if last is None else last), self.total_samples)
+        numbers = np.arange(start + first, max(start + first, stop), dtype=np.int64)
+        epochs, positions = np.divmod(numbers, self.num_samples)
+        sample_ids = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            key = derive_key("order", self.seed, int(epoch))
+            sample_ids[chosen] = permute(positions[chosen], self.num_samples, key)
+        return epochs, sample_ids
 
     def micro_batches(self, step: int, rank: int, world_size: int) -> list[MicroBatch]:
         """The micro-batches of one rank, a contiguous block of those of the step, in order.
@@ -67,26 +80,11 @@ class BatchPlan:
             raise ValueError(f"rank {rank} of {world_size} has no whole micro-batches in {self}")
         first = rank * accumulation
         size = self.micro_batch_size
-        epochs, sample_ids = self._samples(step, first * size, (first + accumulation) * size)
+        epochs, sample_ids = self.step_samples(step, first * size, (first + accumulation) * size)
         return [
             MicroBatch(first + number, epochs[number * size :][:size], sample_ids[number * size :][:size])
             for number in range(accumulation)
         ]
-
-    def _samples(self, step: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Epochs and numbers of the samples at places `first` up to `last` of a step."""
-        if not 0 <= step < self.total_steps:
-            raise ValueError(f"step {step} is not in range({self.total_steps})")
-        start = step * self.batch_size
-        stop = min(start + last, self.total_samples)
-        numbers = np.arange(start + first, max(start + first, stop), dtype=np.int64)
-        epochs, positions = np.divmod(numbers, self.num_samples)
-        sample_ids = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            key = derive_key("order", self.seed, int(epoch))
-            sample_ids[chosen] = permute(positions[chosen], self.num_samples, key)
-        return epochs, sample_ids
 
 
 def eval_batches(num_samples: int, batch_size: int, rank: int, world_size: int) -> list[np.ndarray]:

@@ -134,16 +134,15 @@ def cut_rows(
     return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
 
 
+@dataclass(frozen=True, eq=False)
 class TrainingSteps(Dataset[dict[str, Any]]):
     """Item `step`: the micro-batches of one process in that optimizer step, and the step's size over all processes."""
 
-    def __init__(self, rows: RowSource, plan: BatchPlan, collator: Collator, rank: int, world_size: int) -> None:
-        """Keep what the pure function needs."""
-        self.rows = rows
-        self.plan = plan
-        self.collator = collator
-        self.rank = rank
-        self.world_size = world_size
+    rows: RowSource
+    plan: BatchPlan
+    collator: Collator
+    rank: int
+    world_size: int
 
     def __len__(self) -> int:
         """Optimizer steps of the run."""
@@ -190,10 +189,6 @@ class TrainingSteps(Dataset[dict[str, Any]]):
         own = [samples[place] for place in places]
         batch = self.collator.collate(own or [next(iter(samples.values()))])
         return {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
-
-    def first_batch(self) -> TensorBatch:
-        """A batch of one sample."""
-        return self.collator.collate([self._sample(0, 0)])
 
 
 class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
@@ -244,11 +239,12 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on: resuming costs nothing at any position."""
         steps = range(self.first_step, self.plan.total_steps)
-        return StepLoader(self._training_steps(), sampler=steps, num_workers=self.num_workers)
+        items = TrainingSteps(self.data.train, self.plan, self.collator, *self._place())
+        return StepLoader(items, sampler=steps, num_workers=self.num_workers)
 
     def first_batch(self) -> TensorBatch:
         """A batch of one training sample."""
-        return self._training_steps().first_batch()
+        return self.collator.collate([self.data.train.sample(0, (self.plan.seed, 0, 0))])
 
     def dev_dataloader(self) -> DataLoader[Any]:
         """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)
@@ -260,9 +256,6 @@ class DataModule(pl.LightningDataModule):
             self.data.dev, self.collator, self.eval_batch_size, *self._place(), self.limit_dev_rows
         )
         return DataLoader(rows, batch_size=None, pin_memory=torch.cuda.is_available())
-
-    def _training_steps(self) -> TrainingSteps:
-        return TrainingSteps(self.data.train, self.plan, self.collator, *self._place())
 
     def _place(self) -> tuple[int, int]:
         assert self.trainer is not None

@@ -153,15 +153,10 @@ def load_weights(
     model, loading = read_model(head.auto_model, source, config, **options)
     if is_checkpoint:
         refuse_other_model(loading, source)
-    tell_new_weights(loading["missing_keys"], source)
-    return model
-
-
-def tell_new_weights(names: Collection[str], source: str) -> None:
-    """Tell which weights the loaded folder did not hold: a head, mostly, which then has to be learned."""
-    if names:
-        parts = sorted({name.rpartition(".")[0] for name in names})
+    if loading["missing_keys"]:  # a head, mostly, which then has to be learned
+        parts = sorted({name.rpartition(".")[0] for name in loading["missing_keys"]})
         say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
+    return model
 
 
 def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> None:

@@ -4,7 +4,6 @@ It stands apart because transformers takes most of what is wrong here without a 
 does not lead back to the flag.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
+from dlib.config.spelling import did_you_mean
 from dlib.models.hub import reason_of
 from dlib.models.pretrained import config_fields
 from dlib.process.errors import UserError
@@ -50,8 +50,7 @@ def parse_override(text: str, config: PretrainedConfig) -> tuple[str, Any]:
         raise UserError(f"--model_overrides {text}: write field=value, as in hidden_size=256")
     fields = sorted({*config.to_dict(), *config.attribute_map})
     if name not in fields:
-        nearest = difflib.get_close_matches(name, fields, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        hint = did_you_mean(name, fields)
         raise UserError(f"--model_overrides {text}: {type(config).__name__} has no field {name}{hint}")
     try:
         parsed = float(value) if SCIENTIFIC.fullmatch(value) else yaml.safe_load(value)
@@ -72,6 +71,5 @@ def check_value(text: str, name: str, current: Any, value: Any) -> None:
     if COUNT.fullmatch(name) and is_below == [False, True]:
         raise UserError(f"--model_overrides {text}: {name} must be at least 1")
     if "act" in name and current in [*ACT2FN] and value not in [*ACT2FN]:
-        nearest = difflib.get_close_matches(str(value), ACT2FN, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else "; gelu, relu and silu are some"
+        hint = did_you_mean(str(value), ACT2FN) or "; gelu, relu and silu are some"
         raise UserError(f"--model_overrides {text}: transformers has no activation function {value}{hint}")

@@ -59,7 +59,8 @@ class TrainingPlan:
     @property
     def num_evaluations(self) -> int:
         """Number of evaluations in the whole run."""
-        return self._count(self.eval_interval_steps)
+        regular = -(-self.total_steps // self.eval_interval_steps)
+        return regular + sum(not self._is_due(step, self.eval_interval_steps) for step in self.extra_steps)
 
     @property
     def most_checkpoints(self) -> int:
@@ -69,10 +70,6 @@ class TrainingPlan:
         regular = self.total_steps // first + self.total_steps // second - both
         irregular = {step for step in {*self.extra_steps, self.total_steps} if step % first and step % second}
         return regular + len(irregular)
-
-    def _count(self, interval: int) -> int:
-        regular = self.total_steps // interval + (self.total_steps % interval > 0)
-        return regular + sum(not self._is_due(step, interval) for step in self.extra_steps)
 
 
 def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:

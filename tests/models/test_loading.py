@@ -154,7 +154,7 @@ def test_overrides_have_the_type_they_look_like(override: str, name: str, value:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("hidden_sise=32", "RobertaConfig has no field hidden_sise; did you mean hidden_size?"),
+        ("hidden_sise=32", "RobertaConfig has no field hidden_sise: did you mean hidden_size?"),
         ("qqqqqq=1", "RobertaConfig has no field qqqqqq$"),
         ("hidden_size", "write field=value"),
         ("hidden_act=[", "is not YAML"),
@@ -165,7 +165,7 @@ def test_overrides_have_the_type_they_look_like(override: str, name: str, value:
         ("num_hidden_layers=0", "--model_overrides num_hidden_layers=0: num_hidden_layers must be at least 1"),
         ("num_hidden_layers=-1", "num_hidden_layers must be at least 1"),
         ("type_vocab_size=0", "type_vocab_size must be at least 1"),
-        ("hidden_act=geluu", "--model_overrides hidden_act=geluu: .* no activation function geluu; did you mean gelu?"),
+        ("hidden_act=geluu", "--model_overrides hidden_act=geluu: .* no activation function geluu: did you mean gelu?"),
     ],
 )
 def test_wrong_override_is_one_line(

@@ -99,7 +99,7 @@ def test_arguments_are_overridden_by_name_and_their_names_are_checked(tokenizer:
     assert network.head.out_features == len(tokenizer)
     average: Any = build("own-average", tokenizer, model_overrides=["depth=3"]).base_model
     assert (len(average.layers), average.pad_token_id) == (3, tokenizer.pad_token_id)
-    with pytest.raises(UserError, match="has no field hiden_size; did you mean hidden_size"):
+    with pytest.raises(UserError, match="has no field hiden_size: did you mean hidden_size"):
         build("own-recurrent", tokenizer, model_overrides=["hiden_size=8"])
 
 
