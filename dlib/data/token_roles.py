@@ -25,7 +25,7 @@ class TokenRoles:
     separator_id: int  # stands after every document: SEP or EOS
     pad_id: int  # fills short rows; never seen, as it is masked out
     mask_id: int | None  # stands for a token to be predicted; None where the tokenizer has none
-    special_ids: frozenset[int]  # all tokens that are never targets of masked language modeling
+    special_ids: frozenset[int]  # all tokens that stand for no text
     starts_word: np.ndarray  # for each id of the vocabulary whether its token starts a word (vocab_size,)
     name: str  # the tokenizer's name, for messages
 
@@ -33,16 +33,6 @@ class TokenRoles:
     def vocab_size(self) -> int:
         """Number of ids, from 0 to the largest."""
         return len(self.starts_word)
-
-    def require_mask(self) -> int:
-        """The mask token's id.
-
-        Raises:
-            UserError: the tokenizer has none.
-        """
-        if self.mask_id is None:
-            raise UserError(f"--objective mlm needs a mask token and {self.name} has none; use --objective clm")
-        return self.mask_id
 
 
 def token_roles(tokenizer: "PreTrainedTokenizerBase") -> TokenRoles:

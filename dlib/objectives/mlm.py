@@ -17,6 +17,7 @@ from dlib.data.token_store import TokenStore
 from dlib.objectives.objective import FurtherEvaluation
 from dlib.objectives.pseudo_perplexity import MaskedInTurn
 from dlib.objectives.token_prediction import TokenPrediction
+from dlib.process.errors import UserError
 from dlib.process.seeding import keyed_generator
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
@@ -37,7 +38,9 @@ class MaskedLanguageModeling(TokenPrediction):
             UserError: the tokenizer has no mask token.
         """
         super().__init__(args, roles)
-        self.mask_id = roles.require_mask()
+        if roles.mask_id is None:
+            raise UserError(f"--objective mlm needs a mask token and {roles.name} has none; use --objective clm")
+        self.mask_id = roles.mask_id
         self.is_special = np.zeros(roles.vocab_size, dtype=bool)
         self.is_special[list(roles.special_ids)] = True
         self.ordinary_ids = np.flatnonzero(~self.is_special)
