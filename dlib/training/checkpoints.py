@@ -12,6 +12,7 @@ else to hold: the data, the masks, dropout and the learning rate follow from it.
 
 import hashlib
 import json
+import sys
 import zlib
 from contextlib import suppress
 from itertools import chain
@@ -33,7 +34,7 @@ from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
-from dlib.training.callback_states import callback_states
+from dlib.training.callback_states import CONTAINERS, callback_states
 from dlib.training.optimizers import build_optimizer
 from dlib.training.training_module import TrainingModule
 
@@ -187,7 +188,31 @@ def read_training_state(folder: Path) -> dict[str, Any]:
         raise _damaged(file, folder) from error
     if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in STATE.items()):
         raise _damaged(file, folder, "no training state")
-    return {"callbacks": {}, **state}  # there where a callback keeps something
+    return {"callbacks": {}, **intern_texts(state, {})}  # callbacks are there where one keeps something
+
+
+def intern_texts(value: Any, done: dict[int, Any]) -> Any:
+    """A loaded state with the running program's own text objects, as they were before it was saved.
+
+    A pickle writes a text once for each object. Loaded texts are objects of their own, so that a key which an optimizer
+    and a callback both have would stand once in the files of a run that never stopped, and twice in those of one that
+    went on.
+
+    Args:
+        value: the state, or a part of it.
+        done: what was made of containers, by id: what was one object stays one.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if type(value) not in CONTAINERS:
+        return value
+    if id(value) not in done:
+        if isinstance(value, dict):
+            parts = [(intern_texts(key, done), intern_texts(part, done)) for key, part in value.items()]
+        else:
+            parts = [intern_texts(part, done) for part in value]
+        done[id(value)] = type(value)(parts)
+    return done[id(value)]
 
 
 def _damaged(file: Path, folder: Path, how: str = "damaged") -> UserError:

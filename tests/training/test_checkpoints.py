@@ -1,10 +1,13 @@
-"""What identifies weights, and what does not."""
+"""What identifies weights, and what does not; and a state that is saved as before once it was read."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from dlib.training.checkpoints import hash_weights
+from dlib.training.checkpoints import hash_weights, read_training_state
 
 pytestmark = pytest.mark.oldest
 
@@ -32,3 +35,16 @@ def test_another_bit_buffer_type_shape_or_name_has_another_hash() -> None:
     names = nn.ModuleDict(dict(zip("ab", layers(), strict=True)))
     models = [same, bit, buffer, shape, names, layers(torch.bfloat16), layers(torch.float16)]
     assert len({hash_weights(model) for model in models}) == len(models)
+
+
+def test_a_state_that_was_read_is_saved_beside_new_ones_with_the_same_bytes(tmp_path: Path) -> None:
+    def save(folder: Path, optimizer: dict[str, Any]) -> bytes:
+        folder.mkdir()
+        state = {"steps_done": 1, "optimizer": optimizer, "precision": {}, "callbacks": {"Mine": {"mean": 0.5}}}
+        torch.save(state, folder / "state.ckpt")
+        return (folder / "state.ckpt").read_bytes()
+
+    betas = (0.9, 0.99)
+    optimizer = {"state": {0: {"mean": torch.ones(2)}}, "param_groups": [{"betas": betas}, {"betas": betas}]}
+    saved = save(tmp_path / "before", optimizer)
+    assert save(tmp_path / "after", read_training_state(tmp_path / "before")["optimizer"]) == saved
