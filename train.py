@@ -124,7 +124,7 @@ def build_callbacks(
     from dlib.callbacks.settling import SettlingBuckets
 
     args = run.args
-    listed = [
+    listed: list[Any] = [
         *([EMA(args.optim.ema_decay)] if args.optim.ema_decay else []),
         Performance(run_log, run.devices),
         Recording(run_log),

@@ -33,7 +33,9 @@ OPTIMIZERS: dict[str, Plugin] = {
     "adafactor": Plugin("dlib.training.optimizers:build_adafactor", "dlib.training.optimizer_args:AdafactorArgs"),
     "muon": Plugin("dlib.training.muon:build_muon", "dlib.training.optimizer_args:MuonArgs"),
 }
-MODELS: dict[str, str] = {}
+MODELS: dict[str, str] = {
+    # "my-lstm": "dlib.models.my_lstm:MyLSTM",
+}
 """Networks that are not Hugging Face's, by the name that `--model` takes."""
 
 

@@ -1,5 +1,6 @@
 """The one hook that this project's callbacks need: after an optimizer step; and in which order they act there."""
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ class StepCallback(pl.Callback):
     """
 
     place = Place.YOURS
+    log: Callable[..., None]
+    """`self.log(name, number)` writes into the step's record: Lightning sets it when training begins."""
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Called once, when processes and devices are ready."""

@@ -43,7 +43,7 @@ class TokenPrediction(Objective):
     def prepare(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Turn a sample into what the model sees (T,), the target positions (k,) and the targets (k,)."""
 
-    def weight(self, sample: Sample) -> int:
+    def weight(self, sample: Sample) -> float:
         """Its target tokens."""
         return self.count_targets(sample.ids)
 
@@ -71,15 +71,22 @@ class TokenPrediction(Objective):
         return self.losses(model, batch)[0].sum()
 
     def measure(self, model: PreTrainedModel, batch: Batch) -> Measured:
-        """Loss in nats, summed in float64, number of target tokens, and how many of them were predicted."""
-        losses, logits = self.losses(model, batch)
-        return Measured(
-            {
-                "loss": float(losses.cpu().double().sum()),
-                "targets": float(len(losses)),
-                "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
-            }
-        )
+        """The sums of an evaluation, and nothing else."""
+        return Measured(self.sums(*self.losses(model, batch), batch))
+
+    def sums(self, losses: Tensor, logits: Tensor, batch: Batch) -> dict[str, float]:
+        """Loss in nats, summed in float64, number of target tokens, and how many of them were predicted.
+
+        Args:
+            losses: of each target token (K,).
+            logits: for each of them (K, V).
+            batch: what they are of.
+        """
+        return {
+            "loss": float(losses.cpu().double().sum()),
+            "targets": float(len(losses)),
+            "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
+        }
 
     def metrics(self, measured: Measured, tokens_per_byte: float) -> dict[str, float]:
         """Loss and accuracy of a target token, and what follows from the loss.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.launching import ROOT
 
-LIST = "    listed = [\n"
+LIST = "    listed: list[Any] = [\n"
 
 
 def extend_train(folder: Path, code: str, *entries: str) -> str:

@@ -21,10 +21,10 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 FENCED = re.compile(r"^((?:[^\n]+\n)*)\n```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"`(dlib/[\w./]+)`.*:")
-WITHIN = re.compile(r".*in `(\w+)` of `([\w./]+)`:", re.DOTALL)
+WITHIN = re.compile(r".*[Ii]n `(\w+)` of `([\w./]+)`:", re.DOTALL)
 ABOVE = re.compile(r".*above `(\w+)` in `([\w./]+)`:", re.DOTALL)
-LISTED = re.compile(r".*in the list of `train.py`:", re.DOTALL)
-TEXT = re.compile(r".*in `data/([\w.]+)`:", re.DOTALL)
+LISTED = re.compile(r".*[Ii]n the list of `train.py`:", re.DOTALL)
+TEXT = re.compile(r".*[Ii]n `data/([\w.]+)`:", re.DOTALL)
 PYTHON = ".venv/bin/python"
 
 
@@ -87,7 +87,7 @@ def add_block(section: Section, lead: str, language: str, code: str) -> None:
     if language == "bash":
         words = (shlex.split(line.rpartition("| ")[2], comments=True) for line in code.splitlines())
         section.commands.extend(command[1:] for command in words if command[:1] == [PYTHON])
-    elif language == "json":
+    elif language in ("json", "tsv"):
         section.texts[found(TEXT, lead)[0]] = code
     elif language == "python":
         section.changes.append(change_of(lead, code))
@@ -130,14 +130,22 @@ def apply(change: Change, root: Path) -> None:
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     code = change.code.splitlines(keepends=True)
-    if change.name == "listed":
+    if change.path == "train.py":
         imports = [f"    {line}" for line in code if line.startswith("from ")]
-        code = [line for line in code if line.strip() and not line.startswith("from ")]
-        before = next(number for number, line in enumerate(lines) if "from dlib.callbacks.order" in line)
-        lines[before:before] = imports
+        code = [line for line in code if not line.startswith("from ")]
+        add_imports(imports, lines)
     place = place_of(change, "".join(lines))
-    lines[place:place] = code
+    lines[place:place] = [*code, "\n\n"] if change.above else code
     file.write_text("".join(lines), encoding="utf-8")
+
+
+def add_imports(imports: list[str], lines: list[str]) -> None:
+    """Type imports beside those of the other callbacks, those of libraries before them."""
+    ours = [line for line in imports if "from dlib." in line]
+    theirs = [*(line for line in imports if line not in ours), "\n"]
+    for there, those in (("from dlib.callbacks.order ", ours), ("from dlib.callbacks.anomalies ", theirs)):
+        place = next(number for number, line in enumerate(lines) if there in line)
+        lines[place:place] = those
 
 
 def place_of(change: Change, text: str) -> int:

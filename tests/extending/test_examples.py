@@ -22,6 +22,8 @@ from tests.launching import SMALL_MODEL, Place, train
 
 MOST_LINES = 60
 GOAL = "--training_goal 24 --eval_interval 8 --save_interval 8 --max_checkpoints -1 --learning_rate 5e-3".split()
+GPT2 = ("--model_overrides", "n_embd=32", "n_layer=2", "n_head=2")
+LLAMA = ("--model_overrides", *SMALL_MODEL, "num_key_value_heads=2")
 ROBERTA = ("--model_overrides", *SMALL_MODEL, "initializer_range=0.1")
 SECTIONS = {section.title: section for section in sections()}
 
@@ -45,8 +47,17 @@ TRIALS = {
     "Classification": Trial(
         ["Dull, loud and far too long.", "", "The actors are wonderful."], ["bad", None, "good"], ROBERTA
     ),
+    "Weights from the data": Trial(["The harbour"], further=LLAMA),
+    "A metric for each part of the data": Trial(["The court"], further=GPT2),
+    "Pairs": Trial(["The bridge opens at nine.", ""], further=GPT2),
+    "An optimizer": Trial(["The <mask> keeper"], further=ROBERTA),
+    "What optimizers can do already": Trial(["The <mask> keeper"], further=ROBERTA),
+    "A plain network": Trial(["The old keeper"], further=("--model_overrides", "hidden_size=32")),
+    "A network as a transformers model": Trial(["The old keeper"], further=("--model_overrides", "hidden_size=32")),
+    "Callbacks and loggers": Trial(further=ROBERTA),
+    "A data format": Trial(["Two hours too long.", "A quiet film."], ["bad", "good"], ROBERTA),
 }
-BY_DEFAULT = ("Classification",)
+BY_DEFAULT = ("Classification", "A plain network")
 
 
 @pytest.fixture
@@ -63,7 +74,8 @@ def here(section: Section, place: Place) -> Place:
     data.mkdir(exist_ok=True)
     for name, lines in section.texts.items():
         for file in (data / name, data / name.replace("train", "dev")):
-            file.write_text(lines * 16)
+            head = lines.partition("\n")[0] + "\n" if name.endswith(".tsv") else ""
+            file.write_text(head + lines.removeprefix(head) * 16)
     return replace(place, data=data)
 
 
@@ -123,6 +135,69 @@ def test_an_example_is_killed_goes_on_bitwise_is_evaluated_and_asked(
             assert wanted in (None, answer)
 
 
+def test_each_example_is_tried_out() -> None:
+    assert list(TRIALS) == [title for title, section in SECTIONS.items() if section.commands]
+
+
+def test_a_label_that_was_never_learned_is_told_before_training(served: Path, place: Place, tmp_path: Path) -> None:
+    section = SECTIONS["Classification"]
+    place = here(section, place)
+    (place.data / "dev.jsonl").write_text('{"text": "So, so.", "label": "fair"}\n')
+    result = train([*arguments_of(section, place, "run", ROBERTA), "--plan"], tmp_path)
+    assert result.status == 2
+    told = "error: --label_field: the training text has no label fair; it has bad, good"
+    assert result.last_line == told
+
+
+def test_an_argument_is_a_flag_a_key_and_a_range(served: Path, place: Place, tmp_path: Path) -> None:
+    arguments = [*place.arguments("run"), "--label_smoothing", "0.1", "--training_goal", "1"]
+    assert train(arguments, tmp_path).status == 0
+    assert "  label_smoothing: 0.1\n" in place.folder("run").config.read_text()
+    result = train([*place.arguments("run"), "--label_smoothing", "1"], tmp_path)
+    assert (result.status, "--label_smoothing" in result.last_line) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["roberta-tiny", "gpt2-tiny", "llama-tiny"])
+def test_a_pretrained_model_becomes_a_classifier(served: Path, place: Place, tmp_path: Path, model: str) -> None:
+    objective = "mlm" if model == "roberta-tiny" else "clm"
+    shape = ["--model", f"configs/models/{model}", "--model_overrides", "vocab_size=400"]
+    pretrained = [*place.arguments("pretrained"), *shape, "--objective", objective, "--training_goal", "2"]
+    result = train(pretrained, tmp_path)
+    assert result.status == 0, result.stderr
+    place = here(SECTIONS["Classification"], place)
+    arguments = place.arguments("run", "--checkpoint", str(place.runs / "pretrained"), "--objective", "classification")
+    arguments.remove("--from_scratch")
+    result = train([*arguments, "--model_overrides", "use_cache=false", *GOAL], tmp_path)
+    assert result.status == 0, result.stderr
+    assert "new weights are drawn there" in result.stderr
+    exported = str(place.folder("run").best / "model")
+    asked = generate([exported, "--accelerator", "cpu", "--json"], b"Dull, loud and far too long.\n", tmp_path)
+    assert json.loads(asked.stdout)["probabilities"].keys() == {"good", "bad"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("section", "command"),
+    [
+        pytest.param(title, command, id=" ".join(command))
+        for title, section in SECTIONS.items()
+        for command in section.commands
+        if command[0] == "train.py"
+    ],
+    indirect=["section"],
+)
+def test_a_command_of_the_page_plans(
+    section: Section, command: list[str], served: Path, place: Place, tmp_path: Path
+) -> None:
+    place = here(section, place)
+    paths = ["-d", str(place.data), "--cache_dir", str(place.cache), "--out_dir", str(place.runs), "--offline"]
+    if "--from_scratch" not in command:  # a name on the hub, which no test may ask
+        paths += ["--model", "configs/models/roberta-tiny", "--from_scratch"]
+    result = train([*command[1:], *paths, "--accelerator", "cpu", "--vocab_size", "400", "--plan"], tmp_path)
+    assert result.status == 0, result.stderr
+
+
 @pytest.mark.parametrize("section", SECTIONS, indirect=True)
 def test_an_example_is_short_and_touches_few_files(section: Section) -> None:
     assert section.num_lines <= MOST_LINES
@@ -137,3 +212,10 @@ def test_the_examples_are_written_in_the_style_of_this_tree(tree: Path) -> None:
             [sys.executable, "-m", "ruff", *command, "dlib", "train.py"], cwd=tree, capture_output=True, text=True
         )
         assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.slow
+def test_the_types_of_the_examples_hold(tree: Path) -> None:
+    pytest.importorskip("mypy")
+    found = subprocess.run([sys.executable, "-m", "mypy", "dlib", "train.py"], cwd=tree, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
