@@ -101,7 +101,7 @@ def test_a_figure_is_written_whole_with_its_labels(ending: str, tmp_path: Path) 
     assert figure.read_bytes().startswith(start)
     if ending == "svg":
         text = figure.read_text()
-        for word in ("optimizer step", "loss (nats per target token)", "first, train/loss", "second, dev/loss"):
+        for word in ("optimizer step", "loss (nats)", "first, train/loss", "second, dev/loss"):
             assert word in text
     before = figure.read_bytes()
     done("plot", "first", "second", "--out_dir", tmp_path, "-o", figure, "--log")
