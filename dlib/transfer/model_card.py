@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import OBJECTIVES, load
 from dlib.browse.tables import shown_number
 from dlib.config.configuration import differing_fields, load_config
 from dlib.config.flags import shown_value
@@ -27,7 +28,7 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     """The card of the checkpoint of `step`, in Markdown."""
     args = load_config([folder.config])
     record = read_record(folder) or {}
-    card = {"kind": "model", "auto_model": "AutoModel", **record.get("card", {})}
+    card = record.get("card") or _card_of_objective(args)
     auto_class = card["auto_model"]
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
@@ -42,6 +43,12 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
         *_made_with(record),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _card_of_objective(args: ExperimentArgs) -> dict[str, Any]:
+    """What a record says since its version has one; of an older run's objective, which takes seconds to import."""
+    objective = load(OBJECTIVES[args.objective.objective].implementation)
+    return {**objective.card, "auto_model": objective.auto_model}
 
 
 def _front_matter(args: ExperimentArgs, use: str | None) -> str:
