@@ -113,9 +113,6 @@ def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, device
     Raises:
         UserError: it does not hold for any whole accumulation.
     """
-    for flag, value in (("--batch_size", batch_size), ("--micro_batch_size", micro_batch_size)):
-        if value is not None and value < 1:
-            raise UserError(f"{flag} {value} is not at least 1")
     world_size = (devices or 1) * nodes
     if batch_size % (world_size * (micro_batch_size or 1)):
         raise UserError(_refusal(batch_size, micro_batch_size, devices, nodes))

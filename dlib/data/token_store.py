@@ -135,8 +135,6 @@ def build_token_store(
     Raises:
         UserError: the text is missing, empty or cannot be read; `cache_dir` cannot be written or is full.
     """
-    if processes != -1 and processes < 1:
-        raise UserError(f"--tokenizer_processes {processes} is neither -1 nor at least 1")
     recipe = Recipe(
         text_sha256(text_file, cache_dir),
         tokenizer_sha256(tokenizer),

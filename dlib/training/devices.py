@@ -102,8 +102,6 @@ def find_devices(args: HardwareArgs) -> Devices:
     """
     accelerator = choose_accelerator(args.accelerator)
     indices = choose_indices(args, accelerator)
-    if args.num_nodes < 1:
-        raise UserError(f"--num_nodes {args.num_nodes}: give at least 1")
     precision = choose_precision(args.precision, accelerator, indices)
     devices = Devices(accelerator, indices, args.num_nodes, precision, name_devices(accelerator, indices))
     refuse_other_launch(devices)
@@ -177,8 +175,6 @@ def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
     Raises:
         UserError: `--cuda_device_ids` or `--num_devices` asks for devices that are not there.
     """
-    if args.num_devices == 0 or args.num_devices < -1:
-        raise UserError(f"--num_devices {args.num_devices}: give a number from 1, or -1 for all")
     if args.cuda_device_ids and accelerator != "cuda":
         raise UserError(f"--cuda_device_ids: the accelerator is {accelerator}, not cuda; leave the flag out")
     if accelerator == "cpu":

@@ -150,9 +150,3 @@ def test_a_micro_batch_that_does_not_divide_names_the_nearest_of_both() -> None:
 def test_a_micro_batch_above_the_share_of_a_device_names_the_share() -> None:
     with pytest.raises(UserError, match=r"give --batch_size 16, or --micro_batch_size 4$"):
         check_batch_arithmetic(4, 16, 1, 1)
-
-
-@pytest.mark.parametrize(("batch_size", "micro_batch_size", "flag"), [(0, None, "--batch_size"), (8, -1, "--micro")])
-def test_sizes_below_one_name_their_flag(batch_size: int, micro_batch_size: int | None, flag: str) -> None:
-    with pytest.raises(UserError, match=flag):
-        check_batch_arithmetic(batch_size, micro_batch_size, 1, 1)

@@ -33,14 +33,6 @@ def test_accelerator_that_is_not_there_is_refused(accelerator: str) -> None:
         find_devices(HardwareArgs(accelerator=accelerator))
 
 
-@pytest.mark.parametrize("num_devices", [0, -2])
-def test_senseless_numbers_are_refused(num_devices: int) -> None:
-    with pytest.raises(UserError, match=f"--num_devices {num_devices}"):
-        find_devices(HardwareArgs(accelerator="cpu", num_devices=num_devices))
-    with pytest.raises(UserError, match="--num_nodes 0"):
-        find_devices(HardwareArgs(accelerator="cpu", num_nodes=0))
-
-
 def test_an_exact_reduce_over_no_power_of_two_is_refused() -> None:
     for num_devices, num_nodes in ((3, 1), (2, 3)):
         with pytest.raises(UserError, match=r"--exact_reduce.*power of two"):
