@@ -86,13 +86,9 @@ def peak_memory_mib(device: torch.device) -> float:
 def training_flops(model: PreTrainedModel, tokens_per_row: Fraction) -> tuple[float, float]:
     """Floating-point operations of a forward and a backward pass, for each token and for each target token.
 
-    Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H T a token, where N leaves the embeddings out;
-    the vocabulary projection, 6 V H, counts for target tokens alone, as it is computed for no others.
+    Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H T a token, where N leaves the embeddings out and T is the
+    length of a row; the vocabulary projection, 6 V H, counts for target tokens alone, as it is computed for no others.
     Recomputed activations do not count, nor what a network of one's own does not tell of itself.
-
-    Args:
-        model: a transformer.
-        tokens_per_row: T, how far attention reaches.
     """
     words = word_embeddings(model)
     tables = embedding_tables(model)

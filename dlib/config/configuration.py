@@ -91,11 +91,10 @@ def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) ->
 
 
 def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> ExperimentArgs:
-    """Merges YAML files in order, then the overrides, and works out types and interpolations.
+    """Merges YAML files in order, then the overrides by full key, and works out types and interpolations.
 
-    Args:
-        paths: YAML files whose sections are the groups of arguments (`optim: {learning_rate: 1e-4}`).
-        overrides: values by full key (`"optim.learning_rate"`); texts are read as in a file.
+    The files' sections are the groups of arguments (`optim: {learning_rate: 1e-4}`); texts among the overrides
+    (`{"optim.learning_rate": "1e-4"}`) are read as in a file.
 
     Raises:
         UserError: a file, key or value is wrong; the message names the file and key, or the flag.

@@ -61,16 +61,11 @@ def document_ranges(file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[Byte
 
 
 def iterate_pieces(file: Path, byte_range: ByteRange, encoding_errors: str) -> Iterator[Piece]:
-    """The lines of a range of whole lines, decoded; a long one in pieces that concatenate to it.
+    """The lines of a range of whole lines (`document_ranges`), decoded; a long one in pieces that concatenate to it.
 
     A long line is cut before a space where it has one: tokenizers of every family take a space and the
     word after it as the start of something new, so that the tokens are those of the whole line. A
     stretch of a MiB without any space is cut between two characters, wherever it may be.
-
-    Args:
-        file: the file.
-        byte_range: a range of `document_ranges`.
-        encoding_errors: "strict", "replace" or "ignore", as in `bytes.decode`.
 
     Raises:
         DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".

@@ -99,10 +99,6 @@ class TokenStore:
     def _values(self) -> dict[str, Callable[[int], Value]]:
         return {column.name: column.map_values(self.folder, place) for place, column in enumerate(self.fields)}
 
-    def map_files(self) -> None:
-        """Map all files, so that a cache that is removed while a run trains takes nothing from it."""
-        _ = self.tokens, self.offsets, self._values
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
         return TokenStore, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
@@ -165,7 +161,7 @@ def open_token_store(folder: Path) -> TokenStore | None:
             return None
         fields = tuple(FieldColumn(**field) for field in manifest.get("fields", ()))
         store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], fields=fields)
-        store.map_files()
+        _ = store.tokens, store.offsets, store._values  # mapped now: a cache may be removed while a run trains
         return store
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -36,12 +36,9 @@ SMALL_TEXT_BYTES = 2 * MIB
 
 
 def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", processes: int) -> Iterator[Part]:
-    """Tokenize a text, by as many processes as it is worth; its parts come in the order of the text.
+    """Tokenize a text by as many processes as it is worth (-1: one a CPU core); parts come in the order of the text.
 
-    Args:
-        job: what is to be done.
-        tokenizer: one in pure Python works in this process alone.
-        processes: most processes to take; -1: one a CPU core.
+    A tokenizer in pure Python works in this process alone.
 
     Raises:
         DocumentError: a document cannot be read.

@@ -41,10 +41,10 @@ TRAINING_FORMAT = 3
 
 
 def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    """Load a tokenizer by Hugging Face name or from a local folder.
+    """Load a tokenizer by Hugging Face name or from a local folder; errors name `flag`.
 
     Raises:
-        UserError: it cannot be had; names `flag`.
+        UserError: it cannot be had, or has too many ids.
     """
     with explain_loading(flag, name):
         tokenizer = read_tokenizer(name, trust_remote_code=trust_remote_code)
