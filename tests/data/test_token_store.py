@@ -369,11 +369,3 @@ def test_a_full_disk_names_the_flag_and_leaves_nothing(
     with pytest.raises(UserError, match=r"--cache_dir .*No space left"):
         build(text, byte_tokenizer, cache)
     assert not [path for path in cache.iterdir() if path.is_dir()]
-
-
-@pytest.mark.parametrize("processes", [0, -2])
-def test_a_number_of_processes_that_makes_no_sense_names_the_flag(
-    byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, processes: int
-) -> None:
-    with pytest.raises(UserError, match="--tokenizer_processes"):
-        build(tmp_path / "a.txt", byte_tokenizer, tmp_path / "cache", processes=processes)
