@@ -14,9 +14,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from dlib.data.fields import LENGTH_TYPE, keep_fields
+from dlib.data.fingerprint import Recipe
 from dlib.data.formats import Document, reader_of
 from dlib.data.lines import PIECE_BYTES, ByteRange, document_ranges
-from dlib.data.samples import Columns
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
@@ -31,18 +31,10 @@ class TokenizingJob:
 
     text_file: str  # absolute path of the text
     suffix: str  # of its name, which says how it is read; a link's own
-    sequences: Sequence[str]  # see `Columns`
-    fields: Sequence[str]  # see `Columns`
+    recipe: Recipe  # which columns are read, and how; what ends a sequence
     kinds: Sequence[str]  # of each field, see `kind_of`
-    encoding_errors: str  # "strict", "replace" or "ignore"
-    separator_id: int  # stands after each sequence of a document
     dtype: str  # numpy's name of the type of an id, such as "<u2"
     folder: str  # absolute path of the folder for the parts
-
-    @property
-    def columns(self) -> Columns:
-        """What is read of each document."""
-        return Columns(tuple(self.sequences), tuple(self.fields))
 
 
 class Part(NamedTuple):
@@ -83,8 +75,8 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     """
     name = f"part-{number:06d}"
     path = Path(job.folder) / name
-    columns = job.columns
-    documents = reader_of(job.suffix)(Path(job.text_file), byte_range, columns, job.encoding_errors)
+    columns = job.recipe.columns
+    documents = reader_of(job.suffix)(Path(job.text_file), byte_range, columns, job.recipe.encoding_errors)
     if columns.fields:
         documents = keep_fields(documents, path, columns.fields, job.kinds)
     num_bytes, lengths = 0, []
@@ -99,7 +91,7 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
                 if not ends_sequence:
                     continue
                 if sequence_tokens or columns.is_aligned:
-                    flat.append(job.separator_id)
+                    flat.append(job.recipe.separator_id)
                     lengths.append(sequence_tokens + 1)
                     num_bytes += sequence_bytes
                 sequence_tokens, sequence_bytes = 0, 1

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlib.data.fingerprint import serialized_backend
+from dlib.data.fingerprint import Recipe, serialized_backend
 from dlib.data.lines import MIB, RANGE_BYTES, DocumentError, document_ranges
 from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here
 from dlib.process.errors import UserError
@@ -81,7 +81,7 @@ def tokenize_in_processes(
 def serve() -> None:
     """Be a tokenizing process: read an order from stdin, answer with one line a range on stdout."""
     order = json.load(sys.stdin.buffer)
-    job = TokenizingJob(**order["job"])
+    job = TokenizingJob(**order["job"] | {"recipe": Recipe(**order["job"]["recipe"])})
     encode = load_encode(order["backend"], order["encode_special_tokens"])
     try:
         for part in tokenize_here(job, encode, order["index"], order["processes"]):

@@ -33,7 +33,7 @@ def write_store(
 ) -> None:
     """Write the files of a store, each flushed to the disk, the manifest last."""
     job = _job(beside, text_file, _id_dtype(tokenizer, recipe.separator_id), recipe)
-    columns = zip(job.fields, job.kinds, strict=True)
+    columns = zip(recipe.fields, job.kinds, strict=True)
     writers = [FieldWriter(beside, place, name, kind) for place, (name, kind) in enumerate(columns)]
     lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers)
     fields = [asdict(writer.close()) for writer in writers]
@@ -41,7 +41,7 @@ def write_store(
     sizes = {file.name: file.stat().st_size for file in files}
     counts = {
         "fingerprint": recipe.fingerprint,
-        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize // len(job.sequences),
+        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize // len(recipe.sequences),
         "num_tokens": sizes[TOKENS] // np.dtype(job.dtype).itemsize,
         "num_bytes": num_bytes,
         "dtype": job.dtype,
@@ -59,19 +59,9 @@ def write_store(
 
 def _job(beside: Path, text_file: Path, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
     """What is to be done; the first document says of which kind each field is."""
-    columns = recipe.columns
-    first = first_document(text_file, columns, recipe.encoding_errors)
-    return TokenizingJob(
-        text_file=str(text_file.resolve()),
-        suffix=text_file.suffix,
-        sequences=columns.sequences,
-        fields=columns.fields,
-        kinds=[kind_of(value) for value in first.fields] if first else ["text"] * len(columns.fields),
-        encoding_errors=recipe.encoding_errors,
-        separator_id=recipe.separator_id,
-        dtype=dtype.str,
-        folder=str(beside.resolve()),
-    )
+    first = first_document(text_file, recipe.columns, recipe.encoding_errors)
+    kinds = [kind_of(value) for value in first.fields] if first else ["text"] * len(recipe.fields)
+    return TokenizingJob(str(text_file.resolve()), text_file.suffix, recipe, kinds, dtype.str, str(beside.resolve()))
 
 
 def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter]) -> tuple[int, int]:

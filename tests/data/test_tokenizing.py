@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from dlib.data.fingerprint import serialized_backend
+from dlib.data.fingerprint import Recipe, serialized_backend
 from dlib.data.lines import DocumentError
 from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
 from dlib.data.tokenizing_processes import PACKAGE_ROOT, tokenize_in_processes, tokenize_text
@@ -24,7 +23,7 @@ def make_job(tmp_path: Path) -> Callable[[Path], TokenizingJob]:
     def make(text_file: Path) -> TokenizingJob:
         folder = tmp_path / "parts"
         folder.mkdir(exist_ok=True)
-        return TokenizingJob(str(text_file), ".txt", ("text",), (), (), "strict", 1, "<u2", str(folder))
+        return TokenizingJob(str(text_file), ".txt", Recipe("", "", 1, "strict"), (), "<u2", str(folder))
 
     return make
 
@@ -80,10 +79,6 @@ def test_a_tokenizing_process_loads_neither_torch_nor_transformers() -> None:
     code = "import sys, dlib.data.tokenizing_processes; print({'torch', 'transformers'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
-
-
-def test_a_job_is_plain_data(make_job: Callable[[Path], TokenizingJob], tmp_path: Path) -> None:
-    assert TokenizingJob(**asdict(make_job(tmp_path / "a.txt"))) == make_job(tmp_path / "a.txt")
 
 
 def test_a_batch_of_empty_documents_leaves_empty_parts(
