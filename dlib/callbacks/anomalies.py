@@ -23,9 +23,9 @@ SPIKE_WINDOW = 50
 FEWEST_LOSSES = 20
 """... and how many there have to be."""
 SPIKE_DEVIATIONS = 6
-"""How many standard deviations above their mean a loss is a spike,"""
+"""A loss so many standard deviations above the mean of those before is a spike."""
 LEAST_DEVIATION = 0.01
-"""which are at least this share of the mean: a plateau is no reason to warn of a ripple."""
+"""The deviation counts as at least this share of the mean, so that no ripple on a plateau is a spike."""
 SHOWN_CHARACTERS = 500
 """Of each sample's text."""
 SHOWN_SAMPLES = 8

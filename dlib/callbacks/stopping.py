@@ -54,9 +54,9 @@ class Stopping(StepCallback):
             self._group = dist.new_group(backend="gloo")
 
     def listen(self) -> None:
-        """Take signals as wishes from now on, those apart that are ignored (as `nohup` has it).
+        """Take signals as wishes from now on, but for those that are ignored (`nohup`).
 
-        That is also those that came before, where whoever started this process has held them back (`launched`).
+        Signals that came before count too, where `launched` has held them back.
         """
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:

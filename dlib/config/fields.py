@@ -161,9 +161,9 @@ refuse_wrong_fields(GROUPS.items())
 
 
 def nearest_key(key: str, siblings: Iterable[str]) -> str:
-    """The end of the message for an unknown key.
+    """The end of the message for an unknown key: what may have been meant.
 
-    Its word in another section, else what another program's name for it is here, a near one here, or one elsewhere.
+    That is the same word in another section; else our word for another program's; else a near word here or elsewhere.
     """
     siblings = list(siblings)
     by_last_word = {known.rpartition(".")[2]: known for known in (*GROUPS, *FIELDS, *siblings)}

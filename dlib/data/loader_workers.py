@@ -78,7 +78,7 @@ class StepLoader(DataLoader[Any]):
 def leave_signals_to_trainer(worker: int) -> None:
     """Let only the training process end this worker (`worker_init_fn` of a `DataLoader`).
 
-    SIGTERM must still work when it comes from there: so multiprocessing ends the workers of a process that fails.
+    Its own SIGTERM must still work: multiprocessing ends the workers of a failing process by it.
     Where the system does not tell who sent a signal (macOS), SIGTERM keeps its meaning.
     """
     sys.excepthook = tell_no_closed_pipe

@@ -28,11 +28,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int:
         """Number of rows, at least 1."""
-        ...
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index`, at most the source's `max_length` tokens a sequence; what is drawn for it is drawn by `key`."""
-        ...
 
 
 class RowSource(Rows, Protocol):
@@ -41,7 +39,6 @@ class RowSource(Rows, Protocol):
     @property
     def num_tokens(self) -> int:
         """Sum of the lengths of all rows, special tokens included."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class LineRows:
-    """One row a document: for each sequence prefix, its ids without separator, truncated, and mostly suffix."""
+    """One row a document. A sequence is prefix, its ids without separator and cut to fit, and mostly suffix."""
 
     store: TokenStore  # the text
     max_length: int  # most tokens in a sequence, prefix and suffix included

@@ -79,7 +79,7 @@ class MaskFiller:
             raise UserError(f"{tokenizer.name_or_path}: its tokenizer has no mask token, so there is nothing to fill")
         self.model, self.tokenizer, self.batch_size = model, tokenizer, args.batch_size
         self.frame = find_frame(tokenizer)
-        self.room = max(1, context - self.frame.size)
+        self.room = max(1, context - len(self.frame.start) - len(self.frame.end))
         words = sorted({*MASK_WORDS, tokenizer.mask_token}, key=len, reverse=True)
         self.mask_word = re.compile("|".join(map(re.escape, words)))
         self.pad_id = first_id(tokenizer.pad_token_id, tokenizer.eos_token_id) or 0

@@ -6,8 +6,8 @@ Letters: B rows, T tokens a row.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,17 +23,11 @@ NO_LIMIT = 10**9
 """A tokenizer without a limit names a larger number of tokens."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """The special tokens that a tokenizer puts before and after a text, as ids."""
 
     start: list[int]
     end: list[int]
-
-    @property
-    def size(self) -> int:
-        """Number of these tokens."""
-        return len(self.start) + len(self.end)
 
 
 def find_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:

@@ -13,7 +13,7 @@ from dlib.models.adapter import own_class
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module | None:
-    """The layer that a plain network puts its hidden states (B, T, H) into (`OwnNetwork`); None for other models."""
+    """The layer that turns a plain network's hidden states (B, T, H) into logits; None for other models."""
     return cast("nn.Module | None", getattr(model, "output_layer", None))
 
 

@@ -62,7 +62,7 @@ def test_a_prompt_stays_open_whatever_its_tokenizer_puts_after_a_text(tmp_path: 
     assert find_frame(masked) == Frame([masked.bos_token_id], [masked.eos_token_id])
     assert build_continuer(tmp_path, masked).prompt_of([10, 11]) == [masked.bos_token_id, 10, 11]
     assert find_frame(train_gpt2_like()) == Frame([], [])
-    assert find_frame(train_wordpiece()).size == 0
+    assert find_frame(train_wordpiece()) == ([], [])
 
 
 def test_a_line_of_which_the_tokenizer_leaves_nothing_is_continued_all_the_same(tmp_path: Path) -> None:
