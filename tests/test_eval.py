@@ -270,7 +270,10 @@ def test_wandb_has_the_evaluation_in_the_group_of_the_run(fresh: Place, tmp_path
 
 MISTAKES = {
     "no folder": (["./nothing"], "no folder 'nothing'"),
-    "no objective": (["some/model", "-d", "."], "say what the model has learned, with --objective mlm or clm"),
+    "no objective": (
+        ["some/model", "-d", "."],
+        "no run or folder; of a model on the hub say what it learned, with --objective mlm or clm",
+    ),
     "no text": (
         ["{clm}", "--split", "nope"],
         "it has no nope.txt or nope.jsonl; --split NAME reads NAME.txt or NAME.jsonl",

@@ -160,7 +160,10 @@ def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
         overrides.setdefault("objective.objective", next(able))
     elif "objective.objective" not in overrides:
         if path is None:
-            raise UserError(f"{target}: say what the model has learned, with --objective {' or '.join(OBJECTIVES)}")
+            names = " or ".join(OBJECTIVES)
+            raise UserError(
+                f"{target}: no run or folder; of a model on the hub say what it learned, with --objective {names}"
+            )
         refuse_early(load_config([], overrides), order)
         overrides["objective.objective"] = recognize_saved(model, trust="model.trust_remote_code" in overrides)
     return Subject(target, model, make_evaluation(load_config([], overrides), order))

@@ -24,7 +24,7 @@ def shorten(args: ExperimentArgs) -> ExperimentArgs:
         args,
         run=replace(args.run, name=name),
         data=replace(args.data, limit_dev_rows=min(args.data.limit_dev_rows or DEV_ROWS, DEV_ROWS)),
-        optim=replace(args.optim, warmup="0", decay="1"),
+        optim=replace(args.optim, warmup="0", decay="1" if args.optim.schedule == "wsd" else args.optim.decay),
         durations=replace(args.durations, training_goal=STEPS, eval_interval=STEPS),
         checkpoint=replace(args.checkpoint, save_interval=STEPS, extra_steps=[]),
         tracking=replace(args.tracking, trackers=["none"], log_interval=1),

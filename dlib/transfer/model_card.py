@@ -102,9 +102,10 @@ def _without_folders(value: str) -> str:
 def _made_with(record: Mapping[str, Any]) -> Iterator[str]:
     packages = record.get("packages") or {}
     names = [f"{name} {packages[name]}" for name in NUMERIC_PACKAGES if name in packages]
-    commit = (record.get("git") or {}).get("commit")
+    git = record.get("git") or {}
+    commit, changes = git.get("commit"), ", with changes that no commit holds" * bool(git.get("uncommitted_sha256"))
     if names:
-        yield f"## Made with\n\n{', '.join(names)}" + (f"; code at commit `{commit}`" if commit else "") + "."
+        yield f"## Made with\n\n{', '.join(names)}" + (f"; code at commit `{commit}`{changes}" if commit else "") + "."
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
