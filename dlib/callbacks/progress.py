@@ -9,16 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.process.ranks import say
+from dlib.runs.metrics_log import DEV_LOSS
 from dlib.tracking.run_log import RunLog
 from dlib.training.training_module import TrainingModule
 
-SHOWN = {
-    "loss": ("train/loss", ".4f"),
-    "tokens/s": ("performance/tokens_per_second", ",.0f"),
-    "dev loss": ("dev/loss", ".4f"),
-}
-"""What is shown of the newest numbers, and in which format."""
-
+LOSS, SPEED = "train/loss", "performance/tokens_per_second"
 SECONDS_BETWEEN_LINES = 10
 """Where there is no terminal; evaluations always have their line."""
 
@@ -49,11 +44,12 @@ class ProgressBar(StepCallback):
             return
         step, plan = module.steps_done, module.plan
         if self.bar is not None:
-            self.bar.update(self.task, completed=step, description=self._numbers("loss", "tokens/s"))
+            self.bar.update(self.task, completed=step, description=self._numbers(LOSS, SPEED))
         if plan.evaluates_after(step):
-            say(f"step {step}/{plan.total_steps}  {self._numbers('loss', 'dev loss', 'tokens/s')}")
+            numbers = self._numbers(LOSS, DEV_LOSS, module.objective.best.key, SPEED)
+            say(f"step {step}/{plan.total_steps}  {numbers}")
         elif self.bar is None and plan.logs_after(step) and self._line_is_due():
-            say(f"step {step}/{plan.total_steps}  {self._numbers('loss', 'tokens/s')}")
+            say(f"step {step}/{plan.total_steps}  {self._numbers(LOSS, SPEED)}")
 
     def _line_is_due(self) -> bool:
         now = time.monotonic()
@@ -64,8 +60,7 @@ class ProgressBar(StepCallback):
 
     def _numbers(self, *names: str) -> str:
         newest = self.run_log.newest
-        shown = ((name, *SHOWN[name]) for name in names)
-        return "  ".join(f"{name} {newest[key]:{form}}" for name, key, form in shown if key in newest)
+        return "  ".join(shown(name, newest[name]) for name in dict.fromkeys(names) if name in newest)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
@@ -76,3 +71,8 @@ class ProgressBar(StepCallback):
         """Close the bar, so that the error stands below it."""
         if self.bar is not None:
             self.bar.stop()
+
+
+def shown(name: str, value: float) -> str:
+    """A number of the records, as it is said: "dev loss 1.2345"."""
+    return f"tokens/s {value:,.0f}" if name == SPEED else f"{name.removeprefix('train/').replace('/', ' ')} {value:.4f}"

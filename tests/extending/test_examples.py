@@ -111,6 +111,8 @@ def test_an_example_is_killed_goes_on_bitwise_is_evaluated_and_asked(
     place = here(section, place)
     result = train(arguments_of(section, place, "undisturbed", trial.further), tmp_path)
     assert result.status == 0, result.stderr
+    status = json.loads(place.folder("undisturbed").status.read_text())
+    assert f"{status['best_by'].replace('/', ' ')} " in result.stderr
     killed = place.folder("killed")
     arguments = arguments_of(section, place, "killed", trial.further)
     result = train(arguments, tmp_path, fault=Fault("inside weights", 2, str(place.runs)))
