@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from dlib.args.fields import setting
-from dlib.args.tables import OBJECTIVES, arguments_of
+from dlib.args.tables import OBJECTIVES, arguments_of, first_lines
 
 
 @dataclass
 class ObjectiveChoice:
     """The objective's name."""
 
-    objective: str = setting("mlm", choices=tuple(OBJECTIVES))
-    """`mlm`: fill in masked tokens (BERT, RoBERTa); `clm`: predict the next token (GPT, Llama)."""
+    objective: str = setting("mlm", choices=first_lines(OBJECTIVES))
+    """What the model learns."""
 
 
 @dataclass

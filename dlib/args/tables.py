@@ -11,9 +11,12 @@ because `--help` reads it; its fields join the section `objective` or `optim`.
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlib.process.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 class Plugin(NamedTuple):
@@ -56,6 +59,19 @@ def load(reference: str) -> Any:
     if not hasattr(found, name):
         raise UserError(f"{place}: {module} has no {name}")
     return getattr(found, name)
+
+
+def first_lines(table: Mapping[str, Plugin]) -> dict[str, str]:
+    """What each entry is, as the first line of its file says; nothing is imported for it."""
+    modules = {name: entry.implementation.partition(":")[0] for name, entry in table.items()}
+    files = {name: ROOT.joinpath(*module.split(".")).with_suffix(".py") for name, module in modules.items()}
+    return {name: first_line(file).strip('".\n ') if file.is_file() else "" for name, file in files.items()}
+
+
+def first_line(file: Path) -> str:
+    """The first line of a file."""
+    with file.open(encoding="utf-8") as opened:
+        return opened.readline()
 
 
 def arguments_of(table: Mapping[str, Plugin]) -> tuple[type, ...]:

@@ -154,7 +154,7 @@ def kind_of(field: Field[Any]) -> str:
 def choices_of(field: Field[Any]) -> tuple[Any, ...]:
     """The only values that the field takes; empty where it takes any of its type."""
     kind = type_if_any(field)
-    return typing.get_args(kind) if typing.get_origin(kind) is Literal else facts_of(field).choices
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else tuple(facts_of(field).choices)
 
 
 refuse_wrong_fields(GROUPS.items())

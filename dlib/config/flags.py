@@ -4,6 +4,7 @@ It stands apart from `command_line.py` because `eval.py` has some of these flags
 """
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, get_origin
 
 from dlib.args.fields import facts_of
@@ -20,6 +21,8 @@ def flag_options(key: str, default: str = "") -> dict[str, Any]:
     """What argparse is told about the flag of a full key: its text, choices, and default."""
     field = FIELDS[key]
     choices = ", ".join(map(str, choices_of(field)))
+    if isinstance(meanings := facts_of(field).choices, Mapping):
+        choices = ", ".join(f"{choice} ({meaning})" for choice, meaning in meanings.items())
     options = {
         "dest": key,
         "default": argparse.SUPPRESS,

@@ -9,7 +9,7 @@ import pytest
 
 from dlib.args import ExperimentArgs, ObjectiveArgs, OptimArgs, RunArgs
 from dlib.args.fields import setting
-from dlib.args.tables import OBJECTIVES, OPTIMIZERS, Plugin, arguments_of, load
+from dlib.args.tables import OBJECTIVES, OPTIMIZERS, Plugin, arguments_of, first_lines, load
 from dlib.config.configuration import load_config
 from dlib.config.fields import refuse_wrong_fields
 from dlib.objectives.mlm_args import MlmArgs
@@ -45,7 +45,13 @@ def own(name: str) -> Plugin:
 
 def test_choices_are_those_of_the_tables() -> None:
     for args, name, table in ((ObjectiveArgs, "objective", OBJECTIVES), (OptimArgs, "optimizer", OPTIMIZERS)):
-        assert args.__dataclass_fields__[name].metadata["facts"].choices == tuple(table)
+        assert tuple(args.__dataclass_fields__[name].metadata["facts"].choices) == tuple(table)
+
+
+def test_an_entry_is_told_by_the_first_line_of_its_file_without_an_import() -> None:
+    table = {"mine": Plugin("tests.without_torch:Refusal"), "missing": Plugin("tests.nowhere:Nobody")}
+    told = "Answers command lines in one process that may not import torch, and tells what each was answered"
+    assert first_lines(table) == {"mine": told, "missing": ""}
 
 
 def test_arguments_of_an_entry_are_fields_of_its_section() -> None:

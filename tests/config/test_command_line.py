@@ -157,7 +157,8 @@ def test_help_shows_every_flag_with_its_text_and_fits_80_columns(capsys: pytest.
         assert all(text_of(key) in flat for key in FIELDS if key.startswith(f"{section}."))
     assert "Peak learning rate. (default: 0.0001)" in flat
     assert "Arithmetic; `auto`" in flat
-    assert "One of: mlm, clm. (default: mlm)" in flat
+    assert "One of: mlm (Masked language modeling: " in flat
+    assert "before it). (default: mlm)" in flat
 
 
 def test_every_field_has_a_text() -> None:
