@@ -101,3 +101,21 @@ class Strange(nn.Module):
 
     def __init__(self, vocab_size: int, activation: Any = torch.tanh) -> None:
         super().__init__()
+
+
+class Normalized(nn.Module):
+    """Keeps running means, and has arguments with names of transformers' own."""
+
+    def __init__(self, vocab_size: int, max_length: int = 512, tie_word_embeddings: bool = False) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.head = nn.Linear(8, vocab_size)
+        if tie_word_embeddings:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.head(self.norm(self.embedding(input_ids).transpose(1, 2)).transpose(1, 2))
+
+
+NORMALIZED = {"own-normalized": "tests.own_networks:Normalized"}

@@ -22,7 +22,7 @@ class Facts:
     """What a field says of itself besides its type, default and text: the keywords of `setting`."""
 
     alias: str | None = None  # a short flag (`"-n"`)
-    choices: tuple[Any, ...] | Mapping[str, str] = ()  # the only values, or elements, taken; a mapping says what each means
+    choices: tuple[Any, ...] | Mapping[str, str] = ()  # the only values or elements; a mapping says what each means
     # these four: the range of a number, or of each of a list or dict; `at_least=0` at a duration: it may be nothing
     at_least: float | None = None
     more_than: float | None = None

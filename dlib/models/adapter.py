@@ -24,7 +24,7 @@ from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
-from transformers.utils import cached_file
+from transformers.utils import CONFIG_NAME, cached_file
 
 from dlib.args.tables import MODELS, load
 from dlib.models.weight_files import write_weights
@@ -56,6 +56,11 @@ class OwnConfig(PretrainedConfig):
         for name, value in values.items():
             setattr(self, name, getattr(self, name, None) if value is inspect.Parameter.empty else value)
         self.vocab_size = vocab_size
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What config.json holds: each argument, also where its value is transformers' default for the same word."""
+        own = arguments_of(self.network) if self.network else {}
+        return {**super().to_diff_dict(), **{name: getattr(self, name) for name in own}}
 
 
 class OwnNetwork(PreTrainedModel, GenerationMixin):
@@ -132,7 +137,8 @@ class OwnNetwork(PreTrainedModel, GenerationMixin):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
-        self.config.save_pretrained(folder)
+        # Not by `save_pretrained`, which refuses arguments of a network with names such as `max_length`.
+        self.config.to_json_file(folder / CONFIG_NAME)
         write_weights(self, folder / WEIGHTS)
 
     @classmethod

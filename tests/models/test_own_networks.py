@@ -25,7 +25,7 @@ from dlib.models.sources import find_source
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import predict_targets
 from dlib.process.errors import UserError
-from tests.own_networks import NETWORKS, Convolution, Louder, Recurrent
+from tests.own_networks import NETWORKS, NORMALIZED, Convolution, Louder, Recurrent
 from tests.toys import toy_roles, toy_row, train_wordpiece
 
 pytestmark = pytest.mark.oldest
@@ -101,6 +101,18 @@ def test_arguments_are_overridden_by_name_and_their_names_are_checked(tokenizer:
     assert (len(average.layers), average.pad_token_id) == (3, tokenizer.pad_token_id)
     with pytest.raises(UserError, match="has no field hiden_size: did you mean hidden_size"):
         build("own-recurrent", tokenizer, model_overrides=["hiden_size=8"])
+
+
+def test_an_argument_that_is_set_to_what_transformers_says_of_such_a_word_comes_back(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "own-normalized", NORMALIZED["own-normalized"])
+    changes = ["tie_word_embeddings=true", "max_length=20"]
+    save(build("own-normalized", tokenizer, model_overrides=changes), tokenizer, tmp_path)
+    args = as_saved(arguments(model="own-normalized"))
+    again: Any = build_model(args, str(tmp_path), tokenizer, MASKED, "32-true", is_checkpoint=True)
+    assert (again.config.tie_word_embeddings, again.config.max_length) == (True, 20)
+    assert again.network.head.weight is again.network.embedding.weight
 
 
 @pytest.mark.parametrize("name", NETWORKS)
