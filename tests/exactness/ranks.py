@@ -11,11 +11,11 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 from unittest.mock import patch
 
@@ -96,6 +96,7 @@ def start_ranks(
     seconds_before: Sequence[float] = (),
     output: Path | None = None,
     program: str = "train.py",
+    networks: Mapping[str, str] = MappingProxyType({}),
 ) -> Ranks:
     """Starts `train.py` in `world_size` processes, each with its launcher's variables.
 
@@ -106,6 +107,7 @@ def start_ranks(
         seconds_before: how late each rank comes; together, when empty.
         output: a named pipe that they all print to, in place of files of their own.
         program: what is run in place of `train.py`.
+        networks: are added to MODELS.
     """
     devices = [*arguments, "--num_devices", str(world_size)]
     outputs = [output_files(scratch) if output is None else (output, output) for _ in range(world_size)]
@@ -114,7 +116,9 @@ def start_ranks(
     port = free_port()
     late = seconds_before or (0.0,) * world_size
     processes = [
-        fork(run_rank_here, devices, outputs[rank], variables(rank, world_size, port), late[rank], program)
+        fork(
+            run_rank_here, devices, outputs[rank], variables(rank, world_size, port), late[rank], program, {**networks}
+        )
         for rank in range(world_size)
     ]
     return Ranks(processes, outputs)
@@ -135,13 +139,18 @@ def assert_equal_within_float_tolerance(folder: RunFolder, other: RunFolder) -> 
 
 
 def run_rank_here(
-    arguments: list[str], outputs: tuple[Path, Path], launcher: dict[str, str], seconds_before: float, program: str
+    arguments: list[str],
+    outputs: tuple[Path, Path],
+    launcher: dict[str, str],
+    seconds_before: float,
+    program: str,
+    networks: dict[str, str],
 ) -> None:
     """Makes this process, forked for it, a rank of a run."""
     time.sleep(seconds_before)
     wanted = launching.environment() | launcher
     with patch.object(launching, "environment", lambda: wanted):
-        run_here(arguments, *outputs, None, program)
+        run_here(arguments, *outputs, None, program, networks)
 
 
 def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
