@@ -57,6 +57,6 @@ def refuse_useless(callback: pl.Callback) -> None:
 
 def refuse_same_state(callback: pl.Callback, others: Sequence[pl.Callback]) -> None:
     """Refuse a second callback whose state would have the place of another's; raises as `in_order` does."""
-    keeps = type(callback).state_dict is not pl.Callback.state_dict
-    if keeps and any(callback.state_key == other.state_key for other in others):
+    alike = [callback, *(other for other in others if other.state_key == callback.state_key)]
+    if len(alike) > 1 and any(type(one).state_dict is not pl.Callback.state_dict for one in alike):
         raise UserError(f"two callbacks have the state_key {callback.state_key!r}: give one of them another")

@@ -65,6 +65,9 @@ def test_what_is_no_callback_or_shares_a_state_is_refused() -> None:
         in_order([LearningRateMonitor], RunLog(None))  # type: ignore[list-item]
     with pytest.raises(UserError, match="two callbacks have the state_key 'EMA'"):
         in_order([EMA(0.9), EMA(0.99)], RunLog(None))
+    namesake = type("EMA", (pl.Callback,), {})()  # which keeps nothing, and would stand in the place of what is kept
+    with pytest.raises(UserError, match="two callbacks have the state_key 'EMA'"):
+        in_order([EMA(0.9), namesake], RunLog(None))
     assert len(in_order([pl.Callback(), pl.Callback()], RunLog(None))) == 2, "which keep nothing"
 
 
