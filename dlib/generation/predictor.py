@@ -98,12 +98,15 @@ class Predictor:
         number = 1
         for window in windows(lines, self.args.batch_size, wait=wait):
             try:
-                yield list(self.answerer.answer(window, number))
+                answers = list(self.answerer.answer(window, number))
             except (RuntimeError, MemoryError) as error:
                 if not is_lack_of_memory(error):
                     raise
                 asked = f"--batch_size {self.args.batch_size}, --num_beams {self.args.num_beams}"
                 raise UserError(f"{asked}: the device has not the memory; give less") from error
+            if len(answers) != len(window):  # each line of the output stands for one of the input
+                raise ValueError(f"{type(self.answerer)}.answer: {len(answers)} answers to {len(window)} lines")
+            yield answers
             number += len(window)
 
     @property

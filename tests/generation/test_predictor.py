@@ -223,6 +223,15 @@ def test_lines_are_read_as_they_are_needed(roberta: Path) -> None:
     assert read == 33
 
 
+def test_an_answerer_that_answers_too_few_lines_ends_with_an_error(
+    roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(roberta, GenerationArgs(accelerator="cpu"))
+    monkeypatch.setattr(predictor.answerer, "answer", lambda lines, first_number: [])
+    with pytest.raises(ValueError, match="0 answers to 2 lines"):
+        predictor.predict(["one", "two"])
+
+
 def test_a_checkpoint_in_16_bits_computes_in_32_on_a_cpu(roberta: Path, tmp_path: Path) -> None:
     model = transformers.AutoModelForMaskedLM.from_pretrained(roberta)
     model.bfloat16().save_pretrained(tmp_path / "half")
