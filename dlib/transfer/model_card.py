@@ -17,6 +17,7 @@ from dlib.config.flags import shown_value
 from dlib.runs.comparison import NUMERIC_PACKAGES
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import record_of_step
+from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 
 PRIVATE_SECTIONS = ("run", "tracking", "hardware")
@@ -30,13 +31,15 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     record = read_record(folder) or {}
     card = record.get("card") or _card_of_objective(args)
     auto_class = card["auto_model"]
+    config = (CheckpointFolder(folder.checkpoint(step)).model / "config.json").read_text("utf-8", "replace")
+    is_own = '"auto_model"' in config  # which transformers' own do not say
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
     parts = [
         f"---\n{_front_matter(args, card.get('pipeline_tag'))}\n---",
         f"# {title}",
         f"A {card['kind']}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
-        f"## How to load\n\n```python\n{_loading(auto_class, title)}\n```",
+        f"## How to load\n\n{_own_loading() if is_own else _loading(auto_class, title)}",
         *_metrics(folder, step),
         *_data(record),
         "## Arguments\n\nAll others are defaults.\n\n" + _table(("argument", "value"), _arguments(args)),
@@ -63,8 +66,15 @@ def _front_matter(args: ExperimentArgs, use: str | None) -> str:
 def _loading(auto_class: str, title: str) -> str:
     place = json.dumps(title)
     return (
-        f"from transformers import {auto_class}, AutoTokenizer\n\n"
-        f"model = {auto_class}.from_pretrained({place})\ntokenizer = AutoTokenizer.from_pretrained({place})"
+        f"```python\nfrom transformers import {auto_class}, AutoTokenizer\n\n"
+        f"model = {auto_class}.from_pretrained({place})\ntokenizer = AutoTokenizer.from_pretrained({place})\n```"
+    )
+
+
+def _own_loading() -> str:
+    return (
+        "A network that transformers does not have: it loads where the code is that trained it, with the network in "
+        "`MODELS` of `dlib/args/tables.py`, by `generate.py`, `eval.py`, and `train.py --model`."
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CheckpointFolder
 from dlib.transfer.exporting import export_model, export_run
 from dlib.transfer.importing import import_run
 from dlib.transfer.manifest import Manifest, describe_run
@@ -122,6 +123,15 @@ def test_the_card_says_how_to_load_what_it_reached_and_what_it_was_made_of_but_n
     ):
         assert word in text
     assert "somebody" not in text
+
+
+def test_the_card_of_a_network_of_ones_own_promises_no_loading_by_transformers(run: RunFolder, tmp_path: Path) -> None:
+    config = CheckpointFolder(run.checkpoint(20)).model / "config.json"
+    config.write_text('{"model_type": "own-network", "network": "mine", "auto_model": "AutoModelForMaskedLM"}')
+    done("export", run.root, tmp_path / "own", "--checkpoint", "20")
+    text = (tmp_path / "own" / "README.md").read_text()
+    assert "from_pretrained" not in text
+    assert "`MODELS`" in text
 
 
 def test_the_model_of_a_live_run_can_be_exported_but_not_the_run(run: RunFolder, tmp_path: Path) -> None:
