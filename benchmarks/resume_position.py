@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 
 from dlib.args import ObjectiveArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import TrainingSteps
 from dlib.data.samples import Sample, SampleKey
+from dlib.data.steps import TrainingSteps
 from dlib.data.token_roles import TokenRoles
 from dlib.objectives import build_objective
 

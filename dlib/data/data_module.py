@@ -1,44 +1,25 @@
-"""From text files to what a process computes: the store, the rows, the plan's batches, assembled.
-
-Item `step` of the training data is all that this process does in that optimizer step, so that the
-position in the data is the step itself: one integer, no loader state, the same for any number of workers.
-
-It knows nothing of objectives: whoever turns rows into batches is handed in as a `Collator`.
-"""
+"""From text files to the loaders of a process: the store, the rows, the plan's batches, assembled."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
-from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
+from dlib.data.batching import BatchPlan
 from dlib.data.loader_workers import StepLoader
-from dlib.data.packing import LineRows, PackedRows, Rows, RowSource
-from dlib.data.samples import TEXT_ONLY, Columns, Sample
+from dlib.data.packing import LineRows, PackedRows, RowSource
+from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.steps import Collator, EvaluationBatches, TensorBatch, TrainingSteps
 from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError
-
-TensorBatch = dict[str, torch.Tensor]
-
-
-class Collator(Protocol):
-    """Turns samples into what a model is given. An objective is one."""
-
-    def weight(self, sample: Sample) -> float:
-        """Share of a sample in the number that the step's loss is divided by."""
-
-    def collate(self, samples: Sequence[Sample]) -> TensorBatch:
-        """Prepare and stack samples, each by its own key."""
 
 
 @dataclass(frozen=True)
@@ -132,84 +113,6 @@ def cut_rows(
     if args.line_by_line or store.recipe.columns.is_aligned:
         return LineRows(store, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
     return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSteps(Dataset[dict[str, Any]]):
-    """Item `step`: the micro-batches of one process in that optimizer step, and the step's size over all processes."""
-
-    rows: RowSource
-    plan: BatchPlan
-    collator: Collator
-    rank: int
-    world_size: int
-
-    def __len__(self) -> int:
-        """Optimizer steps of the run."""
-        return self.plan.total_steps
-
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        """One optimizer step.
-
-        Returns:
-            `step`; `micro_batches`, each with its `index` within the step over all processes, its `batch`, and whether
-            it `counts`; and, summed over all processes, `num_samples`, `num_tokens` and `weight`. Every process knows
-            these sums by itself, because it can read every row of the step: that costs less than asking.
-
-        Raises:
-            UserError: the weight of a sample is no finite number of at least 0.
-        """
-        epochs, numbers = (values.tolist() for values in self.plan.step_samples(step))
-        samples = {place: self._sample(*place) for place in zip(epochs, numbers, strict=True)}
-        return {
-            "step": step,
-            "micro_batches": [
-                self._collate(micro_batch, samples)
-                for micro_batch in self.plan.micro_batches(step, self.rank, self.world_size)
-            ],
-            "num_samples": len(numbers),
-            "num_tokens": sum(sample.num_tokens for sample in samples.values()),
-            "weight": sum(map(self._weight, samples.values())),
-        }
-
-    def _sample(self, epoch: int, number: int) -> Sample:
-        return self.rows.sample(number, (self.plan.seed, epoch, number))
-
-    def _weight(self, sample: Sample) -> float:
-        weight = self.collator.weight(sample)
-        if not 0 <= weight < math.inf:
-            raise UserError(
-                f"--objective: row {sample.number} has the weight {weight}: it must be 0 or more, and finite"
-            )
-        return weight
-
-    def _collate(self, micro_batch: MicroBatch, samples: Mapping[tuple[int, int], Sample]) -> dict[str, Any]:
-        """The batch of a micro-batch. Where it has no sample, in the last step, any sample keeps processes in step."""
-        places = zip(micro_batch.epochs.tolist(), micro_batch.sample_ids.tolist(), strict=True)
-        own = [samples[place] for place in places]
-        batch = self.collator.collate(own or [next(iter(samples.values()))])
-        return {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
-
-
-class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
-    """Item i: the i-th batch of one process; over all processes every row once."""
-
-    def __init__(
-        self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int, limit: int | None = None
-    ) -> None:
-        """Deal the rows out, or the first `limit` of them."""
-        self.rows = rows
-        self.collator = collator
-        self.batches = eval_batches(min(len(rows), limit or len(rows)), batch_size, rank, world_size)
-
-    def __len__(self) -> int:
-        """Number of this process's batches."""
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> tuple[TensorBatch, float]:
-        """One batch and its weight; what is drawn for a row depends on the row alone, not on the run's seed."""
-        samples = [self.rows.sample(number, ("evaluation", number)) for number in self.batches[index].tolist()]
-        return self.collator.collate(samples), sum(map(self.collator.weight, samples))
 
 
 class DataModule(pl.LightningDataModule):

@@ -11,12 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dlib.data.data_module import EvaluationBatches, cut_rows, tokenize
+from dlib.data.data_module import cut_rows, tokenize
 from dlib.data.packing import Rows
+from dlib.data.steps import EvaluationBatches
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.measuring.processes import Processes, precision_plugin
 from dlib.measuring.subjects import Evaluation, Subject
+from dlib.models.fitting import own_memory
 from dlib.models.limits import check_positions, refuse_broken_weights
 from dlib.models.loading import as_saved, build_model, load_model_config
 from dlib.models.sources import has_tokenizer
@@ -27,7 +29,6 @@ from dlib.process.errors import UserError
 from dlib.training.checkpoints import add_modules
 from dlib.training.devices import choose_precision
 from dlib.training.evaluation import evaluate
-from dlib.training.training_module import own_memory
 
 DEFAULT_BATCH_SIZE = 8
 

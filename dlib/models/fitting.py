@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ModelArgs
@@ -90,3 +91,13 @@ def freeze(model: PreTrainedModel, what: str) -> None:
         if what == "none":
             raise UserError(f"--model: {type(model).__name__} has no weight that could learn; choose another")
         raise UserError(f"--freeze {what} leaves {type(model).__name__} no weight to learn; use --freeze none")
+
+
+def own_memory(model: nn.Module) -> None:
+    """Copy weights into memory of torch's own, whose alignment is always the same.
+
+    Loaded weights are a view of their file, where they start at any byte. Kernels sum in another order there, so that
+    a run that goes on from a file would differ in the last bits from one that never stopped.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()

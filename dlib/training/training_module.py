@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
+from dlib.models.fitting import own_memory
 from dlib.objectives.objective import Batch, Objective, learns
 from dlib.process.errors import UserError
 from dlib.process.seeding import seed_other_generators, seed_torch
@@ -33,7 +34,7 @@ from dlib.training.non_finite import (
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan
 from dlib.training.step_logging import StepLogging
-from dlib.training.tree_sum import TreeSum, add_over_processes
+from dlib.training.tree_sum import TreeSum, add_over_processes, take_gradient
 
 
 class TrainingModule(StepLogging):
@@ -270,19 +271,3 @@ def refuse_different_starts(step: int) -> None:
             f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "
             "nodes see alike; start again once they do"
         )
-
-
-def take_gradient(parameter: torch.nn.Parameter) -> Tensor:
-    """A weight's gradient, which it no longer has then; zeros where the loss did not depend on it."""
-    gradient, parameter.grad = parameter.grad, None
-    return torch.zeros_like(parameter) if gradient is None else gradient
-
-
-def own_memory(model: torch.nn.Module) -> None:
-    """Copy weights into memory of torch's own, whose alignment is always the same.
-
-    Loaded weights are a view of their file, where they start at any byte. Kernels sum in another order there, so that
-    a run that goes on from a file would differ in the last bits from one that never stopped.
-    """
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()

@@ -75,3 +75,9 @@ def _double_recursively(sums: Tensor) -> Tensor:
 def _add_to(sums: Sequence[Tensor], addends: Sequence[Tensor]) -> None:
     for total, addend in zip(sums, addends, strict=True):
         total += addend
+
+
+def take_gradient(parameter: torch.nn.Parameter) -> Tensor:
+    """A weight's gradient, which it no longer has then; zeros where the loss did not depend on it."""
+    gradient, parameter.grad = parameter.grad, None
+    return torch.zeros_like(parameter) if gradient is None else gradient

@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import DataModule, TextData, TrainingSteps
+from dlib.data.data_module import DataModule, TextData
 from dlib.data.loader_workers import StepLoader
+from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.process.errors import UserError
 from dlib.training.devices import Devices

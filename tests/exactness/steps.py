@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.callbacks.step_callback import StepCallback
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import TrainingSteps
+from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.objectives.objective import Objective
 from dlib.training.checkpoints import add_modules

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
-from dlib.data.data_module import EvaluationBatches
+from dlib.data.steps import EvaluationBatches
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import Batch
 from dlib.runs.folder import RunFolder

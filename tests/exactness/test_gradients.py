@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from dlib.args import ObjectiveArgs, OptimArgs
-from dlib.data.data_module import TrainingSteps
+from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.optimizers import learning_rate_at
 from tests.exactness.ranks import run_on_ranks

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.data.data_module import EvaluationBatches
+from dlib.data.steps import EvaluationBatches
 from dlib.objectives.objective import Batch, Measured
 from dlib.objectives.token_prediction import TokenPrediction
 from dlib.training.evaluation import evaluate, interleave

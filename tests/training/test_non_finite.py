@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.callbacks.anomalies import FEWEST_LOSSES, Anomalies, is_spike
 from dlib.callbacks.recording import Recording
-from dlib.data.data_module import TrainingSteps
+from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.process.versions import has
 from dlib.runs.folder import RunFolder

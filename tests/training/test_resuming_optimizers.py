@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.args.tables import OPTIMIZERS, Plugin
-from dlib.data.data_module import TrainingSteps
+from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.checkpoints import checkpoint_bytes, estimate_checkpoint_bytes
 from dlib.training.devices import Devices

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlib.args import ObjectiveArgs, OptimArgs
-from dlib.data.data_module import EvaluationBatches, TrainingSteps
+from dlib.data.steps import EvaluationBatches, TrainingSteps
 from dlib.objectives import build_objective
 from dlib.training.devices import Devices
 from dlib.training.evaluation import evaluate
