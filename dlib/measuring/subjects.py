@@ -4,9 +4,7 @@ A run's `config.yml` says how it was evaluated in training. The same settings on
 `step-00001000.json`; whatever differs gets a name of its own, so that nothing overwrites another thing's numbers.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,18 @@ from dlib.args import ExperimentArgs
 from dlib.args.fields import facts_of
 from dlib.args.tables import OBJECTIVES
 from dlib.config.configuration import load_config
-from dlib.config.fields import FIELDS, flag_of, value_of
+from dlib.config.fields import FIELDS, value_of
 from dlib.config.wandb_names import wandb_place
 from dlib.data.fingerprint import text_sha256
 from dlib.data.text import find_split
-from dlib.measuring.flags import NUMBERS_DEPEND_ON, Harness, Order
+from dlib.measuring.flags import Order
+from dlib.measuring.settings import (
+    describe_harness,
+    known_measures,
+    refuse_other_measures,
+    settings_of_training,
+    short_hash,
+)
 from dlib.models.names import find_path
 from dlib.models.sources import refuse_missing_weights
 from dlib.process.errors import UserError
@@ -37,11 +42,6 @@ DEVICES = {
     if key.startswith("hardware.") and facts_of(field).free
 }
 """An evaluation takes the devices that it finds: a run's own may be another machine's."""
-ALWAYS_NAMED = (
-    *("objective", "mask_fraction", "whole_word_masking"),
-    *("max_length", "line_by_line", "encoding_errors", "precision"),
-)
-"""Settings that have been part of every result's name, also at their defaults."""
 NOT_FROM_RECORD = {**DEVICES, "model.trust_remote_code": False}
 """What a recorded configuration does not decide: nor whether code runs, as the run may be anybody's."""
 
@@ -214,53 +214,3 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
     if order.pseudo_perplexity:
         settings["pseudo_perplexity"] = {"max_documents": order.max_documents}
     return Evaluation(args, order, text, settings, f"-{order.split}-{short_hash(settings)}")
-
-
-def refuse_other_measures(args: ExperimentArgs, order: Order) -> None:
-    """Refuse what is not defined for the objective.
-
-    Raises:
-        UserError: it was asked for.
-    """
-    for measure in ("stride", "harness", "pseudo_perplexity"):
-        if getattr(order, measure) and measure not in known_measures(args.objective.objective):
-            raise UserError(f"--{measure}: {args.objective.objective} has no such measure; leave it out")
-    if order.stride is not None and order.stride >= args.data.max_length:
-        raise UserError(
-            f"--stride {order.stride}: windows of --max_length {args.data.max_length} tokens would not meet"
-        )
-
-
-def known_measures(objective: str) -> Collection[str]:
-    """The further numbers that an objective has."""
-    from dlib.objectives import objective_class  # here and not above: it takes seconds to import, and few ask
-
-    return objective_class(objective).measures
-
-
-def settings_of_training(args: ExperimentArgs, sha256: str | None) -> dict[str, Any]:
-    """All that an evaluation in training depends on, but for the weights and the last bits.
-
-    What stands at its default is left out, so that a new argument renames no result.
-    """
-    said = {flag_of(key)[2:]: value_of(args, key) for key in NUMBERS_DEPEND_ON}
-    usual = {flag_of(key)[2:]: value_of(DEFAULTS, key) for key in NUMBERS_DEPEND_ON}
-    named = {name: value for name, value in said.items() if name in ALWAYS_NAMED or value != usual[name]}
-    return {"text_sha256": sha256, **named}
-
-
-def describe_harness(harness: Harness) -> dict[str, Any]:
-    """The tasks, and the content of the user's own task files."""
-    files = sorted(path for path in harness.folder.rglob("*") if path.is_file()) if harness.folder else []
-    own = {path.relative_to(harness.folder or path).as_posix(): hash_file(path) for path in files}
-    return {"tasks": list(harness.tasks), "files": own}
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def short_hash(settings: dict[str, Any]) -> str:
-    """Eight hexadecimal digits that tell settings apart."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -167,3 +168,20 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
                 f"--num_workers: a loader process {died[1]}, mostly for want of memory; give fewer, or 0, or free some"
             ) from error
         raise
+
+
+def refuse_different_starts(step: int) -> None:
+    """Refuse to train where processes found different checkpoints: on a slow network disk, or each on its own.
+
+    Raises:
+        UserError: they did; every process raises it, so that none waits for another.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    steps = [step] * dist.get_world_size()
+    dist.all_gather_object(steps, step)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "
+            "nodes see alike; start again once they do"
+        )

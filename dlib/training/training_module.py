@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -22,7 +21,6 @@ from transformers import PreTrainedModel
 from dlib.args import OptimArgs
 from dlib.models.fitting import own_memory
 from dlib.objectives.objective import Batch, Objective, learns
-from dlib.process.errors import UserError
 from dlib.process.seeding import seed_other_generators, seed_torch
 from dlib.training.non_finite import (
     MOST_STEPS_LEFT_OUT,
@@ -34,6 +32,7 @@ from dlib.training.non_finite import (
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan
 from dlib.training.step_logging import StepLogging
+from dlib.training.trainer import refuse_different_starts
 from dlib.training.tree_sum import TreeSum, add_over_processes, take_gradient
 
 
@@ -254,20 +253,3 @@ def recorded_steps_left_out(state: dict[str, Any]) -> int:
     if "steps_left_out" in state:
         return int(state["steps_left_out"])
     return state["steps_done"] - max((int(kept["step"]) for kept in state["optimizer"]["state"].values()), default=0)
-
-
-def refuse_different_starts(step: int) -> None:
-    """Refuse to train where processes found different checkpoints: on a slow network disk, or each on its own.
-
-    Raises:
-        UserError: they did; every process raises it, so that none waits for another.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return
-    steps = [step] * dist.get_world_size()
-    dist.all_gather_object(steps, step)
-    if len(set(steps)) > 1:
-        raise UserError(
-            f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "
-            "nodes see alike; start again once they do"
-        )

@@ -26,6 +26,6 @@ def test_results_of_before_keep_their_names(changes: dict[str, Any], name: str) 
 
 
 def test_a_new_argument_names_a_result_where_it_is_not_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlib.measuring.subjects.ALWAYS_NAMED", ())
+    monkeypatch.setattr("dlib.measuring.settings.ALWAYS_NAMED", ())
     args = load_config([], {"objective.mask_fraction": 0.3})
     assert settings_of_training(args, None) == {"text_sha256": None, "mask_fraction": 0.3}
