@@ -83,7 +83,7 @@ def test_a_signal_while_processes_start_saves_and_one_that_is_killed_later_leave
     folder = place.folder("run")
     arguments = place.arguments("run", "--training_goal", "400", "--save_interval", "2", "--num_devices", "2")
     with start_warm(arguments, tmp_path) as training:
-        training.wait_for(lambda: "schedule" in training.stderr and len(training.living_processes()) == 2)
+        training.wait_for(lambda: "optimizer    " in training.stderr and len(training.living_processes()) == 2)
         training.signal_group(signal.SIGTERM)
         assert training.result().status == 75, training.stderr
     assert folder.pointed_step("last") == 1
