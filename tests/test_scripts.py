@@ -180,9 +180,9 @@ print("trained", sys.argv[1:])
 @needs_supported_python
 def test_a_demo_trains_under_a_new_name_once_the_last_one_is_finished(project: ToyProject) -> None:
     (project.root / "train.py").write_text(TOY_TRAIN)
-    shutil.copytree(ROOT / "dlib" / "data", project.root / "dlib" / "data", dirs_exist_ok=True)
-    shutil.copy(ROOT / "dlib" / "errors.py", project.root / "dlib")
-    (project.root / "dlib" / "demo.py").write_text("import sys; print('shown', sys.argv[1])")
+    for room in ("demo", "process"):
+        shutil.copytree(ROOT / "dlib" / room, project.root / "dlib" / room, dirs_exist_ok=True)
+    (project.root / "dlib" / "demo" / "__main__.py").write_text("import sys; print('shown', sys.argv[1])")
     for name in ("demo-clm", "demo-clm-2"):
         result = project.run("demo.sh", "clm", "--seed", "2")
         assert result.returncode == 0, result.stderr
