@@ -128,7 +128,7 @@ def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs, modules: nn.Mo
             optimizer.step()
         parameter.grad = None
     averaged = [parameter for parameter in networks.parameters() if parameter.requires_grad and optim.ema_decay]
-    return kept_bytes(networks, optimizer) + sum(parameter.nbytes for parameter in averaged)
+    return kept_bytes(networks, optimizer) + sum(parameter.numel() * parameter.element_size() for parameter in averaged)
 
 
 def kept_bytes(networks: nn.Module, optimizer: Optimizer) -> int:
