@@ -20,7 +20,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 FENCED = re.compile(r"^((?:[^\n]+\n)*)\n```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FILE = re.compile(r"`(dlib/[\w./]+)`.*:")
+FILE = re.compile(r"`((?:dlib|configs)/[\w./-]+)`.*:")
 WITHIN = re.compile(r".*[Ii]n `(\w+)` of `([\w./]+)`:", re.DOTALL)
 ABOVE = re.compile(r".*above `(\w+)` in `([\w./]+)`:", re.DOTALL)
 LISTED = re.compile(r".*[Ii]n the list of `train.py`:", re.DOTALL)
@@ -87,9 +87,9 @@ def add_block(section: Section, lead: str, language: str, code: str) -> None:
     if language == "bash":
         words = (shlex.split(line.rpartition("| ")[2], comments=True) for line in code.splitlines())
         section.commands.extend(command[1:] for command in words if command[:1] == [PYTHON])
-    elif language in ("json", "tsv"):
+    elif language in ("json", "tsv") and not FILE.fullmatch(lead):
         section.texts[found(TEXT, lead)[0]] = code
-    elif language == "python":
+    elif language in ("python", "json"):
         section.changes.append(change_of(lead, code))
 
 
@@ -126,6 +126,7 @@ def apply(change: Change, root: Path) -> None:
     file = root / change.path
     if not change.name:
         assert not file.exists(), f"{PAGE.name}: {change.path} is there already"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(change.code, encoding="utf-8")
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -56,7 +56,12 @@ TRIALS = {
     "A network as a transformers model": Trial(["The old keeper"], further=("--model_overrides", "hidden_size=32")),
     "Callbacks and loggers": Trial(further=ROBERTA),
     "A data format": Trial(["Two hours too long.", "A quiet film."], ["bad", "good"], ROBERTA),
+    "ELECTRA": Trial(further=("--model_overrides", *SMALL_MODEL)),
+    "Distillation": Trial(["The old keeper"], further=GPT2),
+    "Tags of words": Trial(["Anna painted London", ""], [None, ""], ROBERTA),
+    "Translation": Trial(["three one", ""], further=("--model_overrides", "d_model=32")),
 }
+SHAPE = ["--model", "configs/models/roberta-tiny", "--from_scratch"]
 BY_DEFAULT = ("Classification", "A plain network")
 
 
@@ -79,11 +84,24 @@ def here(section: Section, place: Place) -> Place:
     return replace(place, data=data)
 
 
-def arguments_of(section: Section, place: Place, name: str, further: Sequence[str]) -> list[str]:
-    """The example's command that trains from scratch, as a tiny run at a place of the tests."""
-    command = next(command for command in section.commands if command[0] == "train.py" and "--from_scratch" in command)
+def from_scratch(section: Section) -> list[list[str]]:
+    """The example's commands that train from scratch: the first, after those whose runs it names (`runs/teacher`)."""
+    commands = [command for command in section.commands if command[0] == "train.py" and "--from_scratch" in command]
+    named = {word for command in commands for word in command}
+    before = [command for command in commands if f"runs/{run_of(command)}" in named]
+    return [*before, next(command for command in commands if command not in before)]
+
+
+def run_of(command: list[str]) -> str:
+    """The name of the run that a command trains."""
+    return command[len(command) - command[::-1].index("-n")]  # of flags given twice the last counts
+
+
+def arguments_of(command: list[str], place: Place, name: str, further: Sequence[str]) -> list[str]:
+    """A command that trains, as a tiny run at a place of the tests."""
+    words = [str(place.runs / word.removeprefix("runs/")) if word.startswith("runs/") else word for word in command[1:]]
     ours = ["-n", name, "-d", str(place.data)]
-    return [*place.arguments(name), *command[1:], *further, *ours, *GOAL]
+    return [*place.arguments(name), *words, *further, *ours, *GOAL]
 
 
 def evaluated(run: RunFolder, place: Place, scratch: Path, world_size: int) -> dict[str, float]:
@@ -109,12 +127,15 @@ def test_an_example_is_killed_goes_on_bitwise_is_evaluated_and_asked(
     section: Section, trial: Trial, served: Path, place: Place, tmp_path: Path
 ) -> None:
     place = here(section, place)
-    result = train(arguments_of(section, place, "undisturbed", trial.further), tmp_path)
-    assert result.status == 0, result.stderr
+    *before, command = from_scratch(section)
+    runs = [(needed, run_of(needed)) for needed in before] + [(command, "undisturbed")]
+    for words, name in runs:
+        result = train(arguments_of(words, place, name, trial.further), tmp_path)
+        assert result.status == 0, result.stderr
     status = json.loads(place.folder("undisturbed").status.read_text())
     assert f"{status['best_by'].replace('/', ' ')} " in result.stderr
     killed = place.folder("killed")
-    arguments = arguments_of(section, place, "killed", trial.further)
+    arguments = arguments_of(command, place, "killed", trial.further)
     result = train(arguments, tmp_path, fault=Fault("inside weights", 2, str(place.runs)))
     assert result.status == -signal.SIGKILL, result.stderr
     result = train(arguments, tmp_path)
@@ -145,7 +166,7 @@ def test_a_label_that_was_never_learned_is_told_before_training(served: Path, pl
     section = SECTIONS["Classification"]
     place = here(section, place)
     (place.data / "dev.jsonl").write_text('{"text": "So, so.", "label": "fair"}\n')
-    result = train([*arguments_of(section, place, "run", ROBERTA), "--plan"], tmp_path)
+    result = train([*arguments_of(from_scratch(section)[-1], place, "run", ROBERTA), "--plan"], tmp_path)
     assert result.status == 2
     told = "error: --label_field: the training text has no label fair; it has bad, good"
     assert result.last_line == told
@@ -185,7 +206,7 @@ def test_a_pretrained_model_becomes_a_classifier(served: Path, place: Place, tmp
         pytest.param(title, command, id=" ".join(command))
         for title, section in SECTIONS.items()
         for command in section.commands
-        if command[0] == "train.py"
+        if command[0] == "train.py" and not any(word.startswith("runs/") for word in command)  # a run has to be there
     ],
     indirect=["section"],
 )
@@ -195,7 +216,8 @@ def test_a_command_of_the_page_plans(
     place = here(section, place)
     paths = ["-d", str(place.data), "--cache_dir", str(place.cache), "--out_dir", str(place.runs), "--offline"]
     if "--from_scratch" not in command:  # a name on the hub, which no test may ask
-        paths += ["--model", "configs/models/roberta-tiny", "--from_scratch"]
+        ours = next((other for other in section.commands if "--from_scratch" in other), SHAPE)
+        paths += ours[ours.index("--model") :]
     result = train([*command[1:], *paths, "--accelerator", "cpu", "--vocab_size", "400", "--plan"], tmp_path)
     assert result.status == 0, result.stderr
 
