@@ -168,7 +168,7 @@ def test_a_label_that_was_never_learned_is_told_before_training(served: Path, pl
     (place.data / "dev.jsonl").write_text('{"text": "So, so.", "label": "fair"}\n')
     result = train([*arguments_of(from_scratch(section)[-1], place, "run", ROBERTA), "--plan"], tmp_path)
     assert result.status == 2
-    told = "error: --label_field: the training text has no label fair; it has bad, good"
+    told = "error: a text has the label fair, and the training text only bad, good"
     assert result.last_line == told
 
 
