@@ -21,7 +21,7 @@ from dlib.args import DataArgs, ExperimentArgs, ModelArgs
 from dlib.args.generation import GenerationArgs
 from dlib.config.configuration import dump_config, load_config, parse_args
 from dlib.data.fingerprint import text_sha256
-from dlib.data.token_store import OFFSETS, TOKENS, build_token_store
+from dlib.data.token_store import MANIFEST, OFFSETS, TOKENS, build_token_store
 from dlib.generation.predictor import Predictor
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
@@ -242,6 +242,15 @@ def test_token_store_is_numbers_whatever_stands_in_it(tmp_path: Path, marker: Pa
     found = store()
     assert int(found.tokens.sum()) >= 0
     text_sha256(data / "train.txt", tmp_path / "cache")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    columns = [{"name": "label", "dtype": "|O", "distinct": None}]
+    manifests = ({"store": {**manifest["store"], "dtype": "|O", "num_tokens": 1}}, {"fields": columns})
+    for changed in manifests:  # an entry would be taken for an address, and what is there for an object
+        (folder / "field-0.bin").write_bytes(b"A" * 64)
+        (folder / MANIFEST).write_text(json.dumps({**manifest, **changed}))
+        found = store()
+        assert found.tokens.dtype.kind == "u"
+        assert found.fields == ()
 
 
 @pytest.mark.parametrize("value", ["!!python/object/apply:pathlib.Path.touch [{path}]", "!!python/name:os.system"])

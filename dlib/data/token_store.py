@@ -160,6 +160,8 @@ def open_token_store(folder: Path) -> TokenStore | None:
         if any((folder / name).stat().st_size != size for name, size in manifest["sizes"].items()):
             return None
         fields = tuple(FieldColumn(**field) for field in manifest.get("fields", ()))
+        if any(np.dtype(name).hasobject for name in (manifest["store"]["dtype"], *(field.dtype for field in fields))):
+            return None  # addresses in memory, which nobody but an attacker writes in place of numbers
         store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], fields=fields)
         _ = store.tokens, store.offsets, store._values  # mapped now: a cache may be removed while a run trains
         return store
