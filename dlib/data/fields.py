@@ -109,7 +109,7 @@ class FieldWriter:
             sync(file)
         if self.distinct is None:
             return FieldColumn(self.name, self.dtype, None)
-        values = map(float, self.distinct) if self.dtype == FRACTIONS else self.distinct
+        values = set(map(float, self.distinct)) if self.dtype == FRACTIONS else self.distinct
         return FieldColumn(self.name, self.dtype, sorted(values))
 
     def _add_numbers(self, array: np.ndarray) -> None:

@@ -184,6 +184,15 @@ def test_a_field_of_too_many_values_is_no_set_of_labels(
         store.distinct("n")
 
 
+def test_integers_that_are_one_fraction_are_one_value(
+    write: Write, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fields, "VALUES_AT_ONCE", 2)  # the fraction comes with the second pair
+    numbers = (2**53 + 1, 2**53, 0.5)
+    store = build(write([{"text": "a", "n": n} for n in numbers]), Columns(("text",), ("n",)))
+    assert store.distinct("n") == [0.5, 2.0**53]
+
+
 def test_a_damaged_column_is_built_again(write: Write, build: Build) -> None:
     file = write(RECORDS)
     folder = build(file).folder
