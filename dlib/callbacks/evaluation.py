@@ -7,6 +7,7 @@ import torch
 
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.data_module import DataModule
+from dlib.process.errors import UserError
 from dlib.tracking.run_log import RunLog
 from dlib.training.evaluation import evaluate
 from dlib.training.training_module import TrainingModule
@@ -42,9 +43,20 @@ class Evaluating(StepCallback):
                 module.model, module.objective, self.data.dev_dataloader(), tokens_per_byte=self.tokens_per_byte
             )
         named = {f"dev/{name}": value for name, value in metrics.items()}
+        refuse_missing_best(module.objective.best.key, named)
         self.run_log.record(module.steps_done, named)
         show_callbacks(trainer, named)
         call_all(trainer, module, "on_validation_epoch_end", "on_validation_end")
+
+
+def refuse_missing_best(key: str, named: Mapping[str, float]) -> None:
+    """Refuse metrics that lack the one which is to say what is best; in every process, so that none waits for another.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if key not in named:
+        raise UserError(f"--objective: it says that {key} decides on the best checkpoint, and has {', '.join(named)}")
 
 
 def show_callbacks(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:

@@ -67,7 +67,7 @@ class TrainingSteps(Dataset[dict[str, Any]]):
             ],
             "num_samples": len(numbers),
             "num_tokens": sum(sample.num_tokens for sample in samples.values()),
-            "weight": sum(map(self._weight, samples.values())),
+            "weight": math.fsum(map(self._weight, samples.values())),
         }
 
     def _sample(self, epoch: int, number: int) -> Sample:
@@ -107,4 +107,4 @@ class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
     def __getitem__(self, index: int) -> tuple[TensorBatch, float]:
         """One batch and its weight; what is drawn for a row depends on the row alone, not on the run's seed."""
         samples = [self.rows.sample(number, ("evaluation", number)) for number in self.batches[index].tolist()]
-        return self.collator.collate(samples), sum(map(self.collator.weight, samples))
+        return self.collator.collate(samples), math.fsum(map(self.collator.weight, samples))
