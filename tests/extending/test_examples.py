@@ -1,6 +1,7 @@
 """What docs/extending.md shows works as it stands: it trains, is killed, goes on bitwise, is evaluated and asked."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -178,6 +179,18 @@ def test_an_argument_is_a_flag_a_key_and_a_range(served: Path, place: Place, tmp
     assert "  label_smoothing: 0.1\n" in place.folder("run").config.read_text()
     result = train([*place.arguments("run"), "--label_smoothing", "1"], tmp_path)
     assert (result.status, "--label_smoothing" in result.last_line) == (2, True)
+
+
+@pytest.mark.slow
+def test_weights_of_one_change_no_bit(served: Path, place: Place, tmp_path: Path) -> None:
+    section = SECTIONS["Weights from the data"]
+    place = here(section, place)
+    for file in place.data.iterdir():
+        file.write_text(re.sub(r'"weight": [\d.]+', '"weight": 1', file.read_text()))
+    for name, objective in (("weighted", "weighted_clm"), ("plain", "clm")):
+        arguments = arguments_of(section, place, name, [*LLAMA, "--objective", objective, "--line_by_line"])
+        assert train(arguments, tmp_path).status == 0
+    assert place.folder("weighted").metrics.read_bytes() == place.folder("plain").metrics.read_bytes()
 
 
 @pytest.mark.slow
