@@ -26,6 +26,7 @@ BETWEEN_LIBRARIES = (
     r".*`isinstance\(treespec, LeafSpec\)`.*",  # torch to Lightning
     r"TypedStorage is deprecated.*",  # torch to safetensors
     r"The '\w+' attribute with value .* was provided to the `Field\(\)` function.*",  # pydantic to W&B
+    r"`gradient_checkpointing_enable` is deprecated.*",  # transformers to us: its oldest versions have no other name
 )
 """What a library says to the authors of another, which calls it in an old way. The versions are locked."""
 

@@ -10,8 +10,10 @@ import pytest
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from dlib.models.fitting import checkpoint_activations
 from dlib.process.messages import LogFile, quiet_libraries
 from dlib.process.ranks import logger, say
+from tests.toys import build_toy
 
 
 class Interrupted(io.StringIO):
@@ -71,3 +73,11 @@ def test_an_srun_on_the_path_is_no_matter_for_a_word(tmp_path: Path, monkeypatch
         quiet_libraries()
         SLURMEnvironment.detect()
     assert len(told) == 1
+
+
+def test_a_name_that_only_new_versions_call_old_is_no_matter_for_a_word() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quiet_libraries()
+        checkpoint_activations(build_toy("gpt2"))
+    assert [str(warning.message) for warning in told] == []
