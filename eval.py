@@ -148,15 +148,15 @@ def work_through(
 
 def evaluate(subject: "Subject", processes: "Processes") -> "Result":
     """Load a subject and compute its metrics."""
+    from dlib.measuring.checkpoint_evaluation import CheckpointEvaluation
     from dlib.measuring.harness import run_tasks
-    from dlib.measuring.measurement import Measurement
     from dlib.measuring.results import Result
 
     started = time.monotonic()
-    measurement = Measurement(subject, processes)
+    evaluation = CheckpointEvaluation(subject, processes)
     harness = subject.evaluation.order.harness
-    metrics = run_tasks(measurement, harness) if harness else measurement.metrics(subject.evaluation)
-    return Result(subject, metrics, measurement.describe_hardware(), time.monotonic() - started)
+    metrics = run_tasks(evaluation, harness) if harness else evaluation.metrics(subject.evaluation)
+    return Result(subject, metrics, evaluation.describe_hardware(), time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     words --flags--> Order
     a run, a checkpoint, a model --subjects--> Subject: what to load, which text, which settings
                                  --watching--> ... of runs that still train
-    Subject --measurement--> metrics, by the same code as in training
+    Subject --checkpoint_evaluation--> metrics, by the same code as in training
             --harness------> metrics of lm-eval's tasks
     metrics --results--> evals/step-00001000.json, a line of the table, W&B
 

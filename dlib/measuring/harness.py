@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from dlib.measuring.checkpoint_evaluation import DEFAULT_BATCH_SIZE, CheckpointEvaluation
 from dlib.measuring.flags import NEEDS_LM_EVAL, Harness
-from dlib.measuring.measurement import DEFAULT_BATCH_SIZE, Measurement
 from dlib.models.hub import reason_of
 from dlib.process.errors import UserError
 
 
-def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
+def run_tasks(evaluation: CheckpointEvaluation, harness: Harness) -> dict[str, float]:
     """The tasks' metrics: `<task>/<metric>`, without the name of lm-eval's filter where that is "none".
 
     Raises:
@@ -23,15 +23,15 @@ def run_tasks(measurement: Measurement, harness: Harness) -> dict[str, float]:
     model_class = import_lm_eval("lm_eval.models.huggingface").HFLM
     manager = tasks.TaskManager(include_path=str(harness.folder) if harness.folder else None)
     refuse_unknown_tasks(harness, manager)
-    batch = measurement.args.batch
+    batch = evaluation.args.batch
     size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
-    with measurement.plugin.forward_context(), torch.no_grad():
+    with evaluation.plugin.forward_context(), torch.no_grad():
         model = model_class(
-            pretrained=measurement.model,
-            tokenizer=measurement.tokenizer,
+            pretrained=evaluation.model,
+            tokenizer=evaluation.tokenizer,
             backend="causal",
             batch_size=size,
-            max_length=measurement.args.data.max_length,
+            max_length=evaluation.args.data.max_length,
         )
         try:
             found = lm_eval.simple_evaluate(

@@ -1,7 +1,7 @@
 """What an objective says of itself. Everything else asks here, and nothing else knows which objectives there are.
 
     samples --collate--> batch --loss_sum--> a sum of losses     divided by the samples' weights over the whole step
-                               --measure---> sums and items      --metrics--> the numbers of an evaluation
+                               --evaluate--> sums and items      --metrics--> the numbers of an evaluation
 
 A new objective derives from this, or from `TokenPrediction` where it predicts tokens; docs/extending.md has examples.
 Letters: B rows, T tokens a row.
@@ -28,7 +28,7 @@ Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluated:
     """What an evaluation gathers, of a batch or of all of them.
 
     Attributes:
@@ -47,7 +47,7 @@ class FurtherEvaluation:
     Attributes:
         prefix: of their names.
         names: which of the metrics are kept.
-        rows: what is measured, in place of the text's rows.
+        rows: what is evaluated, in place of the text's rows.
         objective: what measures.
     """
 
@@ -153,18 +153,18 @@ class Objective(ABC):
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of a batch: a scalar with a gradient."""
 
-    def measure(self, model: PreTrainedModel, batch: Batch) -> Measured:
+    def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """What an evaluation gathers of a batch. The sum `weight` of its samples is added by who calls."""
-        return Measured({"loss": float(self.loss_sum(model, batch))})
+        return Evaluated({"loss": float(self.loss_sum(model, batch))})
 
-    def metrics(self, measured: Measured, tokens_per_byte: float) -> dict[str, float]:
+    def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
         """Turn what a whole evaluation gathered into the reported numbers.
 
         Args:
-            measured: of all batches of all processes.
+            evaluated: of all batches of all processes.
             tokens_per_byte: of the whole text.
         """
-        return {"loss": measured.sums["loss"] / (measured.sums["weight"] or 1)}
+        return {"loss": evaluated.sums["loss"] / (evaluated.sums["weight"] or 1)}
 
     def further_evaluations(
         self, store: TokenStore, max_length: int, options: Mapping[str, Any]

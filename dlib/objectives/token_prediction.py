@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
 from dlib.models.parts import output_layer
-from dlib.objectives.objective import Batch, Measured, Objective
+from dlib.objectives.objective import Batch, Evaluated, Objective
 from dlib.objectives.padding import stack_rows
 
 LARGEST_EXPONENT = 700
@@ -70,9 +70,9 @@ class TokenPrediction(Objective):
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
         return self.losses(model, batch)[0].sum()
 
-    def measure(self, model: PreTrainedModel, batch: Batch) -> Measured:
+    def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of an evaluation, and nothing else."""
-        return Measured(self.sums(*self.losses(model, batch), batch))
+        return Evaluated(self.sums(*self.losses(model, batch), batch))
 
     def sums(self, losses: Tensor, logits: Tensor, batch: Batch) -> dict[str, float]:
         """Loss in nats, summed in float64, number of target tokens, and how many of them were predicted.
@@ -88,20 +88,20 @@ class TokenPrediction(Objective):
             "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
         }
 
-    def metrics(self, measured: Measured, tokens_per_byte: float) -> dict[str, float]:
+    def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
         """Loss and accuracy of a target token, and what follows from the loss.
 
         `bits_per_byte` divides by bytes of text in place of tokens, so that models with different
         tokenizers can be compared: loss / ln 2 * tokens per byte (the text's line ends count, as its
         separator tokens do).
         """
-        targets = max(measured.sums["targets"], 1.0)
-        loss = measured.sums["loss"] / targets
+        targets = max(evaluated.sums["targets"], 1.0)
+        loss = evaluated.sums["loss"] / targets
         return {
             "loss": loss,
             "perplexity": math.inf if loss > LARGEST_EXPONENT else math.exp(loss),
             "bits_per_byte": loss / math.log(2) * tokens_per_byte,
-            "accuracy": measured.sums["correct"] / targets,
+            "accuracy": evaluated.sums["correct"] / targets,
         }
 
 

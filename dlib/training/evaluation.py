@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import nn
 from transformers import PreTrainedModel
 
-from dlib.objectives.objective import Batch, Measured, Objective
+from dlib.objectives.objective import Batch, Evaluated, Objective
 
 
 @torch.no_grad()
@@ -28,32 +28,32 @@ def evaluate(
     networks = nn.ModuleList([model, objective.modules])
     modes = [(module, module.training) for module in networks.modules()]
     networks.eval()
-    measured = []
+    evaluated = []
     for batch, weight in batches:
         on_device = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()}
-        found = objective.measure(model, on_device)
-        measured.append(Measured({**found.sums, "weight": weight}, found.items))
+        found = objective.evaluate(model, on_device)
+        evaluated.append(Evaluated({**found.sums, "weight": weight}, found.items))
     for module, mode in modes:
         module.training = mode
-    return objective.metrics(gather(measured), tokens_per_byte)
+    return objective.metrics(gather(evaluated), tokens_per_byte)
 
 
-def gather(measured: Sequence[Measured]) -> Measured:
-    """What all processes measured: a process without rows adds nothing.
+def gather(evaluated: Sequence[Evaluated]) -> Evaluated:
+    """What all processes evaluated: a process without rows adds nothing.
 
     Each sum is the exact one, rounded once (`math.fsum`), and the items stand in the order of the rows, so that neither
     depends on who held which batch.
     """
-    shares = [measured]
+    shares = [evaluated]
     if dist.is_available() and dist.is_initialized():
         shares = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(shares, measured)
+        dist.all_gather_object(shares, evaluated)
     return interleave(shares)
 
 
-def interleave(shares: Sequence[Sequence[Measured]]) -> Measured:
+def interleave(shares: Sequence[Sequence[Evaluated]]) -> Evaluated:
     """The batches of all processes, which took them in turn, as one."""
     in_order = [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
     names = dict.fromkeys(chain.from_iterable(batch.sums for batch in in_order))
     sums = {name: math.fsum(batch.sums.get(name, 0.0) for batch in in_order) for name in names}
-    return Measured(sums, [item for batch in in_order for item in batch.items])
+    return Evaluated(sums, [item for batch in in_order for item in batch.items])

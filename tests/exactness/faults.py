@@ -190,18 +190,18 @@ def stop_evaluation(trap: Trap) -> None:
     """Die after a batch of an evaluation."""
     quiet_libraries()
     let_threads_sleep()  # as `train.py` does before it imports these
-    from dlib.objectives.objective import Measured
+    from dlib.objectives.objective import Evaluated
     from dlib.objectives.token_prediction import TokenPrediction
 
-    original = TokenPrediction.measure
+    original = TokenPrediction.evaluate
 
-    def measure(objective: Any, *arguments: Any) -> Measured:
+    def evaluate(objective: Any, *arguments: Any) -> Evaluated:
         result = original(objective, *arguments)
         if trap.counts(trap.fault.under):
             trap.kill("an evaluation")
         return result
 
-    TokenPrediction.measure = measure  # type: ignore[method-assign, assignment]
+    TokenPrediction.evaluate = evaluate  # type: ignore[method-assign, assignment]
 
 
 INSIDE: dict[str, Callable[[Trap], None]] = {

@@ -188,7 +188,9 @@ def test_weights_of_one_change_no_bit(served: Path, place: Place, tmp_path: Path
     for file in place.data.iterdir():
         file.write_text(re.sub(r'"weight": [\d.]+', '"weight": 1', file.read_text()))
     for name, objective in (("weighted", "weighted_clm"), ("plain", "clm")):
-        arguments = arguments_of(section, place, name, [*LLAMA, "--objective", objective, "--line_by_line"])
+        arguments = arguments_of(
+            from_scratch(section)[-1], place, name, [*LLAMA, "--objective", objective, "--line_by_line"]
+        )
         assert train(arguments, tmp_path).status == 0
     assert place.folder("weighted").metrics.read_bytes() == place.folder("plain").metrics.read_bytes()
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
-from dlib.objectives.objective import Batch, Measured
+from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.token_prediction import TokenPrediction, predict_targets
 from dlib.process.versions import has
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, VOCAB_SIZE, build_toy, token_prediction, toy_row
@@ -115,7 +115,7 @@ def test_half_precision_logits_are_compared_in_single_precision() -> None:
 
 def test_metrics_by_hand() -> None:
     metrics = objective_of("bert").metrics(
-        Measured({"loss": 30.0, "targets": 10.0, "correct": 4.0}), tokens_per_byte=0.25
+        Evaluated({"loss": 30.0, "targets": 10.0, "correct": 4.0}), tokens_per_byte=0.25
     )
     assert metrics == pytest.approx(
         {"loss": 3.0, "perplexity": math.e**3, "bits_per_byte": 3 * math.log2(math.e) / 4, "accuracy": 0.4}
@@ -123,8 +123,8 @@ def test_metrics_by_hand() -> None:
 
 
 def test_metrics_of_nothing_and_of_the_hopeless_are_numbers() -> None:
-    assert objective_of("bert").metrics(Measured({"loss": 0.0, "targets": 0.0, "correct": 0.0}), 0.5)["loss"] == 0
+    assert objective_of("bert").metrics(Evaluated({"loss": 0.0, "targets": 0.0, "correct": 0.0}), 0.5)["loss"] == 0
     assert (
-        objective_of("bert").metrics(Measured({"loss": 1e5, "targets": 1.0, "correct": 0.0}), 0.5)["perplexity"]
+        objective_of("bert").metrics(Evaluated({"loss": 1e5, "targets": 1.0, "correct": 0.0}), 0.5)["perplexity"]
         == math.inf
     )

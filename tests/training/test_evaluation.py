@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dlib.data.steps import EvaluationBatches
-from dlib.objectives.objective import Batch, Measured
+from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.token_prediction import TokenPrediction
 from dlib.training.evaluation import evaluate, interleave
 from tests.toys import build_toy, token_prediction, unequal_rows
@@ -66,7 +66,7 @@ def test_model_is_left_in_its_mode_and_draws_nothing(training: bool) -> None:
 
 def test_items_stand_in_the_order_of_the_rows_whoever_measured_them() -> None:
     batches_of_ranks = [[[0, 1], [4, 5]], [[2, 3], [6]], []]
-    shares = [[Measured({"n": float(len(items))}, items) for items in share] for share in batches_of_ranks]
+    shares = [[Evaluated({"n": float(len(items))}, items) for items in share] for share in batches_of_ranks]
     together = interleave(shares)
     assert list(together.items) == [0, 1, 2, 3, 4, 5, 6]
     assert together.sums == {"n": 7.0}

@@ -33,7 +33,7 @@ from dlib.training.evaluation import evaluate
 DEFAULT_BATCH_SIZE = 8
 
 
-class Measurement:
+class CheckpointEvaluation:
     """A loaded checkpoint on its device, with its tokenizer and objective; of use in all processes at once.
 
     Attributes:
