@@ -59,8 +59,12 @@ TRIALS = {
     "A data format": Trial(["Two hours too long.", "A quiet film."], ["bad", "good"], ROBERTA),
     "ELECTRA": Trial(further=("--model_overrides", *SMALL_MODEL)),
     "Distillation": Trial(["The old keeper"], further=GPT2),
-    "Tags of words": Trial(["Anna painted London", ""], [None, ""], ROBERTA),
-    "Translation": Trial(["three one", ""], further=("--model_overrides", "d_model=32")),
+    "Tags of words": Trial(["Ada Lovelace lived in London", ""], ["B-PER I-PER O O B-LOC", ""], ROBERTA),
+    "Translation": Trial(
+        ["three one", "two two one"],
+        ["eins drei", "eins zwei zwei"],
+        ("--model_overrides", "d_model=32", "init_std=0.1", "dropout=0.0"),
+    ),
 }
 SHAPE = ["--model", "configs/models/roberta-tiny", "--from_scratch"]
 BY_DEFAULT = ("Classification", "A plain network")
