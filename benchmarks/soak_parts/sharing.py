@@ -77,6 +77,7 @@ def watch(count: int, root: Path) -> Iterator[Row]:
     goal = f"--training_goal {count} --save_interval 1 --max_checkpoints 1 --eval_interval 100%"
     flags = ["--watch", str(folder.root), "--json", "--accelerator", "cpu", "--cache_dir", str(place.cache)]
     words = place.arguments(folder.name, *goal.split())
+    place.runs.mkdir()  # a watcher waits for a run, but not for the folder of all
     with (
         start_warm(flags, root / "watcher", program="eval.py") as watcher,
         start_warm(words, root / "output") as training,
