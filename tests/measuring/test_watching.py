@@ -59,6 +59,7 @@ def test_twenty_kills_during_a_run_of_twenty_checkpoints_leave_twenty_results(pl
     randomness = random.Random(1)
     folder = place.folder("run")
     goal = ("--training_goal", str(saves * steps_a_save), "--save_interval", str(steps_a_save), *ONE_STAYS)
+    place.runs.mkdir()  # the first watcher may come before the run, but not before the folder of all
     with start_warm(place.arguments("run", *goal), tmp_path) as training:
         landed = 0
         for _ in range(kills):
