@@ -61,7 +61,8 @@ def test_a_killed_run_of_a_plain_network_ends_evaluates_and_answers_as_the_undis
 def test_running_means_are_the_same_in_all_processes_after_a_stop_and_in_an_evaluation(
     place: Place, tmp_path: Path
 ) -> None:
-    flags = ("--model", "own-normalized", "--model_overrides", "max_length=20", *GOAL)
+    longer = ("--training_goal", "240", "--eval_interval", "80", "--save_interval", "80")  # than the second of the stop
+    flags = ("--model", "own-normalized", "--model_overrides", "max_length=20", *GOAL, *longer)
     start = partial(start_ranks, world_size=2, scratch=tmp_path, networks=NORMALIZED)
     folder, whole = place.folder("means"), place.folder("means-whole")
     with start(place.arguments("means-whole", *flags)) as ranks:
