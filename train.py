@@ -44,14 +44,14 @@ def main() -> int:
     parsed = with_recorded_run(parse_args(description=DESCRIPTION))
     args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
-    if not parsed.plan:
+    if not parsed.flags.plan:
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
         if session.is_finished(folder):
             session.tell_finished(folder)
             return 0
     with removed(folder) if parsed.flags.fast_dev_run else nullcontext():
-        return train(args, folder, started, plan_only=parsed.plan)
+        return train(args, folder, started, plan_only=parsed.flags.plan)
 
 
 def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only: bool) -> int:

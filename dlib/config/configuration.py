@@ -40,10 +40,9 @@ MISSING_MARK = re.compile(r"\\*\?\?\?")
 
 @dataclass(frozen=True)
 class ParsedArgs:
-    """The command line: the configuration, whether only the plan is to be printed, and what was typed."""
+    """The command line: the configuration, and what was typed."""
 
     args: ExperimentArgs
-    plan: bool
     flags: Flags
 
 
@@ -70,7 +69,7 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
     args = load_training_config(flags.config_paths, flags.overrides)
     if not args.run.name and not flags.plan and args.run.resume in RESUME_WORDS:
         raise UserError("--name is missing: give the run a name, for example -n my-run")
-    return ParsedArgs(args, flags.plan, flags)
+    return ParsedArgs(args, flags)
 
 
 def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) -> ExperimentArgs:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import START_MARKS, first_id, num_ids, word_starts
 from dlib.generation.line_batches import by_length, encode, find_frame, padded
-from dlib.objectives.token_prediction import predict_targets
+from dlib.objectives.token_prediction import predict_at
 from dlib.process.errors import UserError
 
 Guesses = list[tuple[int, float]]
@@ -121,10 +121,9 @@ class MaskFiller:
         input_ids, attention_mask = padded([row.ids for row in rows], self.pad_id, self.model.device, left=False)
         width = input_ids.shape[1]
         positions = [index * width + position for index, row in enumerate(rows) for position in row.positions]
-        batch = {"input_ids": input_ids, "target_positions": torch.tensor(positions, device=self.model.device)}
-        if not attention_mask.all():  # kernels are faster without a mask
-            batch["attention_mask"] = attention_mask
-        logits: Tensor = predict_targets(self.model, batch).float()  # (K, V)
+        flat = torch.tensor(positions, device=self.model.device)
+        mask = None if attention_mask.all() else attention_mask  # kernels are faster without one
+        logits: Tensor = predict_at(self.model, input_ids, flat, mask).float()  # (K, V)
         best = logits.masked_fill(~self.is_guess, -torch.inf).softmax(-1).topk(self.top_k)
         guesses = (
             list(zip(*of_mask, strict=True))

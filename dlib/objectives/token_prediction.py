@@ -106,12 +106,25 @@ class TokenPrediction(Objective):
 
 
 def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Tensor:
-    """Logits (K, V) at the batch's target positions; `options` go to the model's forward pass.
+    """Logits (K, V) at the batch's target positions, see `predict_at`."""
+    return predict_at(model, batch["input_ids"], batch["target_positions"], batch.get("attention_mask"), **options)
+
+
+def predict_at(
+    model: PreTrainedModel, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None, **options: Any
+) -> Tensor:
+    """Logits (K, V) at some positions alone.
+
+    Args:
+        model: with a head over the vocabulary.
+        input_ids: tokens (B, T).
+        positions: indices into the B*T flattened tokens (K,).
+        attention_mask: 0 at padding (B, T); None where there is none.
+        options: of the model's forward pass.
 
     Raises:
         RuntimeError: the trunk's hidden states are not (B, T, H), so positions cannot be found in them.
     """
-    input_ids, positions = batch["input_ids"], batch["target_positions"]
     is_cut = False
 
     def cut(module: torch.nn.Module, hidden: Tensor) -> Tensor:
@@ -133,7 +146,7 @@ def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Ten
         else layer.register_forward_pre_hook(lambda layer, args: (cut(layer, args[0]), *args[1:]))
     )
     try:
-        output = model(input_ids=input_ids, attention_mask=batch.get("attention_mask"), return_dict=True, **options)
+        output = model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **options)
     finally:
         hook.remove()
     # Some models (OPT) call a part of their trunk and not the trunk, and a network of one's own may have none.

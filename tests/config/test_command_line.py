@@ -84,8 +84,8 @@ def test_negative_numbers_are_values() -> None:
 
 
 def test_a_plan_needs_no_name_and_a_run_does() -> None:
-    assert (parse("--plan").args, parse("--plan").plan) == (ExperimentArgs(), True)
-    assert not parse("-n", "x").plan
+    assert (parse("--plan").args, parse("--plan").flags.plan) == (ExperimentArgs(), True)
+    assert not parse("-n", "x").flags.plan
     assert error_of() == "--name is missing: give the run a name, for example -n my-run"
     assert error_of("-n", "").startswith("--name is missing")
 
