@@ -1,6 +1,7 @@
 """From text files to the loaders of a process: the store, the rows, the plan's batches, assembled."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError
+
+OwnRows = Callable[[TokenStore, int], RowSource | None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def build_text_data(
     *,
     columns: Columns = TEXT_ONLY,
     close_truncated: bool = True,
+    own_rows: OwnRows = lambda store, max_length: None,
 ) -> TextData:
     """Tokenize both texts, or find them tokenized, and cut them into rows.
 
@@ -66,18 +70,19 @@ def build_text_data(
         roles: its special tokens.
         columns: what is read of each document.
         close_truncated: of a document a row, whether a separator ends the row of a truncated one too.
+        own_rows: makes rows of a text of so many tokens at most in another way; None where it does not.
 
     Raises:
         UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
     """
     train, dev = (tokenize(args, text_file, tokenizer, roles, columns) for text_file in (files.train, files.dev))
     refuse_other_kinds(files, train, dev)
-    return TextData(
-        train,
-        dev,
-        cut_rows(args, train, roles, keep_tail=False, close_truncated=close_truncated),
-        cut_rows(args, dev, roles, keep_tail=True, close_truncated=close_truncated),
-    )
+
+    def rows(store: TokenStore, *, keep_tail: bool) -> RowSource:
+        own = own_rows(store, args.max_length)
+        return own or cut_rows(args, store, roles, keep_tail=keep_tail, close_truncated=close_truncated)
+
+    return TextData(train, dev, rows(train, keep_tail=False), rows(dev, keep_tail=True))
 
 
 def refuse_other_kinds(files: TextFiles, train: TokenStore, dev: TokenStore) -> None:

@@ -54,7 +54,7 @@ class CheckpointEvaluation:
         self.args = args
         self.precision = choose_precision(args.hardware.precision, devices.accelerator, devices.indices)
         self.tokenizer = find_tokenizer(subject.model, trust_remote_code=args.model.trust_remote_code)
-        self.objective = build_objective(args.objective, token_roles(self.tokenizer))
+        self.objective = build_objective(args.objective, token_roles(self.tokenizer), self.tokenizer)
         self.objective.recall(load_model_config(as_saved(args).model, subject.model, self.tokenizer, "the model"))
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
@@ -89,7 +89,9 @@ class CheckpointEvaluation:
         args, objective = self.args, self.objective
         columns = objective.columns_of(args.objective)
         store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns)
-        rows = cut_rows(args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended)
+        rows = objective.rows(store, args.data.max_length) or cut_rows(
+            args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
+        )
         metrics = self._evaluate(objective, rows, store)
         for further in objective.further_evaluations(store, args.data.max_length, vars(evaluation.order)):
             found = self._evaluate(further.objective, further.rows, store)

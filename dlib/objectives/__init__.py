@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from dlib.args.tables import OBJECTIVES, load
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from dlib.args import ObjectiveArgs
     from dlib.data.token_roles import TokenRoles
     from dlib.objectives.objective import Objective
@@ -20,6 +22,8 @@ def objective_class(name: str) -> "type[Objective]":
     return found
 
 
-def build_objective(args: "ObjectiveArgs", roles: "TokenRoles") -> "Objective":
+def build_objective(
+    args: "ObjectiveArgs", roles: "TokenRoles", tokenizer: "PreTrainedTokenizerBase | None" = None
+) -> "Objective":
     """The objective that `args` name, for a tokenizer whose special tokens are `roles`."""
-    return objective_class(args.objective)(args, roles)
+    return objective_class(args.objective)(args, roles, tokenizer)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ObjectiveArgs
 from dlib.data.samples import Sample
@@ -31,13 +32,15 @@ class MaskedLanguageModeling(TokenPrediction):
     answerer = "dlib.generation.filling:MaskFiller"
     card: ClassVar[Mapping[str, str]] = {"kind": "masked language model", "pipeline_tag": "fill-mask"}
 
-    def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
+    def __init__(
+        self, args: ObjectiveArgs, roles: TokenRoles, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> None:
         """Build the tables of ordinary tokens.
 
         Raises:
             UserError: the tokenizer has no mask token.
         """
-        super().__init__(args, roles)
+        super().__init__(args, roles, tokenizer)
         if roles.mask_id is None:
             raise UserError(f"--objective mlm needs a mask token and {roles.name} has none; use --objective clm")
         self.mask_id = roles.mask_id

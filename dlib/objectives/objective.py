@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ObjectiveArgs
-from dlib.data.packing import Rows
+from dlib.data.packing import Rows, RowSource
 from dlib.data.samples import TEXT_ONLY, Columns, Sample
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
@@ -71,6 +71,7 @@ class Objective(ABC):
     Attributes:
         args: `--objective` and the arguments of every objective, its own among them.
         roles: of the tokenizer's special tokens.
+        tokenizer: for those that turn tokens back into text, in an evaluation.
         modules: networks of its own beside the model: they learn, are saved and come back (`build_modules`).
     """
 
@@ -103,10 +104,13 @@ class Objective(ABC):
     card: ClassVar[Mapping[str, str]] = {"kind": "model"}
     """For a model card: `kind`, what was trained, in words; `pipeline_tag`, the hub's word for its use."""
 
-    def __init__(self, args: ObjectiveArgs, roles: TokenRoles) -> None:
-        """Keep the arguments and the roles of the tokenizer's special tokens."""
+    def __init__(
+        self, args: ObjectiveArgs, roles: TokenRoles, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> None:
+        """Keep the arguments, the tokenizer, and the roles of its special tokens."""
         self.args: Any = args
         self.roles = roles
+        self.tokenizer: Any = tokenizer
         self.modules = nn.ModuleDict()
 
     @classmethod
@@ -133,6 +137,10 @@ class Objective(ABC):
 
     def recall(self, config: Any) -> None:  # noqa: B027 - likewise
         """Learn the same from the configuration of a model that was trained, where there is no training text."""
+
+    def rows(self, store: TokenStore, max_length: int) -> RowSource | None:
+        """Rows of its own making, such as windows over a long text; None: packed, or a document a row."""
+        return None
 
     def build_modules(self, model: PreTrainedModel) -> Mapping[str, nn.Module]:
         """Networks of its own, drawn or loaded anew. Those with weights that learn are saved; a teacher is not.

@@ -73,7 +73,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         goes_on=goes_on,
         sequences=columns.sequences,
     )
-    objective = build_objective(args.objective, token_roles(tokenizer))
+    objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
     data = build_text_data(
         args.data,
         inputs.texts,
@@ -81,6 +81,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         objective.roles,
         columns=columns,
         close_truncated=not objective.open_ended,
+        own_rows=objective.rows,
     )
     objective.study(data.train_store, data.dev_store)
     plan = make_plan(args, data.train)
