@@ -29,8 +29,8 @@ compile() {
 lock_requirements() {
   local resolved="$folder/resolved.txt" pins cuda='^(nvidia-|cuda-|triton==)'
   cp requirements.lock "$resolved"
-  compile pyproject.toml --extra plot --extra tensorboard --extra test --extra dev --universal --python-version 3.11 \
-    --output-file "$resolved" "$@" >/dev/null
+  compile pyproject.toml --extra plot --extra tensorboard --extra formats --extra metrics --extra test --extra dev --universal \
+    --python-version 3.11 --output-file "$resolved" "$@" >/dev/null
   cat >"$lock" <<'HEADER'
 # Exact versions of everything, for Python 3.11 to 3.13 on Linux (x86-64, ARM) and macOS 14 or later (Apple silicon).
 # Written by scripts/lock.sh; do not edit.

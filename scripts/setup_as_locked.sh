@@ -87,7 +87,8 @@ uv_pip() {
 
 # Resolve what pyproject.toml asks for: resolve compile FILE..., resolve install -r FILE...
 resolve() {
-  uv_pip "$@" --resolution "$resolution" --constraint "$pins" --extra plot --extra tensorboard --extra test
+  uv_pip "$@" --resolution "$resolution" --constraint "$pins" --extra plot --extra tensorboard --extra formats \
+    --extra metrics --extra test
 }
 
 # The pin that the solver names first is told, with its words, and left to the solver: until the rest fits together.
