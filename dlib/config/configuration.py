@@ -92,8 +92,8 @@ def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) ->
 def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> ExperimentArgs:
     """Merges YAML files in order, then the overrides by full key, and works out types and interpolations.
 
-    The files' sections are the groups of arguments (`optim: {learning_rate: 1e-4}`); texts among the overrides
-    (`{"optim.learning_rate": "1e-4"}`) are read as in a file.
+    The files' sections are the groups of arguments (`optim: {learning_rate: 1e-4}`), and `vars`, which is for their
+    interpolations alone; texts among the overrides (`{"optim.learning_rate": "1e-4"}`) are read as in a file.
 
     Raises:
         UserError: a file, key or value is wrong; the message names the file and key, or the flag.
@@ -101,7 +101,7 @@ def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> Exp
     settings = read_settings(paths, overrides)
     config = typed_defaults()
     for setting in settings.values():
-        assign(config, setting)
+        (assign if setting.key in FIELDS else assign_variable)(config, setting)
     places = {key: settings[key].place if key in settings else flag_of(key) for key in FIELDS}
     values = {key: resolved_value(config, key, place) for key, place in places.items()}
     args: ExperimentArgs = build("", ExperimentArgs, values)
@@ -161,6 +161,14 @@ def assign(config: Any, setting: Setting) -> None:
         OmegaConf.update(config, setting.key, value, merge=False)
     except ValidationError as error:
         raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(explain_interpolation(error, setting.place)) from error
+
+
+def assign_variable(config: Any, setting: Setting) -> None:
+    """Puts a variable beside the typed fields, where interpolations find it; raises as `assign`."""
+    try:
+        OmegaConf.update(config, setting.key, setting.value, merge=False, force_add=True)
     except OmegaConfBaseException as error:
         raise UserError(explain_interpolation(error, setting.place)) from error
 

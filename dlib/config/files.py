@@ -5,6 +5,8 @@
 A reference is a value `${from_file:other.yml}`: the content of the other file replaces it, for a single key, a section
 or a whole file. References are opened before anything is merged, so that a later file or the command line can still
 change single keys of a section that came from a file. Every scalar stays the text that was written.
+
+The section `vars` belongs to nobody: what it holds is there to be referred to, `${vars.size}`.
 """
 
 import os
@@ -29,13 +31,15 @@ from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError, quoted
 
 REFERENCE_START = "${from_file:"
+VARIABLES = "vars"
+VARIABLE_NAME = re.compile(r"[A-Za-z_]\w*")
 MISSING_VARIABLE = re.compile(r"Environment variable '(?P<name>[^']*)' not found")
 MISSING_KEY = re.compile(r"Interpolation key '(?P<name>[^']*)' not found")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One field's value, and the place that an error names: a file and key, or a flag."""
+    """One field's or variable's value, and the place that an error names: a file and key, or a flag."""
 
     key: str
     value: Any
@@ -144,6 +148,8 @@ def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Sett
     """
     if isinstance(content, str) and content.startswith(REFERENCE_START) and content.endswith("}"):
         yield Reference(prefix, content.removeprefix(REFERENCE_START)[:-1].strip(" \"'"), files)
+    elif prefix.startswith(f"{VARIABLES}."):
+        yield Setting(prefix, content, place_of(prefix, files))
     elif prefix in FIELDS:
         is_mapping, takes_mapping = isinstance(content, Mapping), get_origin(bare_type(FIELDS[prefix])) is dict
         elements = content.values() if is_mapping else content if is_sequence(content) else ()
@@ -167,8 +173,11 @@ def flatten_mapping(content: Any, prefix: str, files: tuple[Path, ...]) -> Itera
         raise UserError(f"{place}: this must be a mapping of keys to values, not {quoted(content)}")
     for name, value in content.items():
         key = f"{prefix}.{name}" if prefix else str(name)
-        if key not in FIELDS and key not in GROUPS:
-            siblings = [known for known in (*GROUPS, *FIELDS) if known.rpartition(".")[0] == prefix]
+        if prefix == VARIABLES:
+            if not VARIABLE_NAME.fullmatch(str(name)):
+                raise UserError(f"{place}: {quoted(name)} can name no variable: take letters, digits and _")
+        elif key not in FIELDS and key not in GROUPS and key != VARIABLES:
+            siblings = [known for known in (*GROUPS, *FIELDS, VARIABLES) if known.rpartition(".")[0] == prefix]
             raise UserError(f"{place_of('', files)}: unknown key {key}{nearest_key(key, siblings)}")
         yield from flatten(value, key, files)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dlib.config.configuration import load_config
+from dlib.config.configuration import dump_config, load_config
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError
 
@@ -140,9 +140,46 @@ class TestFromFile:
         assert error_of("a") == "a.yml: model: there is no file no.yml nor other/no.yml"
 
 
+class TestVariables:
+    def test_are_there_to_be_referred_to(self, folder: Path) -> None:
+        write(folder, a="vars: {size: 128, steps: [1, 2]}\ndata: {max_length: '${vars.size}'}", more="learning_rate: 3")
+        write(folder, b="checkpoint: {extra_steps: '${vars.steps}'}\nrun: {name: 'n-${vars.size}'}")
+        args = load_config([Path("a.yml"), Path("b.yml")])
+        assert (args.data.max_length, args.checkpoint.extra_steps, args.run.name) == (128, [1, 2], "n-128")
+        assert "vars" not in dump_config(args)
+        assert "max_length: 128" in dump_config(args)
+
+    def test_of_a_later_file_win_name_by_name(self, folder: Path) -> None:
+        write(folder, a="vars: {size: 128, name: x}\ndata: {max_length: '${vars.size}', data_dir: '${vars.name}'}")
+        write(folder, b="vars: {size: 256}")
+        for names, length in [(["a", "b"], 256), (["b", "a"], 128)]:
+            args = load_config([Path(f"{name}.yml") for name in names])
+            assert (args.data.max_length, args.data.data_dir) == (length, "x")
+
+    def test_refer_to_each_other_to_arguments_and_choose_files(self, folder: Path) -> None:
+        write(folder, mini="vocab_size: 333", sizes="{mini: 64, tiny: 32}")
+        write(
+            folder,
+            a="vars: {which: mini, sizes: {mini: 64, tiny: 32}, rate: '${optim.learning_rate}'}\n"
+            "model: ${from_file:${vars.which}.yml}\n"
+            "data: {max_length: '${vars.sizes.${vars.which}}'}\noptim: {adam_beta1: '${vars.rate}'}",
+            b="vars: ${from_file:sizes.yml}\ndata: {max_length: '${vars.tiny}'}",
+        )
+        args = load_config([Path("a.yml")], {"optim.learning_rate": "0.5"})
+        assert (args.model.vocab_size, args.data.max_length, args.optim.adam_beta1) == (333, 64, 0.5)
+        assert load_config([Path("b.yml")]).data.max_length == 32
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("vars: 3", "a.yml: vars: this must be a mapping of keys to values, not '3'"),
+        ("vars: {a b: 1}", "a.yml: vars: 'a b' can name no variable: take letters, digits and _"),
+        ("var: {a: 1}", "a.yml: unknown key var: did you mean vars?"),
+        ("data: {vars: 1}", "a.yml: unknown key data.vars"),
+        ("run: {name: '${vars.no}'}", "a.yml: run.name: there is no vars.no to refer to: write a full key such as "),
+        ("vars: {a: '${vars.a}'}\nrun: {name: '${vars.a}'}", "a.yml: run.name: this refers to itself"),
+        ("vars: {a: x}\nrun: {seed: '${vars.a}'}", "a.yml: run.seed: '${vars.a}' does not lead to a whole number"),
         ("optim: {lerning_rate: 1}", "a.yml: unknown key optim.lerning_rate: did you mean optim.learning_rate?"),
         ("learning_rate: 1", "a.yml: unknown key learning_rate: did you mean optim.learning_rate?"),
         ("data: {batch_size: 1}", "a.yml: unknown key data.batch_size: did you mean batch.batch_size?"),
