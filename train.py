@@ -81,12 +81,12 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
 
     refuse_too_large_run(run)
     outlast_reader("stdout")  # libraries print there
-    with session.opened(folder, args, run.plan.total_steps, run.describe(), Path(__file__).parent) as start:
+    with session.opened(folder, run.args, run.plan.total_steps, run.describe(), Path(__file__).parent) as start:
         stopping = Stopping(run.plan.max_seconds, started)
         stopping.listen()
         keep_messages(folder.log)
         say(run.summary)
-        run_log = open_run_log(folder, args, start.step)
+        run_log = open_run_log(folder, run.args, start.step)
         module, states = begin(run, folder, start)
         data = build_data_module(run, start.step)
         callbacks = build_callbacks(run, folder, run_log, data, stopping)

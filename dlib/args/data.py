@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from dlib.args.fields import setting
 
+DOCUMENTS = {
+    "auto": "looks at the text, and says what it found",
+    "line": "a line",
+    "blank_line": "what stands between blank lines",
+    "file": "all of a file",
+}
 MOST_WORKERS = 1024
 """Each is a process with the libraries in its memory; a typing error would fill the machine with them."""
 
@@ -22,6 +28,8 @@ class DataArgs:
     """Number of rows that an evaluation in training takes, from the text's beginning; none: all. eval.py takes all."""
     max_length: int = setting(512, at_least=2, changes_evaluation=True)
     """Number of tokens in a row, special tokens included."""
+    document: str = setting("auto", choices=DOCUMENTS, changes_evaluation=True)
+    """What a document of plain text is; its line breaks are part of it."""
     line_by_line: bool = setting(False, changes_evaluation=True)
     """One row a line, truncated and padded, as always where fields are read; else lines are packed into full rows."""
     encoding_errors: str = setting("strict", choices=("strict", "replace", "ignore"), changes_evaluation=True)

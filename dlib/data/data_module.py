@@ -45,6 +45,12 @@ class TextData:
             "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         }
 
+    def describe_documents(self) -> str:
+        """Number of documents of the training text, and how long they are."""
+        store = self.train_store
+        length = store.num_tokens / store.num_documents
+        return f"{store.num_documents:,} of {length:,.1f} tokens on average, the one at the end of each included"
+
     @property
     def dev_tokens_per_byte(self) -> float:
         """Tokens that stand for a byte of the development text, on average."""
@@ -106,6 +112,7 @@ def tokenize(
         separator_id=roles.separator_id,
         cache_dir=Path(args.cache_dir),
         columns=columns,
+        document=args.document,
         encoding_errors=args.encoding_errors,
         processes=args.tokenizer_processes,
     )

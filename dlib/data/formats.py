@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlib.data.lines import ByteRange, DocumentError, iterate_lines, iterate_pieces
+from dlib.data.lines import ByteRange, DocumentError, Piece, iterate_lines, iterate_pieces
+from dlib.data.passages import iterate_passages
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.process.errors import UserError
 
@@ -46,10 +47,24 @@ def read_text(file: Path, byte_range: ByteRange, columns: Columns, encoding_erro
         UserError: more than the text is asked for.
         DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".
     """
+    yield from _documents(file, columns, iterate_pieces(file, byte_range, encoding_errors))
+
+
+def read_paragraphs(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """A document is what stands between blank lines, with its line breaks; raises as `read_text` does."""
+    yield from _documents(file, columns, iterate_passages(file, byte_range, encoding_errors, at_blank_lines=True))
+
+
+def read_whole_text(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """All of a file is a document, with its line breaks; raises as `read_text` does."""
+    yield from _documents(file, columns, iterate_passages(file, byte_range, encoding_errors, at_blank_lines=False))
+
+
+def _documents(file: Path, columns: Columns, pieces: Iterator[Piece]) -> Iterator[Document]:
     if columns != TEXT_ONLY:
         keys = ", ".join(columns.names)
         raise UserError(f"{file}: plain text has no {keys}; give a .jsonl, with these keys in each line's JSON object")
-    for piece in iterate_pieces(file, byte_range, encoding_errors):
+    for piece in pieces:
         yield Document(piece.offset, (piece.text,), (), piece.ends_line)
 
 
@@ -114,14 +129,19 @@ FORMATS: dict[str, Reader] = {
 """What a suffix is read by, in the order in which `--data_dir` is searched; any other is read as plain text."""
 
 
-def reader_of(suffix: str) -> Reader:
-    """What files of a suffix are read by."""
-    return FORMATS.get(suffix, read_text)
+TEXT_READERS: dict[str, Reader] = {"line": read_text, "blank_line": read_paragraphs, "file": read_whole_text}
+"""What plain text is read by, by `--document`; `auto` has been settled before, or is that of a run from before it."""
 
 
-def reader_sha256(suffix: str) -> str:
-    """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for plain text."""
-    reader = reader_of(suffix)
+def reader_of(suffix: str, document: str = "line") -> Reader:
+    """What files of a suffix are read by; plain text by what a document is in it."""
+    reader = FORMATS.get(suffix, read_text)
+    return TEXT_READERS.get(document, read_text) if reader is read_text else reader
+
+
+def reader_sha256(suffix: str, document: str = "line") -> str:
+    """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for lines of plain text."""
+    reader = reader_of(suffix, document)
     return "" if reader is read_text else hashlib.sha256(inspect.getsource(reader).encode()).hexdigest()
 
 

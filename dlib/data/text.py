@@ -84,15 +84,15 @@ def first_document(text_file: Path, columns: Columns, encoding_errors: str = "st
 
 
 def iterate_documents(
-    text_file: Path, encoding_errors: str = "strict", sequences: tuple[str, ...] = ("text",)
+    text_file: Path, encoding_errors: str = "strict", sequences: tuple[str, ...] = ("text",), document: str = "line"
 ) -> Iterator[str]:
     """All texts of each document, for the training of a tokenizer; a long one, or an endless word, comes in parts.
 
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
     """
-    for document in _documents(text_file, Columns(sequences), encoding_errors):
-        for text in document.sequences:
+    for found in _documents(text_file, Columns(sequences), encoding_errors, document):
+        for text in found.sequences:
             yield from cut_long_words(text)
 
 
@@ -120,11 +120,11 @@ def require_text(text_file: Path) -> None:
         raise UserError(f"no text file {text_file}; name its folder with --data_dir and the file with --train_file")
 
 
-def _documents(text_file: Path, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+def _documents(text_file: Path, columns: Columns, encoding_errors: str, document: str = "line") -> Iterator[Document]:
     require_text(text_file)
     everything = ByteRange(0, text_file.stat().st_size)
     try:
-        yield from reader_of(text_file.suffix)(text_file, everything, columns, encoding_errors)
+        yield from reader_of(text_file.suffix, document)(text_file, everything, columns, encoding_errors)
     except DocumentError as error:
         raise located(text_file, error) from error
 

@@ -111,6 +111,7 @@ def build_token_store(
     separator_id: int,
     cache_dir: Path,
     columns: Columns = TEXT_ONLY,
+    document: str = "line",
     encoding_errors: str = "strict",
     processes: int = -1,
 ) -> TokenStore:
@@ -125,6 +126,7 @@ def build_token_store(
         separator_id: id that ends each sequence of a document.
         cache_dir: folder of the token stores.
         columns: what is read of each document.
+        document: what a document of plain text is, see `DataArgs.document`; `auto` is a line.
         encoding_errors: "strict", "replace" or "ignore" bytes that are not UTF-8.
         processes: number of processes that tokenize; -1: one a CPU core.
 
@@ -138,7 +140,7 @@ def build_token_store(
         encoding_errors,
         sequences=columns.sequences,
         fields=columns.fields,
-        reader_sha256=reader_sha256(text_file.suffix),
+        reader_sha256=reader_sha256(text_file.suffix, document),
     )
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
@@ -148,7 +150,7 @@ def build_token_store(
         with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(_lock_file(folder)):
-                return open_token_store(folder) or _build(text_file, tokenizer, recipe, folder, processes)
+                return open_token_store(folder) or _build(text_file, document, tokenizer, recipe, folder, processes)
     except DocumentError as error:
         raise located(text_file, error) from error
 
@@ -170,7 +172,7 @@ def open_token_store(folder: Path) -> TokenStore | None:
 
 
 def _build(
-    text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, folder: Path, processes: int
+    text_file: Path, document: str, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, folder: Path, processes: int
 ) -> TokenStore:
     """Build under the lock: beside, then renamed whole."""
     if folder.exists():
@@ -180,7 +182,7 @@ def _build(
     beside = _name_beside(folder)
     beside.mkdir()
     try:
-        write_store(beside, text_file, tokenizer, recipe, processes)
+        write_store(beside, text_file, document, tokenizer, recipe, processes)
         if text_sha256(text_file, folder.parent) != recipe.text_sha256:
             raise UserError(f"{text_file} changed while it was read; start again once it is complete")
         beside.rename(folder)

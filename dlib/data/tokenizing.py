@@ -32,6 +32,7 @@ class TokenizingJob:
     text_file: str  # absolute path of the text
     suffix: str  # of its name, which says how it is read; a link's own
     recipe: Recipe  # which columns are read, and how; what ends a sequence
+    document: str  # what a document of plain text is, see `DataArgs.document`
     kinds: Sequence[str]  # of each field, see `kind_of`
     dtype: str  # numpy's name of the type of an id, such as "<u2"
     folder: str  # absolute path of the folder for the parts
@@ -76,7 +77,9 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     name = f"part-{number:06d}"
     path = Path(job.folder) / name
     columns = job.recipe.columns
-    documents = reader_of(job.suffix)(Path(job.text_file), byte_range, columns, job.recipe.encoding_errors)
+    documents = reader_of(job.suffix, job.document)(
+        Path(job.text_file), byte_range, columns, job.recipe.encoding_errors
+    )
     if columns.fields:
         documents = keep_fields(documents, path, columns.fields, job.kinds)
     num_bytes, lengths = 0, []

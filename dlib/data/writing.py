@@ -29,10 +29,10 @@ TOKENS, OFFSETS, MANIFEST = "tokens.bin", "offsets.bin", "manifest.json"
 
 
 def write_store(
-    beside: Path, text_file: Path, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int
+    beside: Path, text_file: Path, document: str, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int
 ) -> None:
     """Write the files of a store, each flushed to the disk, the manifest last."""
-    job = _job(beside, text_file, _id_dtype(tokenizer, recipe.separator_id), recipe)
+    job = _job(beside, text_file, document, _id_dtype(tokenizer, recipe.separator_id), recipe)
     columns = zip(recipe.fields, job.kinds, strict=True)
     writers = [FieldWriter(beside, place, name, kind) for place, (name, kind) in enumerate(columns)]
     lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers)
@@ -57,11 +57,12 @@ def write_store(
     sync(beside)
 
 
-def _job(beside: Path, text_file: Path, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
+def _job(beside: Path, text_file: Path, document: str, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
     """What is to be done; the first document says of which kind each field is."""
     first = first_document(text_file, recipe.columns, recipe.encoding_errors)
     kinds = [kind_of(value) for value in first.fields] if first else ["text"] * len(recipe.fields)
-    return TokenizingJob(str(text_file.resolve()), text_file.suffix, recipe, kinds, dtype.str, str(beside.resolve()))
+    place, folder = str(text_file.resolve()), str(beside.resolve())
+    return TokenizingJob(place, text_file.suffix, recipe, document, kinds, dtype.str, folder)
 
 
 def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter]) -> tuple[int, int]:

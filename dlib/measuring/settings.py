@@ -47,6 +47,8 @@ def settings_of_training(args: ExperimentArgs, sha256: str | None) -> dict[str, 
     What stands at its default is left out, so that a new argument renames no result.
     """
     said = {flag_of(key)[2:]: value_of(args, key) for key in NUMBERS_DEPEND_ON}
+    if said["document"] == "line":  # what `auto` says too, in a run from before it and of a model that is no run's
+        said["document"] = DEFAULTS.data.document
     usual = {flag_of(key)[2:]: value_of(DEFAULTS, key) for key in NUMBERS_DEPEND_ON}
     named = {name: value for name, value in said.items() if name in ALWAYS_NAMED or value != usual[name]}
     return {"text_sha256": sha256, **named}

@@ -60,6 +60,7 @@ def train_tokenizer(
     vocab_size: int,
     encoding_errors: str,
     sequences: tuple[str, ...] = TEXT_ONLY.sequences,
+    document: str = "line",
     *,
     open_ended: bool,
 ) -> PreTrainedTokenizerFast:
@@ -77,7 +78,7 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, sequences), trainer)
+    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, sequences, document), trainer)
     # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
     mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
     tokenizer.add_special_tokens([mask])
@@ -140,14 +141,14 @@ def trained_tokenizer_folder(
     Raises:
         UserError: the text is missing or not UTF-8, or the cache cannot be written.
     """
-    cache_dir = Path(args.data.cache_dir)
+    cache_dir, document = Path(args.data.cache_dir), args.data.document
     options = [
         TRAINING_FORMAT,
         *tokenizer_series(),
         args.model.vocab_size,
         open_ended,
         args.data.encoding_errors,
-        *((reader, *sequences) if (reader := reader_sha256(text_file.suffix)) else ()),
+        *((reader, *sequences) if (reader := reader_sha256(text_file.suffix, document)) else ()),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -158,8 +159,7 @@ def trained_tokenizer_folder(
         with FileLock(folder.with_suffix(".lock")):
             if not has_tokenizer(folder):
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
-                tokenizer = train_tokenizer(
-                    text_file, args.model.vocab_size, args.data.encoding_errors, sequences, open_ended=open_ended
-                )
+                reading = args.data.encoding_errors, sequences, document
+                tokenizer = train_tokenizer(text_file, args.model.vocab_size, *reading, open_ended=open_ended)
                 save_whole(tokenizer, folder)
     return folder

@@ -17,16 +17,18 @@ STARTING_WEIGHTS = "starting weights"
 
 
 def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> ExperimentArgs:
-    """The arguments, with the micro-batch size and precision that the run chose by itself when it began.
+    """The arguments, with the micro-batch size, precision and documents that the run chose by itself when it began.
 
-    Both are chosen by the devices and change the numbers, so a run keeps them on other devices.
+    The first two are chosen by the devices and change the numbers, so a run keeps them on other devices.
     """
-    batch, hardware = args.batch, args.hardware
+    batch, hardware, data = args.batch, args.hardware, args.data
     if batch.micro_batch_size is None:
         batch = replace(batch, micro_batch_size=recorded.batch.micro_batch_size)
     if hardware.precision == "auto":
         hardware = replace(hardware, precision=recorded.hardware.precision)
-    return replace(args, batch=batch, hardware=hardware)
+    if data.document == "auto":
+        data = replace(data, document=recorded.data.document)
+    return replace(args, batch=batch, hardware=hardware, data=data)
 
 
 def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:

@@ -43,7 +43,11 @@ def tell_finished(folder: RunFolder) -> None:
 
 def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
     """The arguments of the run's beginning, None where it never began."""
-    return load_config([folder.config]) if folder.config.is_file() else None
+    if not folder.config.is_file():
+        return None
+    args = load_config([folder.config])
+    # A run settles this when it begins; one without it comes from a time when each line was a document.
+    return args if args.data.document != "auto" else replace(args, data=replace(args.data, document="line"))
 
 
 def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:

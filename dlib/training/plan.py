@@ -142,6 +142,7 @@ def summarize(
     parameters: tuple[int, int],
     checkpoint_bytes: int,
     own_parameters: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    documents: str = "",
 ) -> str:
     """What a run is going to do, for a person; one line a subject.
 
@@ -162,6 +163,7 @@ def summarize(
         "model": f"{source}, {counted(parameters)}",
         **{f"+ {name}": counted(numbers) for name, numbers in own_parameters.items()},
         "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
+        **({"documents": documents} if documents else {}),
         "devices": str(devices),
         "batch": f"{batches.batch_size} sequences a step = {batches.micro_batch_size} micro_batch_size "
         f"x {devices.world_size} devices x {accumulation} accumulation",

@@ -3,7 +3,7 @@
 It stands apart from `train.py`, whose story begins where something is computed; the run's folder is left as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.data.data_module import TextData, build_text_data
+from dlib.data.documents import settle_division
 from dlib.data.text import first_document
 from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode
@@ -30,7 +31,7 @@ from dlib.training.preflight import Inputs
 class Preparation:
     """A run that could begin."""
 
-    args: ExperimentArgs  # the experiment
+    args: ExperimentArgs  # the experiment, with what a document is
     devices: Devices  # what it computes on
     source: str  # name or folder of the model that it starts from, or goes on with
     flag: str  # what named the source
@@ -63,6 +64,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         refuse_damage(inputs.checkpoint)
     kind = objective_class(args.objective.objective)
     columns = kind.columns_of(args.objective)
+    division = settle_division(args.data, inputs.texts.train, columns)
+    args = replace(args, data=replace(args.data, document=division.document))
     for text in (inputs.texts.train, inputs.texts.dev):
         first_document(text, columns, args.data.encoding_errors)  # what lacks a column is told before anything is built
     tokenizer = build_tokenizer(
@@ -90,5 +93,6 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     modules = nn.ModuleDict(objective.build_modules(model))
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
-    summary = summarize(args, plan, devices, source, parameters, size, own_parameters)
+    documents = f"{data.describe_documents()}; {division.reason}"
+    summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

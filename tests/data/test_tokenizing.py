@@ -23,7 +23,7 @@ def make_job(tmp_path: Path) -> Callable[[Path], TokenizingJob]:
     def make(text_file: Path) -> TokenizingJob:
         folder = tmp_path / "parts"
         folder.mkdir(exist_ok=True)
-        return TokenizingJob(str(text_file), ".txt", Recipe("", "", 1, "strict"), (), "<u2", str(folder))
+        return TokenizingJob(str(text_file), ".txt", Recipe("", "", 1, "strict"), "line", (), "<u2", str(folder))
 
     return make
 

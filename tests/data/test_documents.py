@@ -1,0 +1,144 @@
+"""What a document of plain text is: found by looking at the text, and read with its line breaks."""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from dlib.args import DataArgs
+from dlib.data import lines, passages
+from dlib.data.documents import divide_lines, settle_division
+from dlib.data.lines import document_ranges
+from dlib.data.passages import BLANKS, iterate_passages
+from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.text import iterate_documents
+from dlib.data.token_store import build_token_store
+from tests.data.conftest import SENTENCES, SEPARATOR_ID
+from tests.launching import sentence
+
+PLAY = ["First Citizen:", "Before we proceed any further, hear me speak.", "", "All:", "Speak, speak.", ""]
+CODE = ["def add(a, b):", "    return a + b", "", "", "def double(a):", "    return add(a, a)", "  "]
+POEM = ["The keeper went down to the river at night,", "where nobody waited, and nobody came,"]
+CAPTIONS = ["Two men are at the stove preparing food.", "A girl in a red dress, alone", "CC(=O)OC1=CC=CC=C1C(=O)O"]
+ALPHABET = st.sampled_from(["a", "b", " ", "  ", "\t", "\r\n", "\n", "\n", "\n\n", "é", "漢"])
+
+
+@pytest.mark.parametrize(
+    ("text", "document"),
+    [
+        (PLAY * 50, "blank_line"),
+        (CODE * 50, "blank_line"),
+        (POEM * 50, "file"),
+        ([*POEM * 150, ""] * 2, "file"),
+        (CAPTIONS * 50, "line"),
+        ([*CAPTIONS * 150, ""] * 2, "line"),
+        ([sentence(random.Random(1)) * 4] * 50, "line"),
+        ([sentence(random.Random(1)) * 4, ""] * 50, "line"),
+        ([*[sentence(random.Random(1)) * 4] * 5, ""] * 50, "line"),
+        (["a caption", ""] * 50, "line"),
+        (["", "", ""], "line"),
+        ([], "line"),
+    ],
+)
+def test_a_document_is_what_the_text_looks_like(text: list[str], document: str) -> None:
+    assert divide_lines(text).document == document
+    assert divide_lines([f"{line}\r" for line in text]).document == document
+
+
+def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> None:
+    file = tmp_path / "train.txt"
+    file.write_text("\n".join(PLAY * 50))
+    found = settle_division(DataArgs(), file, TEXT_ONLY)
+    assert found.document == "blank_line"
+    assert "characters, 2.0 between blank lines" in found.reason
+    assert settle_division(DataArgs(document="file"), file, TEXT_ONLY).document == "file"
+    assert settle_division(DataArgs(line_by_line=True), file, TEXT_ONLY).document == "line"
+    assert settle_division(DataArgs(), file, Columns(fields=("label",))).document == "line"
+    assert settle_division(DataArgs(), tmp_path / "train.jsonl", TEXT_ONLY) == ("line", "as .jsonl divides them")
+
+
+def passages_of(file: Path, range_bytes: int, *, at_blank_lines: bool) -> list[str]:
+    """The documents of a file, put together from the pieces of its ranges."""
+    whole, unfinished = [], ""
+    for byte_range in document_ranges(file, range_bytes):
+        for piece in iterate_passages(file, byte_range, "strict", at_blank_lines=at_blank_lines):
+            unfinished += piece.text
+            if piece.ends_line:
+                whole.append(unfinished)
+                unfinished = ""
+        assert not unfinished, "a range ended within a document"
+    return whole
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts=st.lists(ALPHABET, max_size=60), range_bytes=st.integers(1, 30), piece_bytes=st.integers(5, 20))
+def test_documents_are_the_same_in_ranges_and_pieces_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[str], range_bytes: int, piece_bytes: int
+) -> None:
+    content = re.sub(
+        "[ \t]{4,}", "    ", "".join(parts)
+    )  # a blank line that is longer than a piece is not known for one
+    file = tmp_path_factory.getbasetemp() / "passages.txt"
+    file.write_bytes(content.encode())
+    text_lines = [line.removesuffix("\r") for line in content.split("\n")]
+    paragraphs = [[]] if text_lines else []
+    for line in text_lines:
+        if line.strip(BLANKS):
+            paragraphs[-1].append(line)
+        else:
+            paragraphs.append([])
+    expected = ["\n".join(paragraph) for paragraph in paragraphs if paragraph]
+    whole = "\n".join(text_lines).strip("\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "PIECE_BYTES", piece_bytes)
+        patch.setattr(passages, "PIECE_BYTES", piece_bytes)
+        assert passages_of(file, range_bytes, at_blank_lines=True) == expected
+        assert passages_of(file, range_bytes, at_blank_lines=False) == [whole] * (whole != "")
+
+
+@pytest.mark.parametrize("document", ["blank_line", "file"])
+def test_line_breaks_are_in_the_tokens_whatever_the_number_of_processes(
+    byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, document: str
+) -> None:
+    text = tmp_path / "a.txt"
+    stanza = "\n".join(SENTENCES)
+    text.write_text(f"{stanza}\n\n" * (3 * 2**20 // len(stanza.encode())), encoding="utf-8")
+    stores = [
+        build_token_store(
+            text,
+            byte_tokenizer,
+            separator_id=SEPARATOR_ID,
+            cache_dir=tmp_path / str(processes),
+            document=document,
+            processes=processes,
+        )
+        for processes in (1, 2)
+    ]
+    assert stores[0].fingerprint == stores[1].fingerprint
+    assert (stores[0].tokens == stores[1].tokens).all()
+    expected = [text.read_text(encoding="utf-8").rstrip("\n")] if document == "file" else None
+    expected = expected or [stanza] * text.read_text(encoding="utf-8").count("\n\n")
+    found = [byte_tokenizer.decode(stores[0].segment(number).tolist()) for number in range(stores[0].num_documents)]
+    assert found == expected
+    assert next(iterate_documents(text, document="blank_line")) == stanza
+
+
+def test_each_way_of_dividing_a_text_has_a_store_of_its_own(
+    make_store: Callable[[str], object], byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("one\ntwo\n\nthree\n")
+
+    def build(document: str) -> tuple[str, int]:
+        store = build_token_store(text, byte_tokenizer, separator_id=1, cache_dir=tmp_path, document=document)
+        return store.fingerprint, store.num_documents
+
+    found = [build(document) for document in ("line", "blank_line", "file", "auto")]
+    assert [documents for _, documents in found] == [3, 2, 1, 3]
+    assert found[0] == found[3]
+    assert len({fingerprint for fingerprint, _ in found}) == 3
