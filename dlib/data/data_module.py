@@ -46,10 +46,10 @@ class TextData:
         }
 
     def describe_documents(self) -> str:
-        """Number of documents of the training text, and how long they are."""
+        """Number of documents of the training text, and how long they are, without the token that ends each."""
         store = self.train_store
-        length = store.num_tokens / store.num_documents
-        return f"{store.num_documents:,} of {length:,.1f} tokens on average, the one at the end of each included"
+        length = store.num_tokens / store.num_documents - store.num_sequences
+        return f"{store.num_documents:,}, {length:,.1f} tokens on average"
 
     @property
     def dev_tokens_per_byte(self) -> float:

@@ -40,11 +40,11 @@ def settle_division(args: DataArgs, text_file: Path, columns: Columns) -> Divisi
     if reader_of(text_file.suffix) is not TEXT_READERS["line"]:
         return Division("line" if args.document == "auto" else args.document, f"as {text_file.suffix} divides them")
     if args.document != "auto":
-        return Division(args.document, f"{DOCUMENTS[args.document]} each (--document {args.document})")
+        return Division(args.document, f"each is {DOCUMENTS[args.document]} (--document {args.document})")
     if args.line_by_line or columns != TEXT_ONLY:
-        return Division("line", "a line each, as a row is one")
-    found = divide(text_file)
-    return Division(found.document, f"{DOCUMENTS[found.document]} each: {found.reason} (--document {found.document})")
+        return Division("line", "each is a line, as each row is")
+    document, reason = divide(text_file)
+    return Division(document, f"each is {DOCUMENTS[document]} (--document {document}): {reason}")
 
 
 def divide(text_file: Path) -> Division:
@@ -63,9 +63,9 @@ def divide_lines(lines: Sequence[str]) -> Division:
         return Division("line", "there is no text")
     usual = lengths[int(SHORT_SHARE * (len(lengths) - 1))]
     if usual > LONGEST_SHORT_LINE:
-        return Division("line", f"lines are long, of up to {usual:,} characters and more")
+        return Division("line", f"lines are long, {1 - SHORT_SHARE:.0%} of them {usual:,} characters or more")
     paragraphs = sum(has_text for has_text, _ in groupby(stripped, bool))
-    short = f"lines are short, {SHORT_SHARE:.0%} of them of up to {usual} characters"
+    short = f"lines are short, {SHORT_SHARE:.0%} of them at most {usual} characters"
     if paragraphs > 1 and len(lengths) / paragraphs <= MOST_LINES_A_PARAGRAPH:
         if len(lengths) / paragraphs >= FEWEST_LINES_A_PARAGRAPH:
             return Division("blank_line", f"{short}, {len(lengths) / paragraphs:.1f} between blank lines")

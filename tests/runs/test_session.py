@@ -211,6 +211,7 @@ def test_what_the_beginning_chose_by_itself_stays_when_the_run_goes_on(folder: R
         args,
         batch=replace(args.batch, micro_batch_size=4),
         hardware=replace(args.hardware, precision="bf16-mixed"),
+        data=replace(args.data, document="blank_line"),
     )
     open_session(folder, chosen)
     assert session.check(folder, args) == chosen
