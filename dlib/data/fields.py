@@ -1,15 +1,18 @@
-"""The fields of documents as columns of files: numbers and truth values as they are, texts as bytes and offsets.
+"""The fields of documents as columns of files: numbers and truth values as they are, texts and JSON as their bytes.
 
 It stands apart from the token store because the processes that tokenize side by side write parts of columns, which are
 joined in the order of the text. Numbers are integers until a fraction comes.
 
-    field-0.bin           (num_documents,) values, or the UTF-8 bytes of all texts end to end
+    field-0.bin           (num_documents,) values, or the UTF-8 bytes of all texts, or of all JSON, end to end
     field-0-offsets.bin   (num_documents + 1,) int64, where each text starts
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +21,10 @@ from dlib.data.lines import MIB, DocumentError
 from dlib.process.durable import sync
 
 LENGTH_TYPE = np.dtype("<i8")
-TYPES = {"number": "<i8", "truth value": "|b1", "text": "|u1"}
+TYPES = {"number": "<i8", "truth value": "|b1", "text": "|u1", "list or object": "|S1"}
 """numpy's name of the type that a column of a kind begins with."""
-FRACTIONS, TEXTS = "<f8", TYPES["text"]
+FRACTIONS, TEXTS, JSON_TEXTS = "<f8", TYPES["text"], TYPES["list or object"]
+WRITTEN = (TEXTS, JSON_TEXTS)
 MOST_DISTINCT = 10_000
 MOST_DISTINCT_CHARACTERS = MIB
 VALUES_AT_ONCE = 1024
@@ -31,8 +35,9 @@ class FieldColumn:
     """What is known of a column without reading it."""
 
     name: str  # its key
-    dtype: str  # numpy's name of the type of a value; of a byte where the values are texts
-    # its different values in ascending order; None where they are more than 10,000, or longer than a MiB
+    dtype: str  # numpy's name of the type of a value; of a byte where the values are texts, or JSON
+    # its different values in ascending order, of lists those of their items; None where they are more than 10,000, or
+    # longer than a MiB
     distinct: Sequence[Value] | None
 
     @property
@@ -40,14 +45,18 @@ class FieldColumn:
         """What its values are, see `kind_of`."""
         return next((kind for kind, dtype in TYPES.items() if dtype == self.dtype), "number")
 
-    def map_values(self, folder: Path, place: int) -> Callable[[int], Value]:
+    def map_values(self, folder: Path, place: int) -> Callable[[int], Any]:
         """Map the store's column number `place` into memory; gives the value of a document by its number."""
         values_file, offsets_file = column_files(folder, place)
-        values = _map(values_file, self.dtype)
-        if self.dtype != TEXTS:
+        values = map_array(values_file, self.dtype)
+        if self.dtype not in WRITTEN:
             return lambda document: values[document].item()
-        offsets = _map(offsets_file, LENGTH_TYPE.str)
-        return lambda document: values[offsets[document] : offsets[document + 1]].tobytes().decode()
+        offsets = map_array(offsets_file, LENGTH_TYPE.str)
+
+        def text(document: int) -> str:
+            return values[offsets[document] : offsets[document + 1]].tobytes().decode()
+
+        return text if self.dtype == TEXTS else lambda document: json.loads(text(document))
 
 
 def column_files(folder: Path, place: int) -> tuple[Path, Path]:
@@ -84,9 +93,9 @@ class FieldWriter:
         """Begin column number `place` of the store in `folder`."""
         self.place, self.name, self.dtype = place, name, TYPES[kind]
         self.values_file, self.offsets_file = column_files(folder, place)
-        self.files = [self.values_file] + [self.offsets_file] * (self.dtype == TEXTS)
+        self.files = [self.values_file] + [self.offsets_file] * (self.dtype in WRITTEN)
         self.values_file.touch()
-        if self.dtype == TEXTS:
+        if self.dtype in WRITTEN:
             _append(self.offsets_file, np.zeros(1, LENGTH_TYPE))
         self.distinct: set[Value] | None = set()
 
@@ -97,7 +106,7 @@ class FieldWriter:
             return
         arrays = _load_all(file)
         for array in arrays:
-            if self.dtype == TEXTS:
+            if self.dtype in WRITTEN:
                 self._add_texts(array, next(arrays))
             else:
                 self._add_numbers(array)
@@ -110,7 +119,7 @@ class FieldWriter:
         if self.distinct is None:
             return FieldColumn(self.name, self.dtype, None)
         values = set(map(float, self.distinct)) if self.dtype == FRACTIONS else self.distinct
-        return FieldColumn(self.name, self.dtype, sorted(values))
+        return FieldColumn(self.name, self.dtype, sorted(values, key=lambda value: (isinstance(value, str), value)))
 
     def _add_numbers(self, array: np.ndarray) -> None:
         if array.dtype.kind == "f" and self.dtype == TYPES["number"]:
@@ -125,7 +134,8 @@ class FieldWriter:
         _append(self.values_file, content)
         if self.distinct is not None:
             stretches = zip(ends - lengths, ends, strict=True)
-            self._note(content[start:stop].tobytes().decode() for start, stop in stretches)
+            texts = (content[start:stop].tobytes().decode() for start, stop in stretches)
+            self._note(texts if self.dtype == TEXTS else chain.from_iterable(map(_items, texts)))
 
     def _note(self, values: Iterable[Value]) -> None:
         if self.distinct is None:
@@ -145,10 +155,16 @@ def _write(part: Path, kinds: Sequence[str], rows: Sequence[tuple[Value, ...]]) 
 
 def _as_arrays(kind: str, values: Sequence[Value]) -> list[np.ndarray]:
     """One array of numbers or truth values; or the lengths of texts, and their bytes."""
-    if kind != "text":
+    if TYPES[kind] not in WRITTEN:
         return [np.array(values)]
     encoded = [str(value).encode() for value in values]
-    return [np.array(list(map(len, encoded)), LENGTH_TYPE), np.frombuffer(b"".join(encoded), TEXTS)]
+    return [np.array(list(map(len, encoded)), LENGTH_TYPE), np.frombuffer(b"".join(encoded), TYPES[kind])]
+
+
+def _items(written: str) -> Iterator[Value]:
+    """The numbers, texts and truth values of a list, or a single one that is written as JSON."""
+    value = json.loads(written)
+    return (item for item in (value if isinstance(value, list) else [value]) if kind_of(item))
 
 
 def _part_file(part: Path, place: int) -> Path:
@@ -177,7 +193,8 @@ def _integers_to_fractions(file: Path) -> None:
         values.flush()
 
 
-def _map(file: Path, dtype: str) -> np.ndarray:
-    if file.stat().st_size == 0:  # which cannot be mapped: all texts are empty
+def map_array(file: Path, dtype: str) -> np.ndarray:
+    """Map an array of one dimension; an empty file, which cannot be mapped, is an empty one."""
+    if file.stat().st_size == 0:
         return np.empty(0, dtype)
     return np.asarray(np.memmap(file, dtype, "r"))

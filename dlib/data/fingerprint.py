@@ -40,20 +40,24 @@ class Recipe:
     sequences: Sequence[str] = TEXT_ONLY.sequences  # see `Columns`
     fields: Sequence[str] = TEXT_ONLY.fields  # see `Columns`
     reader_sha256: str = ""  # of the code that reads the format, see `reader_sha256`
+    optional: Sequence[str] = ()  # see `Columns`
+    lists: Sequence[str] = ()  # see `Columns`
+    offsets: Sequence[str] = ()  # see `Columns`
 
     @property
     def columns(self) -> Columns:
         """What is read of each document."""
-        return Columns(tuple(self.sequences), tuple(self.fields))
+        return Columns(*map(tuple, (self.sequences, self.fields, self.optional, self.lists, self.offsets)))
 
     @property
     def content(self) -> dict[str, Any]:
-        """As plain data. What is usual goes without saying, so that older caches of plain text are found again."""
+        """As plain data. What is usual goes without saying, so that older caches are found again."""
         content = asdict(self)
         if self.columns == TEXT_ONLY:
             del content["sequences"], content["fields"]
-        if not self.reader_sha256:
-            del content["reader_sha256"]
+        for name in ("reader_sha256", "optional", "lists", "offsets"):
+            if not content[name]:
+                del content[name]
         return content
 
     @property

@@ -23,16 +23,21 @@ from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.process.errors import UserError
 
 Value = int | float | bool | str
+Text = str | tuple[str, ...]
 SHOWN_KEYS = 10
 LARGEST_INTEGER = 2**63 - 1
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Json(str):
+    """A value written as JSON: a list, an object, or whatever a field has that may be missing."""
 
 
 class Document(NamedTuple):
     """What a format reads."""
 
     offset: int  # byte of the file at which it starts, for messages
-    sequences: tuple[str, ...]  # its texts, in the order of `Columns.sequences`
+    sequences: tuple[Text, ...]  # its texts, or lists of texts, in the order of `Columns.sequences`
     fields: tuple[Value, ...] = ()  # its values, in the order of `Columns.fields`
     is_whole: bool = True  # false where the next one goes on with it; only for documents of one text and no fields
 
@@ -93,26 +98,34 @@ def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encodi
     Raises:
         DocumentError: a key is missing, or its value is of a type that cannot be used.
     """
-    for name in columns.names:
+    there = {name: record.get(name) for name in columns.names}
+    for name, value in there.items():
+        if value is None and name in columns.optional:
+            continue
         if name not in record:
-            there = ", ".join(map(_quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
-            raise DocumentError(offset, f"no key {_quoted(name)}; there are: {there or 'none'}")
-        if name in columns.sequences and not isinstance(record[name], str):
-            raise DocumentError(offset, f"key {_quoted(name)}: {_shown(record[name])} is no text")
-        if not kind_of(record[name]):
-            raise DocumentError(
-                offset, f"key {_quoted(name)}: {_shown(record[name])} is no number, text or truth value"
-            )
+            keys = ", ".join(map(_quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
+            raise DocumentError(offset, f"no key {_quoted(name)}; there are: {keys or 'none'}")
+        if missed := _missed(name, value, columns):
+            raise DocumentError(offset, f"key {_quoted(name)}: {_shown(value)} is {missed}")
 
-    def value(name: str) -> Any:
-        found = record[name]
-        return _encodable(found, name, offset, encoding_errors) if isinstance(found, str) else found
+    def text(name: str) -> Text:
+        if name in columns.lists:
+            return tuple(_encodable(item, name, offset, encoding_errors) for item in there[name] or ())
+        return _encodable(there[name] or "", name, offset, encoding_errors)
 
-    return Document(offset, tuple(map(value, columns.sequences)), tuple(map(value, columns.fields)))
+    def field(name: str) -> Any:
+        value = there[name]
+        if name in columns.optional or isinstance(value, list | dict):
+            value = Json(_encodable(_json(value, name, offset), name, offset, encoding_errors))
+        return _encodable(value, name, offset, encoding_errors) if type(value) is str else value
+
+    return Document(offset, tuple(map(text, columns.sequences)), tuple(map(field, columns.fields)))
 
 
 def kind_of(value: object) -> str:
-    """What a field is stored as: "truth value", "number" or "text"; "" if it cannot be."""
+    """What a field is stored as: "truth value", "number", "text" or "list or object"; "" if it cannot be."""
+    if isinstance(value, Json):
+        return "list or object"
     if isinstance(value, bool):
         return "truth value"
     if isinstance(value, int):
@@ -150,6 +163,23 @@ def _refuse_constant(name: str) -> float:
 
 
 JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _missed(name: str, value: object, columns: Columns) -> str:
+    """What a value is not, in words, and has to be; "" where it is."""
+    if name in columns.lists:
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if is_list else "no list of texts"
+    if name in columns.sequences:
+        return "" if isinstance(value, str) else "no text"
+    return "" if kind_of(value) or isinstance(value, list | dict) else "no number, text or truth value"
+
+
+def _json(value: object, name: str, offset: int) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(offset, f"key {_quoted(name)}: cannot be written as JSON ({error})") from error
 
 
 def _encodable(text: str, name: str, offset: int, encoding_errors: str) -> str:

@@ -118,16 +118,19 @@ class LineRows:
         return total
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
-        """Document `index`: its sequences, each (T,) int64 with T at most `max_length`, and its fields.
+        """Document `index`: its sequences, each (T,) int64 with T at most `max_length`, its fields, and what is known
+        of its tokens.
 
         Raises:
             IndexError: there is no such row.
         """
         _require_row(index, len(self))
-        segments = (self.store.segment(index, place) for place in range(self.store.num_sequences))
-        sequences = tuple(map(self._framed, segments))
-        fields = {name: self.store.field(name, index) for name in self.store.recipe.fields}
-        return Sample(sequences, fields, index, key)
+        store, recipe = self.store, self.store.recipe
+        sequences = tuple(self._framed(store.segment(index, place)) for place in range(store.num_sequences))
+        fields = {name: store.field(name, index) for name in recipe.fields}
+        lengths = {name: store.item_lengths(name, index) for name in recipe.lists}
+        offsets = {name: store.character_offsets(name, index) for name in recipe.offsets}
+        return Sample(sequences, fields, index, key, lengths, offsets)
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
         fits = len(ids) <= self.max_length - self._num_special

@@ -16,17 +16,35 @@ class Columns:
     """What is read of each document: keys of a JSON object; a line of plain text has the sequence `text` alone."""
 
     sequences: tuple[str, ...] = ("text",)  # names of the texts that are tokenized, at least one
-    fields: tuple[str, ...] = ()  # names of the values that are kept as they are: numbers or texts
+    fields: tuple[str, ...] = ()  # names of the values that are kept as they are, whatever JSON can say
+    optional: tuple[str, ...] = ()  # those that a document may lack: an empty sequence, or the value None
+    lists: tuple[str, ...] = ()  # sequences that are lists of texts, such as words: `Sample.lengths`
+    offsets: tuple[str, ...] = ()  # sequences of which is kept where in the text a token stands: `Sample.offsets`
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            ValueError: a list, or a sequence with offsets, is no sequence, or it is both.
+        """
+        if {*self.lists, *self.offsets} - {*self.sequences} or {*self.lists} & {*self.offsets}:
+            raise ValueError(f"{self}: lists and offsets are of different sequences")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
-        return (*self.sequences, *self.fields)
+        """All of them, each once; a name of both kinds is tokenized and kept."""
+        return tuple(dict.fromkeys((*self.sequences, *self.fields)))
+
+    @property
+    def of_text(self) -> "Columns":
+        """The sequences alone."""
+        optional = tuple(name for name in self.optional if name in self.sequences)
+        return Columns(self.sequences, optional=optional, lists=self.lists)
 
     @property
     def is_aligned(self) -> bool:
         """Whether a document keeps its place when it is empty, and cannot share a row with another."""
-        return bool(self.fields) or len(self.sequences) > 1
+        return bool(self.fields or self.lists or self.offsets) or len(self.sequences) > 1
 
 
 TEXT_ONLY = Columns()
@@ -41,6 +59,10 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0  # of the row in its source
     key: SampleKey = ()  # what its randomness depends on; empty where nothing is drawn
+    # tokens of each item of a list, by the list's name, (items,) int64; before special tokens and truncation
+    lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    # first character of each token and the one after its last, by the text's name, (T, 2) int64; likewise
+    offsets: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def ids(self) -> np.ndarray:

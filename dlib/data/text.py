@@ -9,7 +9,7 @@ from pathlib import Path
 from dlib.args import DataArgs
 from dlib.data.formats import FORMATS, Document, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
-from dlib.data.samples import Columns
+from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.process.errors import UserError
 
 LONGEST_WORD = 1024
@@ -84,16 +84,18 @@ def first_document(text_file: Path, columns: Columns, encoding_errors: str = "st
 
 
 def iterate_documents(
-    text_file: Path, encoding_errors: str = "strict", sequences: tuple[str, ...] = ("text",), document: str = "line"
+    text_file: Path, encoding_errors: str = "strict", columns: Columns = TEXT_ONLY, document: str = "line"
 ) -> Iterator[str]:
     """All texts of each document, for the training of a tokenizer; a long one, or an endless word, comes in parts.
+
+    The items of a list are joined by spaces.
 
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
     """
-    for found in _documents(text_file, Columns(sequences), encoding_errors, document):
+    for found in _documents(text_file, columns.of_text, encoding_errors, document):
         for text in found.sequences:
-            yield from cut_long_words(text)
+            yield from cut_long_words(text if isinstance(text, str) else " ".join(text))
 
 
 def cut_long_words(text: str) -> Iterator[str]:

@@ -4,6 +4,8 @@
       tokens.bin      (num_tokens,) ids, in the smallest unsigned integer that holds the vocabulary
       offsets.bin     (num_documents * sequences + 1,) int64, where each sequence of each document starts
       field-0.bin     the values of a field, see `dlib/data/fields.py`
+      items.bin       (num_items,) int64, tokens of each item of all lists; item-offsets.bin where those of a list start
+      spans.bin       (num_tokens, 2) uint32, characters of each token where they are kept, else 0
       manifest.json   counts, sizes and what the fingerprint covers; written last
 
 It stands apart because building it is the one expensive thing in front of a run. The folder is named by
@@ -19,7 +21,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +29,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn
+from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, map_array
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
 from dlib.data.formats import Value, reader_sha256
 from dlib.data.lines import DocumentError
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import located
-from dlib.data.writing import MANIFEST, OFFSETS, TOKENS, write_store
+from dlib.data.token_parts import SPAN_TYPE
+from dlib.data.writing import ITEM_OFFSETS, ITEMS, MANIFEST, OFFSETS, SPANS, TOKENS, write_store
 from dlib.process.durable import refusals_told, sync
 from dlib.process.errors import UserError
 
@@ -80,12 +83,27 @@ class TokenStore:
         place = document * self.num_sequences + sequence
         return self.tokens[self.offsets[place] : self.offsets[place + 1] - 1]
 
-    def field(self, name: str, document: int) -> Value:
+    def field(self, name: str, document: int) -> Any:
         """The value of a document's field."""
         return self._values[name](document)
 
+    def item_lengths(self, name: str, document: int) -> np.ndarray:
+        """Tokens of each item of a document's list, (items,) int64."""
+        lengths, offsets = self._items
+        lists = [sequence for sequence in self.recipe.sequences if sequence in self.recipe.lists]
+        place = document * len(lists) + lists.index(name)
+        return lengths[offsets[place] : offsets[place + 1]]
+
+    def character_offsets(self, name: str, document: int) -> np.ndarray:
+        """First character of each token of `segment`, and the one after its last, (n, 2) int64.
+
+        Blanks around a word are not counted.
+        """
+        place = document * self.num_sequences + self.recipe.sequences.index(name)
+        return self._spans[self.offsets[place] : self.offsets[place + 1] - 1].astype(np.int64)
+
     def distinct(self, name: str) -> Sequence[Value]:
-        """All different values of a field in ascending order, such as the names of labels.
+        """All different values of a field in ascending order, such as the names of labels; of lists, of their items.
 
         Raises:
             UserError: there are too many.
@@ -98,6 +116,14 @@ class TokenStore:
     @cached_property
     def _values(self) -> dict[str, Callable[[int], Value]]:
         return {column.name: column.map_values(self.folder, place) for place, column in enumerate(self.fields)}
+
+    @cached_property
+    def _items(self) -> tuple[np.ndarray, np.ndarray]:
+        return map_array(self.folder / ITEMS, LENGTH_TYPE.str), map_array(self.folder / ITEM_OFFSETS, LENGTH_TYPE.str)
+
+    @cached_property
+    def _spans(self) -> np.ndarray:
+        return map_array(self.folder / SPANS, SPAN_TYPE.str).reshape(-1, 2)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
@@ -138,9 +164,8 @@ def build_token_store(
         tokenizer_sha256(tokenizer),
         int(separator_id),
         encoding_errors,
-        sequences=columns.sequences,
-        fields=columns.fields,
         reader_sha256=reader_sha256(text_file.suffix, document),
+        **asdict(columns),
     )
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
@@ -166,6 +191,7 @@ def open_token_store(folder: Path) -> TokenStore | None:
             return None  # addresses in memory, which nobody but an attacker writes in place of numbers
         store = TokenStore(folder, Recipe(**manifest["recipe"]), **manifest["store"], fields=fields)
         _ = store.tokens, store.offsets, store._values  # mapped now: a cache may be removed while a run trains
+        _ = store.recipe.lists and store._items, store.recipe.offsets and store._spans
         return store
     except (OSError, ValueError, KeyError, TypeError):
         return None

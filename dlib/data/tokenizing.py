@@ -1,28 +1,27 @@
 """A range of a text to token ids, in the process that calls.
 
 It stands apart from the token store because the processes that tokenize side by side
-(`dlib/data/tokenizing_processes.py`) run it too. A range becomes two files, the ids and the length of
-each document, so that a process holds no more than a batch of texts at a time.
+(`dlib/data/tokenizing_processes.py`) run it too. A range becomes some files, such as the ids and the length
+of each document, so that a process holds no more than a batch of texts at a time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tokenizers import Tokenizer
 
-from dlib.data.fields import LENGTH_TYPE, keep_fields
+from dlib.data.fields import keep_fields
 from dlib.data.fingerprint import Recipe
-from dlib.data.formats import Document, reader_of
-from dlib.data.lines import PIECE_BYTES, ByteRange, document_ranges
+from dlib.data.formats import reader_of
+from dlib.data.lines import ByteRange, document_ranges
+from dlib.data.token_parts import Encode, PartArrays, Stretch, cut_documents, item_lead
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
-
-Encode = Callable[[list[str]], Iterable[Sequence[int]]]
-"""Texts to the ids of each, without special tokens."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,17 @@ class TokenizingJob:
 class Part(NamedTuple):
     """The tokens of one range."""
 
-    name: str  # of the files, before `.tokens`, `.lengths` and `.field-0` and so on
+    name: str  # of the files, before `.tokens`, `.lengths`, `.field-0` and so on
     num_bytes: int  # UTF-8 bytes of the sequences that are kept, and one for the end of each
 
 
-def load_encode(backend: str, encode_special_tokens: bool) -> Encode:
+def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool = False) -> Encode:
     """The encoding function of a fast tokenizer, from the text of its `tokenizer.json`."""
     tokenizer = Tokenizer.from_str(backend)
     tokenizer.encode_special_tokens = encode_special_tokens
     # The fast one leaves out where in the text a token stands; tokenizers has it since 0.20.
-    encode_batch = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)
-
-    def encode(texts: list[str]) -> Iterator[Sequence[int]]:
-        return (encoding.ids for encoding in encode_batch(texts, add_special_tokens=False))
-
-    return encode
+    fast = None if with_offsets else getattr(tokenizer, "encode_batch_fast", None)
+    return partial(fast or tokenizer.encode_batch, add_special_tokens=False)
 
 
 def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:
@@ -82,47 +77,24 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
     )
     if columns.fields:
         documents = keep_fields(documents, path, columns.fields, job.kinds)
-    num_bytes, lengths = 0, []
-    sequence_tokens, sequence_bytes = 0, 1
-    with path.with_suffix(".tokens").open("wb") as file:
-        for pieces in _batches(_pieces(documents)):
-            flat: list[int] = []
-            for (text, ends_sequence), ids in zip(pieces, encode([text for text, _ in pieces]), strict=True):
-                flat.extend(ids)
-                sequence_tokens += len(ids)
-                sequence_bytes += len(text.encode())
-                if not ends_sequence:
-                    continue
-                if sequence_tokens or columns.is_aligned:
-                    flat.append(job.recipe.separator_id)
-                    lengths.append(sequence_tokens + 1)
-                    num_bytes += sequence_bytes
-                sequence_tokens, sequence_bytes = 0, 1
-            file.write(np.array(flat, dtype=job.dtype).data)
-    path.with_suffix(".lengths").write_bytes(np.array(lengths, dtype=LENGTH_TYPE).data)
-    return Part(name, num_bytes)
+    arrays = PartArrays(columns, job.recipe.separator_id, job.dtype)
+    with ExitStack() as stack:
+        files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
+        for batch in _batches(cut_documents(documents, item_lead(encode) if columns.lists else "")):
+            for stretch, encoding in zip(batch, encode([stretch.text for stretch in batch]), strict=True):
+                arrays.add(stretch, encoding)
+            for suffix, file in files.items():
+                file.write(arrays.take(suffix).data)
+    return Part(name, arrays.num_bytes)
 
 
-def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:
-    """The sequences of documents, long ones cut before a space where they have one; with each whether it is the end."""
-    for document in documents:
-        for text in document.sequences:
-            start = 0
-            while len(text) - start > PIECE_BYTES:
-                space = text.rfind(" ", start + 1, start + PIECE_BYTES)
-                stop = space if space > 0 else start + PIECE_BYTES
-                yield text[start:stop], False
-                start = stop
-            yield text[start:], document.is_whole
-
-
-def _batches(pieces: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:
-    batch: list[tuple[str, bool]] = []
+def _batches(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+    batch: list[Stretch] = []
     characters = 0
-    for text, ends_sequence in pieces:
-        batch.append((text, ends_sequence))
+    for stretch in stretches:
+        batch.append(stretch)
         # A sequence counts for something even when it is empty.
-        characters += len(text) + 1
+        characters += len(stretch.text) + 1
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dlib.data.fingerprint import Recipe, serialized_backend
@@ -38,24 +39,31 @@ SMALL_TEXT_BYTES = 2 * MIB
 def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", processes: int) -> Iterator[Part]:
     """Tokenize a text by as many processes as it is worth (-1: one a CPU core); parts come in the order of the text.
 
-    A tokenizer in pure Python works in this process alone.
+    A tokenizer in pure Python works in this process alone, and does not say where its tokens stand.
 
     Raises:
         DocumentError: a document cannot be read.
         OSError: a part cannot be written.
-        UserError: a process was killed, most likely for its memory.
+        UserError: a process was killed, most likely for its memory; or the tokenizer cannot do it.
     """
+    with_offsets = bool(job.recipe.offsets)
     if not tokenizer.is_fast:
+        if with_offsets:
+            name = tokenizer.name_or_path or type(tokenizer).__name__
+            raise UserError(
+                f"--tokenizer {name} is written in Python and does not say which characters its tokens stand for; "
+                "take a fast one, which has a tokenizer.json"
+            )
 
         def encode(texts: list[str]) -> list[Any]:
-            return [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) for text in texts]
+            return [SimpleNamespace(ids=tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))) for text in texts]
 
         return tokenize_here(job, encode)
     backend, encode_special_tokens = serialized_backend(tokenizer)
     size = Path(job.text_file).stat().st_size
     wanted = min(usable_cores() if processes == -1 else processes, -(-size // RANGE_BYTES))
     if wanted < 2 or size < SMALL_TEXT_BYTES:
-        return tokenize_here(job, load_encode(backend, encode_special_tokens))
+        return tokenize_here(job, load_encode(backend, encode_special_tokens, with_offsets=with_offsets))
     return tokenize_in_processes(job, backend, encode_special_tokens, wanted)
 
 
@@ -82,7 +90,7 @@ def serve() -> None:
     """Be a tokenizing process: read an order from stdin, answer with one line a range on stdout."""
     order = json.load(sys.stdin.buffer)
     job = TokenizingJob(**order["job"] | {"recipe": Recipe(**order["job"]["recipe"])})
-    encode = load_encode(order["backend"], order["encode_special_tokens"])
+    encode = load_encode(order["backend"], order["encode_special_tokens"], with_offsets=bool(job.recipe.offsets))
     try:
         for part in tokenize_here(job, encode, order["index"], order["processes"]):
             _answer({"part": part})

@@ -5,10 +5,10 @@ It stands apart from the store, which says where that folder is, when it has its
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKENS, OFFSETS, MANIFEST = "tokens.bin", "offsets.bin", "manifest.json"
+ITEMS, ITEM_OFFSETS, SPANS = "items.bin", "item-offsets.bin", "spans.bin"
+SUMMED = (".lengths", ".counts")
+"""Parts that say how long something is, where the store's file says where it starts."""
 
 
 def write_store(
@@ -35,13 +38,14 @@ def write_store(
     job = _job(beside, text_file, document, _id_dtype(tokenizer, recipe.separator_id), recipe)
     columns = zip(recipe.fields, job.kinds, strict=True)
     writers = [FieldWriter(beside, place, name, kind) for place, (name, kind) in enumerate(columns)]
-    lengths_bytes, num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers)
+    joined = {suffix: beside / name for suffix, name in _joined_files(recipe).items()}
+    num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers, joined)
     fields = [asdict(writer.close()) for writer in writers]
-    files = [beside / TOKENS, beside / OFFSETS, *(file for writer in writers for file in writer.files)]
+    files = [*joined.values(), *(file for writer in writers for file in writer.files)]
     sizes = {file.name: file.stat().st_size for file in files}
     counts = {
         "fingerprint": recipe.fingerprint,
-        "num_documents": lengths_bytes // LENGTH_TYPE.itemsize // len(recipe.sequences),
+        "num_documents": (sizes[OFFSETS] // LENGTH_TYPE.itemsize - 1) // len(recipe.sequences),
         "num_tokens": sizes[TOKENS] // np.dtype(job.dtype).itemsize,
         "num_bytes": num_bytes,
         "dtype": job.dtype,
@@ -50,8 +54,8 @@ def write_store(
         raise UserError(f"{text_file} holds no text that the tokenizer has tokens for: write a document a line")
     manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": recipe.content}
     manifest |= {"fields": fields} if fields else {}
-    sync(beside / TOKENS)
-    sync(beside / OFFSETS)
+    for file in joined.values():
+        sync(file)
     (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     sync(beside / MANIFEST)
     sync(beside)
@@ -65,26 +69,40 @@ def _job(beside: Path, text_file: Path, document: str, dtype: np.dtype, recipe: 
     return TokenizingJob(place, text_file.suffix, recipe, document, kinds, dtype.str, folder)
 
 
-def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter]) -> tuple[int, int]:
-    """Append each part to the store's files and remove it; returns the bytes of all lengths and of all text."""
-    lengths_bytes = num_bytes = 0
-    end = np.zeros(1, dtype=LENGTH_TYPE)
-    with (beside / TOKENS).open("wb") as tokens, (beside / OFFSETS).open("wb") as offsets:
-        offsets.write(end.data)
-        for part in parts:
-            tokens_part, lengths_part = beside / f"{part.name}.tokens", beside / f"{part.name}.lengths"
-            with tokens_part.open("rb") as file:
-                shutil.copyfileobj(file, tokens, MIB)
-            lengths = np.fromfile(lengths_part, dtype=LENGTH_TYPE)
-            ends = end[-1] + np.cumsum(lengths)
-            offsets.write(ends.data)
-            end = ends if len(ends) else end
-            lengths_bytes, num_bytes = lengths_bytes + lengths.nbytes, num_bytes + part.num_bytes
-            tokens_part.unlink()
-            lengths_part.unlink()
-            for writer in writers:
-                writer.add(beside / part.name)
-    return lengths_bytes, num_bytes
+def _joined_files(recipe: Recipe) -> dict[str, str]:
+    """The name of the file that the parts of a suffix become."""
+    files = {".tokens": TOKENS, ".lengths": OFFSETS}
+    files |= {".items": ITEMS, ".counts": ITEM_OFFSETS} if recipe.lists else {}
+    return files | ({".spans": SPANS} if recipe.offsets else {})
+
+
+def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], joined: Mapping[str, Path]) -> int:
+    """Append each part to the store's files and remove it; returns the bytes of all text."""
+    num_bytes, ends = 0, dict.fromkeys(joined, 0)
+    for suffix, file in joined.items():
+        file.write_bytes(np.zeros(1, LENGTH_TYPE).data if suffix in SUMMED else b"")
+    for part in parts:
+        num_bytes += part.num_bytes
+        for suffix, file in joined.items():
+            part_file = beside / f"{part.name}{suffix}"
+            with part_file.open("rb") as source, file.open("ab") as target:
+                if suffix in SUMMED:
+                    ends[suffix] = _append_ends(source, target, ends[suffix])
+                else:
+                    shutil.copyfileobj(source, target, MIB)
+            part_file.unlink()
+        for writer in writers:
+            writer.add(beside / part.name)
+    return num_bytes
+
+
+def _append_ends(lengths: BinaryIO, target: BinaryIO, end: int) -> int:
+    """Where each of some stretches ends, the first of which begins at `end`; returns the last one's end."""
+    while block := lengths.read(MIB):
+        ends = end + np.cumsum(np.frombuffer(block, LENGTH_TYPE))
+        target.write(ends.data)
+        end = int(ends[-1])
+    return end
 
 
 def _id_dtype(tokenizer: "PreTrainedTokenizerBase", separator_id: int) -> np.dtype:

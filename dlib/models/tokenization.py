@@ -15,7 +15,7 @@ from dlib.args.model import MOST_IDS
 from dlib.args.tables import MODELS
 from dlib.data.fingerprint import text_sha256
 from dlib.data.formats import reader_sha256
-from dlib.data.samples import TEXT_ONLY
+from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import iterate_documents
 from dlib.data.token_roles import num_ids
 from dlib.models.hub import explain_loading
@@ -59,7 +59,7 @@ def train_tokenizer(
     text_file: Path,
     vocab_size: int,
     encoding_errors: str,
-    sequences: tuple[str, ...] = TEXT_ONLY.sequences,
+    columns: Columns = TEXT_ONLY,
     document: str = "line",
     *,
     open_ended: bool,
@@ -78,7 +78,7 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, sequences, document), trainer)
+    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, columns, document), trainer)
     # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
     mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
     tokenizer.add_special_tokens([mask])
@@ -98,7 +98,7 @@ def build_tokenizer(
     *,
     open_ended: bool,
     goes_on: bool = False,
-    sequences: tuple[str, ...] = TEXT_ONLY.sequences,
+    columns: Columns = TEXT_ONLY,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: `--tokenizer`, else that of the model's folder, else one trained on the run's text.
 
@@ -115,7 +115,7 @@ def build_tokenizer(
         return load(args.model.tokenizer, "--tokenizer")
     if model_folder not in MODELS and (not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder))):
         return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
-    return load(str(trained_tokenizer_folder(args, text_file, sequences, open_ended=open_ended)), "--tokenizer")
+    return load(str(trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended)), "--tokenizer")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -132,7 +132,7 @@ def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def trained_tokenizer_folder(
-    args: ExperimentArgs, text_file: Path, sequences: tuple[str, ...] = TEXT_ONLY.sequences, *, open_ended: bool
+    args: ExperimentArgs, text_file: Path, columns: Columns = TEXT_ONLY, *, open_ended: bool
 ) -> Path:
     """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
 
@@ -148,7 +148,7 @@ def trained_tokenizer_folder(
         args.model.vocab_size,
         open_ended,
         args.data.encoding_errors,
-        *((reader, *sequences) if (reader := reader_sha256(text_file.suffix, document)) else ()),
+        *((reader, *columns.sequences) if (reader := reader_sha256(text_file.suffix, document)) else ()),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -159,7 +159,7 @@ def trained_tokenizer_folder(
         with FileLock(folder.with_suffix(".lock")):
             if not has_tokenizer(folder):
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
-                reading = args.data.encoding_errors, sequences, document
+                reading = args.data.encoding_errors, columns, document
                 tokenizer = train_tokenizer(text_file, args.model.vocab_size, *reading, open_ended=open_ended)
                 save_whole(tokenizer, folder)
     return folder

@@ -74,7 +74,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         source,
         open_ended=kind.open_ended,
         goes_on=goes_on,
-        sequences=columns.sequences,
+        columns=columns,
     )
     objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
     data = build_text_data(

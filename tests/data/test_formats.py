@@ -219,7 +219,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "nothing": ("{}", 'line 3: no key "text"; there are: none'),
     "text is no text": ('{"text": 7, "label": 1}', 'line 3: key "text": 7 is no text'),
     "null": ('{"text": "a", "label": null}', 'line 3: key "label": null is no number, text or truth value'),
-    "list": ('{"text": "a", "label": [1]}', 'line 3: key "label": a list is no number'),
+    "list": ('{"text": "a", "label": [1]}', 'key "label": a list or object, where the first document has a number'),
     "NaN": ('{"text": "a", "label": NaN}', r"line 3: broken JSON \(NaN is no number in JSON\)"),
     "infinite": ('{"text": "a", "label": 1e999}', 'line 3: key "label": inf is no number'),
     "too large": ('{"text": "a", "label": 9223372036854775808}', 'key "label": 9223372036854775808 is no number'),
@@ -267,7 +267,7 @@ def test_plain_text_has_no_fields_even_where_it_is_in_the_cache(write: Write, bu
 
 def test_a_tokenizer_is_trained_on_all_sequences(write: Write) -> None:
     file = write([{"text": "one", "other": "two"}, {"text": "three", "other": ""}])
-    assert list(iterate_documents(file, "strict", ("other", "text"))) == ["two", "one", "", "three"]
+    assert list(iterate_documents(file, "strict", Columns(("other", "text")))) == ["two", "one", "", "three"]
     assert list(iterate_documents(file)) == ["one", "three"]
 
 
@@ -292,7 +292,7 @@ def test_a_link_is_read_as_its_own_name_says(write: Write, build: Build, tmp_pat
 def test_a_long_text_is_tokenized_in_pieces(
     write: Write, build: Build, byte_tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dlib.data.tokenizing.PIECE_BYTES", 64)
+    monkeypatch.setattr("dlib.data.token_parts.PIECE_BYTES", 64)
     text = "words  and   blanks, of all sorts; " * 50 + "x" * 300
     store = build(write([{"text": text}]), Columns())
     assert byte_tokenizer.decode(store.segment(0).tolist()) == text

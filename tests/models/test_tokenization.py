@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import DataArgs, ExperimentArgs, ModelArgs, ObjectiveArgs
 from dlib.data.fingerprint import serialized_backend
+from dlib.data.samples import Columns
 from dlib.data.token_roles import token_roles, word_starts
 from dlib.models.tokenization import build_tokenizer, load_tokenizer, train_tokenizer, trained_tokenizer_folder
 from dlib.process.errors import UserError
@@ -103,10 +104,8 @@ def test_trained_tokenizer_is_found_again_by_content(text_file: Path, tmp_path: 
     ]
     lines = tmp_path / "a.jsonl"
     lines.write_text('{"text": "one", "other": "two"}\n')
-    sequences = [("text",), ("text", "other")]
-    assert (
-        len({trained_tokenizer_folder(arguments(tmp_path), lines, names, open_ended=False) for names in sequences}) == 2
-    )
+    columns = [Columns(("text",)), Columns(("text", "other"))]
+    assert len({trained_tokenizer_folder(arguments(tmp_path), lines, of, open_ended=False) for of in columns}) == 2
     copy.write_bytes(text_file.read_bytes() + b"!")
     others.append(trained_tokenizer_folder(arguments(tmp_path), copy, open_ended=False))
     assert len({folder, *others}) == 5
