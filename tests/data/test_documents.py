@@ -55,7 +55,7 @@ def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> 
     file.write_text("\n".join(PLAY * 50))
     found = settle_division(DataArgs(), file, TEXT_ONLY)
     assert found.document == "blank_line"
-    assert "at most 44 characters, 2.0 between blank lines" in found.reason
+    assert "at most 45 characters, 2.0 between blank lines" in found.reason
     assert settle_division(DataArgs(document="file"), file, TEXT_ONLY).document == "file"
     assert settle_division(DataArgs(line_by_line=True), file, TEXT_ONLY).document == "line"
     assert settle_division(DataArgs(), file, Columns(fields=("label",))).document == "line"
