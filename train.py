@@ -128,7 +128,7 @@ def build_callbacks(
         *([EMA(args.optim.ema_decay)] if args.optim.ema_decay else []),
         Performance(run_log, run.devices),
         Recording(run_log),
-        Evaluating(data, run_log, run.data.dev_tokens_per_byte),
+        Evaluating(data, run_log),
         *stop_early(args.durations.early_stopping, run.objective.best),
         stopping,
         Anomalies(folder, run.data.train, run.tokenizer, run_log),

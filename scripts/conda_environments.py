@@ -18,7 +18,10 @@ else:
 ROOT = Path(__file__).parents[1]
 MARKER = "  # Below: the ranges of pyproject.toml, put here by scripts/lock.sh.\n"
 # An environment file and the extras that it takes: no channel builds the other ones' packages for ppc64le.
-EXTRAS = {"environment.yml": ("tensorboard", "plot", "formats", "test", "dev"), "ppc64le.environment.yml": ("plot", "test")}
+EXTRAS = {
+    "environment.yml": ("tensorboard", "plot", "formats", "test", "dev"),
+    "ppc64le.environment.yml": ("plot", "test"),
+}
 # What the channels have for one platform of environment.yml only, by conda-lock's name of the platform.
 ONLY_ON = {"tensorboard": "linux64"}
 # What conda calls by another name than the Python index.

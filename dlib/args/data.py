@@ -24,6 +24,12 @@ class DataArgs:
     """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` is found."""
     dev_file: str | None = setting(None, path=True, free=True)
     """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same as .jsonl."""
+    train: list[str] = setting([], corpora=True, keeps_commas=True)
+    """Several training texts in `data_dir`, [NAME=]FILE[:WEIGHT][:limit=DOCUMENTS][:limit_tokens=TOKENS] each; without
+    weights all rows count alike."""
+    dev: list[str] = setting([], corpora=True, keeps_commas=True)
+    """Several development texts in `data_dir`, [NAME=]FILE each: the first decides what is best, and the numbers of the
+    others are `dev/NAME/loss` and so on."""
     limit_dev_rows: int | None = setting(None, at_least=1)
     """Number of rows that an evaluation in training takes, from the text's beginning; none: all. eval.py takes all."""
     max_length: int = setting(512, at_least=2, changes_evaluation=True)

@@ -36,6 +36,8 @@ class Facts:
     free: bool = False
     # the numbers of an evaluation depend on it. Those of the section `objective` always count
     changes_evaluation: bool = False
+    # the list's texts are files with a name, a weight and limits, which a YAML file may give as mappings
+    corpora: bool = False
     keeps_commas: bool = False  # on the command line the elements of the list are separated by spaces only
 
     def accept(self, number: float) -> bool:

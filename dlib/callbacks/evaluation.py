@@ -1,4 +1,4 @@
-"""Evaluate on the development text in the middle of training, without disturbing it."""
+"""Evaluate on the development texts in the middle of training, without disturbing it."""
 
 from collections.abc import Mapping
 
@@ -23,11 +23,10 @@ class Evaluating(StepCallback):
 
     place = Place.NUMBERS
 
-    def __init__(self, data: DataModule, run_log: RunLog, tokens_per_byte: float) -> None:
+    def __init__(self, data: DataModule, run_log: RunLog) -> None:
         """Read development rows from `data`, and write the metrics to `run_log`."""
         self.data = data
         self.run_log = run_log
-        self.tokens_per_byte = tokens_per_byte
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Show the callbacks what was found before this session."""
@@ -38,11 +37,12 @@ class Evaluating(StepCallback):
         if not module.plan.evaluates_after(module.steps_done):
             return
         call_all(trainer, module, "on_validation_start", "on_validation_epoch_start")
+        named: dict[str, float] = {}
         with module.kept_weights(), trainer.precision_plugin.forward_context():
-            metrics = evaluate(
-                module.model, module.objective, self.data.dev_dataloader(), tokens_per_byte=self.tokens_per_byte
-            )
-        named = {f"dev/{name}": value for name, value in metrics.items()}
+            for dev in self.data.data.dev_sets:
+                rows = self.data.dev_dataloader(dev.rows)
+                metrics = evaluate(module.model, module.objective, rows, tokens_per_byte=dev.tokens_per_byte)
+                named |= {f"{dev.prefix}{name}": value for name, value in metrics.items()}
         refuse_missing_best(module.objective.best.key, named)
         self.run_log.record(module.steps_done, named)
         show_callbacks(trainer, named)

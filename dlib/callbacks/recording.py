@@ -30,7 +30,8 @@ class Recording(StepCallback):
         step = module.steps_done
         if not module.plan.logs_after(step):
             return
-        loss = module.mean_loss()
+        losses = module.mean_losses()
+        loss = losses.pop("")
         if not math.isfinite(loss) and not self._warned:
             logger().warning("the loss is %s after step %d", loss, step)
             self._warned = True
@@ -38,6 +39,7 @@ class Recording(StepCallback):
             step,
             {
                 "train/loss": loss,
+                **{f"train/loss_{text}": value for text, value in losses.items()},
                 "train/learning_rate": module.learning_rate,
                 "train/gradient_norm": float(module.gradient_norm),
                 "train/samples": module.samples_done,

@@ -26,6 +26,8 @@ from omegaconf.errors import (
 )
 
 from dlib.args import ExperimentArgs
+from dlib.args.fields import facts_of
+from dlib.config.corpora import corpus_text
 from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, kind_of, nearest_key
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError, quoted
@@ -151,6 +153,9 @@ def flatten(content: Any, prefix: str, files: tuple[Path, ...]) -> Iterator[Sett
     elif prefix.startswith(f"{VARIABLES}."):
         yield Setting(prefix, content, place_of(prefix, files))
     elif prefix in FIELDS:
+        if facts_of(FIELDS[prefix]).corpora and is_sequence(content):
+            place = place_of(prefix, files)
+            content = [corpus_text(item, place) if isinstance(item, Mapping) else item for item in content]
         is_mapping, takes_mapping = isinstance(content, Mapping), get_origin(bare_type(FIELDS[prefix])) is dict
         elements = content.values() if is_mapping else content if is_sequence(content) else ()
         nested = any(isinstance(element, Mapping) or is_sequence(element) for element in elements)

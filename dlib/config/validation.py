@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field
 from typing import Any
 
-from dlib.args import ExperimentArgs
+from dlib.args import DataArgs, ExperimentArgs
 from dlib.args.fields import Facts, facts_of
 from dlib.args.run import TRACKER_NAMES
+from dlib.config.corpora import parse_corpora
 from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
 from dlib.config.fields import FIELDS, bare_type, choices_of, flag_of, value_of
 from dlib.config.spelling import did_you_mean
@@ -39,6 +40,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
             check_element(element, field, place)
         if isinstance(value, str):
             check_text(value, field, place)
+    check_corpora(args.data, places)
     check_decay(args, places)
     check_average(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
@@ -99,6 +101,21 @@ def check_path(text: str, place: str) -> None:
         raise UserError(f"{place}: {quoted(text)} is no path: it holds a character that no path may have")
     if len(path) > LONGEST_PATH_BYTES or max(map(len, path.split(b"/"))) > LONGEST_PATH_PART_BYTES:
         raise UserError(f"{place}: {quoted(text)} is too long for a path")
+
+
+def check_corpora(data: DataArgs, places: Mapping[str, str]) -> None:
+    """Refuses several texts that cannot be told apart or weighed, and those beside a single one."""
+    for split in ("train", "dev"):
+        place, texts = places.get(f"data.{split}", f"--{split}"), getattr(data, split)
+        corpora = parse_corpora(texts, place)
+        for corpus in corpora:
+            check_path(corpus.path, place)
+        if texts and getattr(data, f"{split}_file") != getattr(DataArgs, f"{split}_file"):
+            raise UserError(f"{place}: --{split}_file names a text, too: leave one of them out")
+        if split == "dev" and any(corpus.weight or corpus.limit or corpus.limit_tokens for corpus in corpora):
+            raise UserError(
+                f"{place}: weights and limits are for --train; evaluations are shortened by --limit_dev_rows"
+            )
 
 
 def check_average(args: ExperimentArgs, places: Mapping[str, str]) -> None:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlib.data.permutation import permute
+from dlib.data.mixture import Mixture, shuffled
 from dlib.process.errors import UserError
-from dlib.process.seeding import derive_key
 
 LARGEST_DEFAULT_MICRO_BATCH_SIZE = 8
 
@@ -34,11 +33,12 @@ class MicroBatch:
 class BatchPlan:
     """All batches of a training run."""
 
-    num_samples: int  # samples in an epoch
+    num_samples: int  # samples in an epoch, which are the rows of all texts
     batch_size: int  # samples in an optimizer step, over all devices
     micro_batch_size: int  # samples in a forward pass of one device
     total_samples: int  # samples at which the training ends; the last step may be partial
     seed: int  # names the order of every epoch
+    mixture: Mixture | None = None  # whose turn each sample is, where several texts have weights
 
     @property
     def total_steps(self) -> int:
@@ -58,13 +58,9 @@ class BatchPlan:
         start = step * self.batch_size
         stop = min(start + (self.batch_size if last is None else last), self.total_samples)
         numbers = np.arange(start + first, max(start + first, stop), dtype=np.int64)
-        epochs, positions = np.divmod(numbers, self.num_samples)
-        sample_ids = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            key = derive_key("order", self.seed, int(epoch))
-            sample_ids[chosen] = permute(positions[chosen], self.num_samples, key)
-        return epochs, sample_ids
+        if self.mixture is not None:
+            return self.mixture.samples(numbers, self.seed)
+        return shuffled(numbers, self.num_samples, self.seed)
 
     def micro_batches(self, step: int, rank: int, world_size: int) -> list[MicroBatch]:
         """The micro-batches of one rank, a contiguous block of those of the step, in order.

@@ -1,7 +1,7 @@
 """From text files to the loaders of a process: the store, the rows, the plan's batches, assembled."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
+from dlib.config.corpora import Corpus, whole_weights
 from dlib.data.batching import BatchPlan
+from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
+from dlib.data.mixture import MixedRows
 from dlib.data.packing import LineRows, PackedRows, RowSource
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.steps import Collator, EvaluationBatches, TensorBatch, TrainingSteps
@@ -26,22 +29,44 @@ OwnRows = Callable[[TokenStore, int], RowSource | None]
 
 
 @dataclass(frozen=True)
-class TextData:
-    """The two texts of a run, tokenized, and the rows that are cut from them."""
+class DevSet:
+    """A development text, tokenized, and its rows."""
 
-    train_store: TokenStore
-    dev_store: TokenStore
+    name: str  # in metrics; empty for the first one, which decides what is best
+    store: TokenStore
+    rows: RowSource
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its metrics begin with."""
+        return f"dev/{self.name}/" if self.name else "dev/"
+
+    @property
+    def tokens_per_byte(self) -> float:
+        """Tokens that stand for a byte of the text, on average."""
+        return self.store.num_tokens / self.store.num_bytes
+
+
+@dataclass(frozen=True)
+class TextData:
+    """The texts of a run, tokenized, and the rows that are cut from them."""
+
+    train_store: TokenStore  # of all training texts
+    dev_store: TokenStore  # of the first development text, which decides what is best
     train: RowSource
     dev: RowSource
+    further: tuple[DevSet, ...] = ()  # development texts beside the first
 
     def fingerprints(self, roles: TokenRoles) -> dict[str, str]:
         """SHA-256 of each text, and of the tokenizer with the roles of its special tokens, by what it identifies."""
         train, dev = self.train_store.recipe, self.dev_store.recipe
         ids = [roles.lead_id, roles.separator_id, roles.pad_id, roles.mask_id, sorted(roles.special_ids)]
         tokenizer = f"{train.tokenizer_sha256} {train.store_format} {ids}"
+        further = {f"development text {dev.name}": dev.store.recipe.text_sha256 for dev in self.further}
         return {
             "training text": train.text_sha256,
             "development text": dev.text_sha256,
+            **further,
             "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         }
 
@@ -52,9 +77,9 @@ class TextData:
         return f"{store.num_documents:,}, {length:,.1f} tokens on average"
 
     @property
-    def dev_tokens_per_byte(self) -> float:
-        """Tokens that stand for a byte of the development text, on average."""
-        return self.dev_store.num_tokens / self.dev_store.num_bytes
+    def dev_sets(self) -> tuple[DevSet, ...]:
+        """All development texts."""
+        return DevSet("", self.dev_store, self.dev), *self.further
 
 
 def build_text_data(
@@ -67,7 +92,7 @@ def build_text_data(
     close_truncated: bool = True,
     own_rows: OwnRows = lambda store, max_length: None,
 ) -> TextData:
-    """Tokenize both texts, or find them tokenized, and cut them into rows.
+    """Tokenize the texts, or find them tokenized, and cut them into rows.
 
     Args:
         args: how the texts become rows.
@@ -81,21 +106,37 @@ def build_text_data(
     Raises:
         UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
     """
-    train, dev = (tokenize(args, text_file, tokenizer, roles, columns) for text_file in (files.train, files.dev))
-    refuse_other_kinds(files, train, dev)
+    train, (dev, *further) = (
+        [limited(tokenize(args, text.file, tokenizer, roles, columns), text.corpus) for text in texts]
+        for texts in (files.training, files.development)
+    )
+    refuse_other_kinds(files, [*train, dev, *further])
 
     def rows(store: TokenStore, *, keep_tail: bool) -> RowSource:
         own = own_rows(store, args.max_length)
         return own or cut_rows(args, store, roles, keep_tail=keep_tail, close_truncated=close_truncated)
 
-    return TextData(train, dev, rows(train, keep_tail=False), rows(dev, keep_tail=True))
+    names = [text.corpus.name for text in files.development[1:]]
+    sets = [DevSet(name, store, rows(store, keep_tail=True)) for name, store in zip(names, further, strict=True)]
+    parts = [rows(store, keep_tail=False) for store in train]
+    mixed = mix_rows([text.corpus for text in files.training], parts)
+    return TextData(joined(train), dev, mixed, rows(dev, keep_tail=True), tuple(sets))
 
 
-def refuse_other_kinds(files: TextFiles, train: TokenStore, dev: TokenStore) -> None:
-    """Refuse a development text whose fields are not of the training text's kinds; raises `UserError`."""
-    for there, here in zip(train.fields, dev.fields, strict=True):
-        if there.kind != here.kind:
-            raise UserError(f'{files.dev}: key "{here.name}": a {here.kind}, where {files.train} has a {there.kind}')
+def mix_rows(corpora: Sequence[Corpus], parts: Sequence[RowSource]) -> RowSource:
+    """The rows of several texts as one, or those of the only one as they are."""
+    if len(parts) == 1:
+        return parts[0]
+    return MixedRows(tuple(corpus.name for corpus in corpora), tuple(parts), whole_weights(corpora))
+
+
+def refuse_other_kinds(files: TextFiles, stores: Sequence[TokenStore]) -> None:
+    """Refuse texts, training texts first, whose fields are not of the first one's kinds; raises `UserError`."""
+    for text, store in zip((*files.training, *files.development), stores, strict=True):
+        for there, here in zip(stores[0].fields, store.fields, strict=True):
+            if there.kind != here.kind:
+                message = f'key "{here.name}": a {here.kind}, where {files.train} has a {there.kind}'
+                raise UserError(f"{text.file}: {message}")
 
 
 def tokenize(
@@ -161,16 +202,14 @@ class DataModule(pl.LightningDataModule):
         """A batch of one training sample."""
         return self.collator.collate([self.data.train.sample(0, (self.plan.seed, 0, 0))])
 
-    def dev_dataloader(self) -> DataLoader[Any]:
-        """This process's share of the development rows. (Not `val_dataloader`: Lightning would run it itself.)
+    def dev_dataloader(self, rows: RowSource) -> DataLoader[Any]:
+        """This process's share of a development text's rows. (Not `val_dataloader`: Lightning would run it itself.)
 
         It has no worker processes. They would be forked anew for each evaluation, and a fork from a process whose
         threads exchange tensors can hang: CPython 3.11 takes a lock in the child that such a thread may have held.
         """
-        rows = EvaluationBatches(
-            self.data.dev, self.collator, self.eval_batch_size, *self._place(), self.limit_dev_rows
-        )
-        return DataLoader(rows, batch_size=None, pin_memory=torch.cuda.is_available())
+        batches = EvaluationBatches(rows, self.collator, self.eval_batch_size, *self._place(), self.limit_dev_rows)
+        return DataLoader(batches, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def _place(self) -> tuple[int, int]:
         assert self.trainer is not None

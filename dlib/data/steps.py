@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
+from dlib.data.mixture import MixedRows
 from dlib.data.packing import Rows, RowSource
 from dlib.data.samples import Sample
 from dlib.process.errors import UserError
@@ -52,7 +53,8 @@ class TrainingSteps(Dataset[dict[str, Any]]):
         Returns:
             `step`; `micro_batches`, each with its `index` within the step over all processes, its `batch`, and whether
             it `counts`; and, summed over all processes, `num_samples`, `num_tokens` and `weight`. Every process knows
-            these sums by itself, because it can read every row of the step: that costs less than asking.
+            these sums by itself, because it can read every row of the step: that costs less than asking. Of several
+            texts also `text_weights`, a sum a text, and in each micro-batch `texts` (B,), the place of each row's text.
 
         Raises:
             UserError: the weight of a sample is no finite number of at least 0.
@@ -68,7 +70,17 @@ class TrainingSteps(Dataset[dict[str, Any]]):
             "num_samples": len(numbers),
             "num_tokens": sum(sample.num_tokens for sample in samples.values()),
             "weight": math.fsum(map(self._weight, samples.values())),
+            **self._text_weights(samples),
         }
+
+    def _text_weights(self, samples: Mapping[tuple[int, int], Sample]) -> dict[str, list[float]]:
+        """The weights of the step's samples, summed by text."""
+        if not isinstance(self.rows, MixedRows):
+            return {}
+        weights: list[list[float]] = [[] for _ in self.rows.names]
+        for (_, number), sample in samples.items():
+            weights[self.rows.text_of(number)].append(self._weight(sample))
+        return {"text_weights": [*map(math.fsum, weights)]}
 
     def _sample(self, epoch: int, number: int) -> Sample:
         return self.rows.sample(number, (self.plan.seed, epoch, number))
@@ -86,7 +98,10 @@ class TrainingSteps(Dataset[dict[str, Any]]):
         places = zip(micro_batch.epochs.tolist(), micro_batch.sample_ids.tolist(), strict=True)
         own = [samples[place] for place in places]
         batch = self.collator.collate(own or [next(iter(samples.values()))])
-        return {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
+        item = {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
+        if isinstance(self.rows, MixedRows):
+            item["texts"] = torch.tensor([*map(self.rows.text_of, micro_batch.sample_ids.tolist())] or [0])
+        return item
 
 
 class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):

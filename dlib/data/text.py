@@ -1,12 +1,13 @@
 """The texts of a run: found in `--data_dir`, and read for the training of a tokenizer."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from dlib.args import DataArgs
+from dlib.config.corpora import Corpus, parse_corpora
 from dlib.data.formats import FORMATS, Document, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
 from dlib.data.samples import TEXT_ONLY, Columns
@@ -19,33 +20,62 @@ DEV_NAMES = ("dev", "val")
 
 
 @dataclass(frozen=True)
-class TextFiles:
-    """The two texts of a run."""
+class Text:
+    """One text of a run."""
 
-    train: Path
-    dev: Path
+    corpus: Corpus  # its name, weight and limits
+    file: Path
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """The texts of a run, at least one of each; the first development text decides what is best."""
+
+    training: tuple[Text, ...]
+    development: tuple[Text, ...]
+
+    @property
+    def train(self) -> Path:
+        """The first training text."""
+        return self.training[0].file
+
+    @property
+    def dev(self) -> Path:
+        """The first development text."""
+        return self.development[0].file
 
 
 def find_text(args: DataArgs) -> TextFiles:
-    """Find the training and the development text.
+    """Find the training and the development texts.
 
     Raises:
         UserError: one of them is missing or empty.
     """
-    return TextFiles(find_split(args, "train"), find_split(args, "dev"))
+    return TextFiles(find_texts(args, "train"), find_texts(args, "dev"))
+
+
+def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:
+    """Find the texts of `--train` or `--dev`, or the only one where these say nothing; raises as `find_text`."""
+    flag = f"--{split}"
+    corpora = parse_corpora(getattr(args, split), flag)
+    if not corpora:
+        return (Text(Corpus(split, split), find_split(args, split)),)
+    return tuple(Text(corpus, find_named(args, (corpus.path,), f"name it with {flag}")) for corpus in corpora)
 
 
 def find_split(args: DataArgs, split: str) -> Path:
-    """Find one text: `train`, `dev`, or another name, of `<name>.txt`, else `<name>.jsonl`.
+    """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, or `<name>.txt`, else `<name>.jsonl`.
 
     Raises:
-        UserError: it is missing, cannot be read, or holds nothing but line ends.
+        UserError: it is missing, cannot be read, or holds nothing but line ends; or there are several of this name.
     """
-    folder = Path(args.data_dir)
-    if folder.is_file():
-        raise UserError(f"--data_dir {folder} is a file: give its folder, and its name with --train_file or --dev_file")
-    if not folder.is_dir():
-        raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
+    if split in ("train", "dev") and getattr(args, split):
+        if split == "train" and len(args.train) > 1:
+            raise UserError(f"--split train: there are several; give the name of one of {' '.join(args.train)}")
+        return find_texts(args, split)[0].file
+    several = [*parse_corpora(args.dev, "--dev"), *parse_corpora(args.train, "--train")]
+    if path := next((corpus.path for corpus in several if corpus.name == split), None):
+        return find_named(args, (path,), "see --train and --dev")
     named = {"train": args.train_file if args.train_file != DataArgs.train_file else None, "dev": args.dev_file}
     stems = DEV_NAMES if split == "dev" else (split,)
     own_name = named.get(split)
@@ -53,6 +83,20 @@ def find_split(args: DataArgs, split: str) -> Path:
     advice = f"--split NAME reads {' or '.join(f'NAME{suffix}' for suffix in FORMATS)}"
     if split in named:
         advice = f"name the {'training' if split == 'train' else split} text with --{split}_file"
+    return find_named(args, names, advice)
+
+
+def find_named(args: DataArgs, names: Sequence[str], advice: str) -> Path:
+    """Find the first text of these names in `--data_dir`.
+
+    Raises:
+        UserError: there is none, or it cannot be read, or holds nothing but line ends.
+    """
+    folder = Path(args.data_dir)
+    if folder.is_file():
+        raise UserError(f"--data_dir {folder} is a file: give its folder, and its name with --train_file or --dev_file")
+    if not folder.is_dir():
+        raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; {advice}")

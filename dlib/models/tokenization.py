@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
@@ -63,8 +65,9 @@ def train_tokenizer(
     document: str = "line",
     *,
     open_ended: bool,
+    further: Sequence[Path] = (),
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer on a text: any bytes can be written with it, none is unknown.
+    """Train a byte-level BPE tokenizer on a text, or several: any bytes can be written with it, none is unknown.
 
     It has fewer tokens than `vocab_size` where the text is too small for more. An `open_ended` one puts no token at the
     end of a text, so that a prompt stays open.
@@ -78,7 +81,8 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iterate_documents(text_file, encoding_errors, columns, document), trainer)
+    texts = (iterate_documents(text, encoding_errors, columns, document) for text in (text_file, *further))
+    tokenizer.train_from_iterator(chain.from_iterable(texts), trainer)
     # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
     mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
     tokenizer.add_special_tokens([mask])
@@ -99,10 +103,11 @@ def build_tokenizer(
     open_ended: bool,
     goes_on: bool = False,
     columns: Columns = TEXT_ONLY,
+    further: Sequence[Path] = (),
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: `--tokenizer`, else that of the model's folder, else one trained on the run's text.
+    """The tokenizer of a run: `--tokenizer`, else that of the model's folder, else one trained on the run's texts.
 
-    A trained one is kept in the cache by the content of the text, and found there again. Where a run `goes_on`, the
+    A trained one is kept in the cache by the content of the texts, and found there again. Where a run `goes_on`, the
     folder is its own checkpoint, which holds its tokenizer.
 
     Raises:
@@ -115,7 +120,8 @@ def build_tokenizer(
         return load(args.model.tokenizer, "--tokenizer")
     if model_folder not in MODELS and (not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder))):
         return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
-    return load(str(trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended)), "--tokenizer")
+    folder = trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended, further=further)
+    return load(str(folder), "--tokenizer")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -132,9 +138,14 @@ def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def trained_tokenizer_folder(
-    args: ExperimentArgs, text_file: Path, columns: Columns = TEXT_ONLY, *, open_ended: bool
+    args: ExperimentArgs,
+    text_file: Path,
+    columns: Columns = TEXT_ONLY,
+    *,
+    open_ended: bool,
+    further: Sequence[Path] = (),
 ) -> Path:
-    """The cache's folder of the tokenizer trained on this text with these options; trained where it is missing.
+    """The cache's folder of the tokenizer trained on these texts with these options; trained where it is missing.
 
     Several processes that start together train it once. It is written beside and renamed whole.
 
@@ -149,6 +160,7 @@ def trained_tokenizer_folder(
         open_ended,
         args.data.encoding_errors,
         *((reader, *columns.sequences) if (reader := reader_sha256(text_file.suffix, document)) else ()),
+        *([text_sha256(text, cache_dir), reader_sha256(text.suffix, document)] for text in further),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -158,8 +170,9 @@ def trained_tokenizer_folder(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not has_tokenizer(folder):
-                say(f"Training a tokenizer of {args.model.vocab_size} tokens on {text_file}")
-                reading = args.data.encoding_errors, columns, document
-                tokenizer = train_tokenizer(text_file, args.model.vocab_size, *reading, open_ended=open_ended)
+                names = ", ".join(map(str, (text_file, *further)))
+                say(f"Training a tokenizer of {args.model.vocab_size} tokens on {names}")
+                reading = args.model.vocab_size, args.data.encoding_errors, columns, document
+                tokenizer = train_tokenizer(text_file, *reading, open_ended=open_ended, further=further)
                 save_whole(tokenizer, folder)
     return folder

@@ -161,6 +161,16 @@ class Objective(ABC):
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of a batch: a scalar with a gradient."""
 
+    def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """The same by row, (B,) with a gradient: where it is there, each of several texts has its loss in the log."""
+        raise NotImplementedError
+
+    @property
+    def has_row_losses(self) -> bool:
+        """Whether `row_losses` is there, and no class below it changes `loss_sum` alone."""
+        lowest = next(kind for kind in type(self).__mro__ if {"loss_sum", "row_losses"} & vars(kind).keys())
+        return "row_losses" in vars(lowest)
+
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """What an evaluation gathers of a batch. The sum `weight` of its samples is added by who calls."""
         return Evaluated({"loss": float(self.loss_sum(model, batch))})

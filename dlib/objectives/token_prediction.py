@@ -70,6 +70,12 @@ class TokenPrediction(Objective):
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
         return self.losses(model, batch)[0].sum()
 
+    def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Sums of the losses of each row's target tokens, (B,) with a gradient."""
+        losses, (rows, width) = self.losses(model, batch)[0], batch["input_ids"].shape
+        is_of_row = batch["target_positions"] // width == torch.arange(rows, device=losses.device)[:, None]
+        return torch.where(is_of_row, losses, 0).sum(1)
+
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of an evaluation, and nothing else."""
         return Evaluated(self.sums(*self.losses(model, batch), batch))

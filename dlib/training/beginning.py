@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlib.data.data_module import DataModule
+from dlib.data.mixture import MixedRows
 from dlib.models.limits import refuse_broken_weights, refuse_too_large
 from dlib.models.loading import as_saved, build_model
 from dlib.models.names import has_learned
@@ -76,7 +77,10 @@ def _training_module(run: Preparation, folder: RunFolder, model: Any) -> Trainin
     if (frozen := frozen_modules(run.objective.modules)) and is_rank_zero():
         refuse_other_weights(folder, hash_weights(frozen), f"weights of the {', '.join(frozen)}")
     exact = run.args.hardware.exact_reduce
-    return TrainingModule(model, run.objective, run.args.optim, run.plan, run.devices.precision, exact_reduce=exact)
+    rows = run.data.train
+    texts = rows.names if isinstance(rows, MixedRows) and run.objective.has_row_losses else ()
+    plan, precision = run.plan, run.devices.precision
+    return TrainingModule(model, run.objective, run.args.optim, plan, precision, exact_reduce=exact, texts=texts)
 
 
 def build_data_module(run: Preparation, first_step: int) -> DataModule:

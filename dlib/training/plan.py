@@ -15,6 +15,7 @@ from dlib.args import ExperimentArgs
 from dlib.args.training import OptimArgs
 from dlib.config.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
 from dlib.data.batching import BatchPlan
+from dlib.data.mixture import MixedRows
 from dlib.process.errors import UserError, printable
 from dlib.training.devices import Devices
 
@@ -80,9 +81,17 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     """
     assert args.batch.micro_batch_size is not None
     batch_size, micro_batch_size = args.batch.batch_size, args.batch.micro_batch_size
-    scale = Scale(batch_size, Fraction(rows.num_tokens, len(rows)), len(rows))
+    mixed = rows if isinstance(rows, MixedRows) else None
+    scale = Scale(batch_size, mixed.tokens_per_sample if mixed else Fraction(rows.num_tokens, len(rows)), len(rows))
     goal = parse_duration(args.durations.training_goal, "--training_goal")
-    batches = BatchPlan(len(rows), batch_size, micro_batch_size, to_samples(goal, scale), args.run.seed)
+    batches = BatchPlan(
+        len(rows),
+        batch_size,
+        micro_batch_size,
+        to_samples(goal, scale),
+        args.run.seed,
+        mixed.mixture if mixed else None,
+    )
 
     def steps(text: str, flag: str, *, allow_zero: bool = False) -> int:
         duration = parse_duration(text, flag, interval=True, allow_zero=allow_zero)
@@ -143,6 +152,7 @@ def summarize(
     checkpoint_bytes: int,
     own_parameters: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     documents: str = "",
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """What a run is going to do, for a person; one line a subject.
 
@@ -154,6 +164,7 @@ def summarize(
         parameters: number of all weights and of those that learn.
         checkpoint_bytes: size of a checkpoint.
         own_parameters: the same numbers of the objective's own networks, by name.
+        texts: what is read of each text, where there is more to say of it.
     """
     batches = plan.batches
     accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
@@ -169,6 +180,7 @@ def summarize(
         f"x {devices.world_size} devices x {accumulation} accumulation",
         "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
         f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
+        **texts,
         "optimizer": f"{args.optim.optimizer}, {args.optim.schedule} from {args.optim.learning_rate:g}, "
         f"{plan.warmup_steps:,} warm-up steps"
         + ", more than the run has: the peak is never reached" * (plan.warmup_steps > plan.total_steps)
@@ -181,6 +193,20 @@ def summarize(
     }
     width = max(map(len, lines)) + 2
     return printable("\n".join(f"{subject:<{width}}{what}" for subject, what in lines.items()))
+
+
+def shares(rows: "RowSource", plan: TrainingPlan) -> dict[str, str]:
+    """What each of several texts has of the samples, by the name of its line."""
+    if not isinstance(rows, MixedRows):
+        return {}
+    sizes = [*map(len, rows.parts)]
+    weights = rows.weights or sizes
+    told = {}
+    for name, size, weight in zip(rows.names, sizes, weights, strict=True):
+        share = Fraction(weight, sum(weights))
+        epochs = float(plan.batches.total_samples * share / size)
+        told[f"+ {name}"] = f"{float(share):.1%} of the samples, {epochs:.2f} epochs of {size:,} rows"
+    return told
 
 
 def counted(parameters: tuple[int, int]) -> str:

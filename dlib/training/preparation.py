@@ -23,7 +23,7 @@ from dlib.objectives import build_objective, objective_class
 from dlib.objectives.objective import Objective
 from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
 from dlib.training.devices import Devices
-from dlib.training.plan import TrainingPlan, make_plan, summarize
+from dlib.training.plan import TrainingPlan, make_plan, shares, summarize
 from dlib.training.preflight import Inputs
 
 
@@ -66,8 +66,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     columns = kind.columns_of(args.objective)
     division = settle_division(args.data, inputs.texts.train, columns)
     args = replace(args, data=replace(args.data, document=division.document))
-    for text in (inputs.texts.train, inputs.texts.dev):
-        first_document(text, columns, args.data.encoding_errors)  # what lacks a column is told before anything is built
+    for text in (*inputs.texts.training, *inputs.texts.development):  # what lacks a column is told at once
+        first_document(text.file, columns, args.data.encoding_errors)
     tokenizer = build_tokenizer(
         args,
         inputs.texts.train,
@@ -75,6 +75,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         open_ended=kind.open_ended,
         goes_on=goes_on,
         columns=columns,
+        further=[text.file for text in inputs.texts.training[1:]],
     )
     objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
     data = build_text_data(
@@ -94,5 +95,6 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {division.reason}"
-    summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents)
+    texts = shares(data.train, plan)
+    summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

@@ -7,7 +7,7 @@ all micro-batches and processes. That weight is known beforehand.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -42,8 +42,8 @@ class TrainingModule(StepLogging):
     Attributes:
         steps_done: optimizer steps done since the run began, over all its sessions.
         samples_done: samples seen in these steps, by all processes.
-        step_loss_sum: sum of the losses of the newest step's samples, a scalar; those of this process, or with
-            `exact_reduce` of all.
+        step_loss_sums: sum of the losses of the newest step's samples, and of those of each text where there are
+            several, (1 + texts,); those of this process, or with `exact_reduce` of all.
         step_weight: what the loss of the newest step is divided by, of all processes: target tokens, or rows.
         step_tokens: tokens of the newest step, of all processes.
         gradient_norm: 2-norm of the newest step's gradient before clipping, a scalar.
@@ -63,8 +63,12 @@ class TrainingModule(StepLogging):
         precision: str,
         *,
         exact_reduce: bool = False,
+        texts: Sequence[str] = (),
     ) -> None:
-        """Take a built model; with `exact_reduce`, gradients are added up in a tree (`dlib/training/tree_sum.py`)."""
+        """Take a built model; with `exact_reduce`, gradients are added up in a tree (`dlib/training/tree_sum.py`).
+
+        Each of `texts`, where their names are given, has a loss of its own.
+        """
         super().__init__()
         own_memory(model)
         own_memory(objective.modules)
@@ -76,6 +80,7 @@ class TrainingModule(StepLogging):
         self.plan = plan
         self.precision = precision
         self.exact_reduce = exact_reduce
+        self.texts = texts
         self.steps_done = 0
         self.samples_done = 0
         self.left_out: str | None = None
@@ -131,8 +136,9 @@ class TrainingModule(StepLogging):
             group["lr"] = self._rate_at(step, peak)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Sum of the losses of a micro-batch's samples, a scalar."""
-        return self.objective.loss_sum(self.model, batch)
+        """Sum of the losses of a micro-batch's samples, a scalar; of several texts one for each row, (B,)."""
+        losses = self.objective.row_losses if self.texts else self.objective.loss_sum
+        return losses(self.model, batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Do one optimizer step of `TrainingSteps`.
@@ -141,11 +147,12 @@ class TrainingModule(StepLogging):
             NonFiniteError: its gradient is not finite, in every process alike.
         """
         self.step_weight, self.step_tokens = batch["weight"], batch["num_tokens"]
+        self.text_weights = batch["text_weights"] if self.texts else ()
         self.left_out = None
         self.begin_step(batch["step"])
         optimizer = cast(LightningOptimizer, self.optimizers())
         accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
-        self.step_loss_sum = accumulate(batch)
+        self.step_loss_sums = accumulate(batch)
         optimizer.step()
         optimizer.zero_grad()
         self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
@@ -157,26 +164,32 @@ class TrainingModule(StepLogging):
 
     def mean_loss(self) -> float:
         """Mean loss of the newest step over all processes; each of them has to ask."""
-        own = self.step_loss_sum
-        loss_sum = own if self.exact_reduce else self.trainer.strategy.reduce(own, reduce_op="sum")
-        return float(loss_sum) / (self.step_weight or 1)
+        return self.mean_losses()[""]
+
+    def mean_losses(self) -> dict[str, float]:
+        """The same under an empty name, and by name for each text that has samples in the step."""
+        own = self.step_loss_sums
+        sums = own if self.exact_reduce else self.trainer.strategy.reduce(own, reduce_op="sum")
+        weights = {"": self.step_weight or 1, **dict(zip(self.texts, self.text_weights, strict=True))}
+        pairs = zip(weights.items(), cast(Tensor, sums).tolist(), strict=True)
+        return {name: loss_sum / weight for (name, weight), loss_sum in pairs if weight}
 
     def _accumulate(self, batch: dict[str, Any]) -> Tensor:
-        """Add up gradients as they come, DDP over the processes; returns the loss sum of this process."""
-        loss_sum = self._zero_loss()
+        """Add up gradients as they come, DDP over the processes; returns the loss sums of this process."""
+        loss_sums = self._zero_losses()
         for item in batch["micro_batches"]:
             with self._synchronizing(item is batch["micro_batches"][-1]):
                 # DDP averages over processes, which their number undoes.
-                loss_sum += self._backward(item, batch, self.trainer.world_size)
-        return loss_sum
+                loss_sums += self._backward(item, batch, self.trainer.world_size)
+        return loss_sums
 
     def _accumulate_in_tree(self, batch: dict[str, Any]) -> Tensor:
-        """Add up gradients in a tree over micro-batches and processes; returns the loss sum of all processes."""
+        """Add up gradients in a tree over micro-batches and processes; returns the loss sums of all processes."""
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         tree = TreeSum(len(batch["micro_batches"]))
         for item in batch["micro_batches"]:
-            loss = self._zero_loss() + self._backward(item, batch, 1)
-            tree.add([loss, *map(take_gradient, learning)])
+            losses = self._zero_losses() + self._backward(item, batch, 1)
+            tree.add([losses, *map(take_gradient, learning)])
         total = tree.total()
         add_over_processes(total)
         for parameter, gradient in zip(learning, total[1:], strict=True):
@@ -190,7 +203,7 @@ class TrainingModule(StepLogging):
         the same whichever process computes it, and whatever else was drawn before.
 
         Returns:
-            Sum of the losses of its samples, without a gradient.
+            Sum of the losses of its samples, and by text where there are several, (1 + texts,), without a gradient.
         """
         key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
         seed_torch(*key)
@@ -198,11 +211,20 @@ class TrainingModule(StepLogging):
         loss = self(item["batch"])
         if not item["counts"]:
             loss = loss * 0
-        self.manual_backward(loss * (factor / (batch["weight"] or 1)))
-        return loss.detach()
+        self.manual_backward(loss.sum() * (factor / (batch["weight"] or 1)))
+        return self._sums(loss.detach(), item)
 
-    def _zero_loss(self) -> Tensor:
-        return torch.zeros((), device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
+    def _sums(self, loss: Tensor, item: dict[str, Any]) -> Tensor:
+        """The sum of a micro-batch's loss, and by text where it has one for each row: (1 + texts,)."""
+        if not self.texts:
+            return loss[None]
+        losses = loss.to(self._zero_losses().dtype)
+        own = [torch.where(item["texts"] == text, losses, 0).sum() for text in range(len(self.texts))]
+        return torch.stack([losses.sum(), *own])
+
+    def _zero_losses(self) -> Tensor:
+        dtype = torch.float64 if self.device.type != "mps" else None
+        return torch.zeros(1 + len(self.texts), device=self.device, dtype=dtype)
 
     @contextmanager
     def _synchronizing(self, is_last: bool) -> Iterator[None]:

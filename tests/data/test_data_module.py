@@ -165,7 +165,7 @@ def test_dev_loaders_of_all_ranks_have_each_row_once(text_data: TextData) -> Non
     data = TextData(text_data.train_store, text_data.dev_store, ROWS, ROWS)
     for world_size in (1, 2, 7):
         modules = [make_module(data, 0, rank=rank, world_size=world_size) for rank in range(world_size)]
-        assert sum(len(b["input_ids"]) for module in modules for b, _ in module.dev_dataloader()) == len(ROWS)
+        assert sum(len(b["input_ids"]) for module in modules for b, _ in module.dev_dataloader(data.dev)) == len(ROWS)
 
 
 def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
         assert max(len(data.train.sample(i).ids) for i in range(len(data.train))) == 12
     assert len(data.train) == len(SENTENCES)
     num_bytes = (tmp_path / "val.txt").stat().st_size + 1  # the last line end, which the file lacks
-    assert data.dev_tokens_per_byte == data.dev_store.num_tokens / num_bytes
+    assert data.dev_sets[0].tokens_per_byte == data.dev_store.num_tokens / num_bytes
     found = data.fingerprints(roles)
     assert found == {
         "training text": hashlib.sha256((tmp_path / "train.txt").read_bytes()).hexdigest(),

@@ -63,7 +63,7 @@ class Watching(StepCallback):
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Keep the step's numbers."""
-        self.sums.append(float(module.step_loss_sum))
+        self.sums.append(float(module.step_loss_sums))
         self.losses.append(module.mean_loss())
         self.norms.append(float(module.gradient_norm))
         self.sizes.append((module.steps_done, module.samples_done, module.step_weight, module.step_tokens))
