@@ -39,7 +39,7 @@ def iterate_passages(
         elif is_ours:
             offset = offset if text else piece.offset
             text += "\n" * (starts_line and text != "") + piece.text
-            if len(text) > PIECE_BYTES:
+            if len(text.rstrip("\n")) > PIECE_BYTES:  # line feeds may be the last, which are not part of it
                 cut = max(text.rfind(" "), 0) or PIECE_BYTES
                 yield Piece(offset, text[:cut], ends_line=False)
                 text = text[cut:]
