@@ -276,7 +276,7 @@ MISTAKES = {
     ),
     "no text": (
         ["{clm}", "--split", "nope"],
-        "it has no nope.txt or nope.jsonl; --split NAME reads NAME.txt or NAME.jsonl",
+        "it has no nope (.txt, .jsonl",
     ),
     "split is a path": (["{clm}", "--split", "../dev"], "--split ../dev: give the name of a text"),
     "stride of mlm": (["{mlm}", "--stride", "4"], "--stride: mlm has no such measure; leave it out"),

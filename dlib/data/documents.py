@@ -15,6 +15,8 @@ from dlib.data.formats import TEXT_READERS, reader_of
 from dlib.data.lines import MIB
 from dlib.data.passages import BLANKS
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.shards import shards_of
+from dlib.data.text import require_text
 
 SAMPLE_BYTES = 4 * MIB
 """Of the text's beginning; the rest is taken to look like it."""
@@ -37,13 +39,15 @@ class Division(NamedTuple):
 
 def settle_division(args: DataArgs, text_file: Path, columns: Columns) -> Division:
     """What a document of a run's training text is: `--document`, or what is found where that says `auto`."""
-    if reader_of(text_file.suffix) is not TEXT_READERS["line"]:
-        return Division("line" if args.document == "auto" else args.document, f"as {text_file.suffix} divides them")
+    require_text(text_file)
+    first = shards_of(text_file)[0]
+    if reader_of(first.suffix) is not TEXT_READERS["line"]:
+        return Division("line" if args.document == "auto" else args.document, f"as {first.suffix} divides them")
     if args.document != "auto":
         return Division(args.document, f"each is {DOCUMENTS[args.document]} (--document {args.document})")
     if args.line_by_line or columns != TEXT_ONLY:
         return Division("line", "each is a line, as each row is")
-    document, reason = divide(text_file)
+    document, reason = divide(first)
     return Division(document, f"each is {DOCUMENTS[document]} (--document {document}): {reason}")
 
 

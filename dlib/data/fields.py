@@ -100,8 +100,8 @@ class FieldWriter:
         self.distinct: set[Value] | None = set()
 
     def add(self, part: Path) -> None:
-        """Append what `keep_fields` wrote, and remove it."""
-        file = _part_file(part, self.place)
+        """Append what `keep_fields` wrote."""
+        file = part_file(part, self.place)
         if not file.exists():  # a range without documents
             return
         arrays = _load_all(file)
@@ -110,7 +110,6 @@ class FieldWriter:
                 self._add_texts(array, next(arrays))
             else:
                 self._add_numbers(array)
-        file.unlink()
 
     def close(self) -> FieldColumn:
         """Flush the column to the disk; returns what is to be known of it."""
@@ -148,7 +147,7 @@ class FieldWriter:
 
 def _write(part: Path, kinds: Sequence[str], rows: Sequence[tuple[Value, ...]]) -> None:
     for place, (kind, values) in enumerate(zip(kinds, zip(*rows, strict=True), strict=False)):
-        with _part_file(part, place).open("ab") as file:
+        with part_file(part, place).open("ab") as file:
             for array in _as_arrays(kind, values):
                 file.write(array.dtype.str.encode() + len(array).to_bytes(8, "little") + array.tobytes())
 
@@ -167,7 +166,8 @@ def _items(written: str) -> Iterator[Value]:
     return (item for item in (value if isinstance(value, list) else [value]) if kind_of(item))
 
 
-def _part_file(part: Path, place: int) -> Path:
+def part_file(part: Path, place: int) -> Path:
+    """What `keep_fields` writes of column number `place`; nothing where there are no documents."""
     return part.with_suffix(f".field-{place}")
 
 

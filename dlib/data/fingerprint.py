@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.shards import shards_of
 from dlib.data.text import require_text
 from dlib.process.errors import UserError
 
@@ -32,7 +33,7 @@ SETTLED_NANOSECONDS = 2_000_000_000
 class Recipe:
     """All that the content of a token store depends on."""
 
-    text_sha256: str  # of the text's bytes
+    text_sha256: str  # of the text's bytes, see `text_sha256`
     tokenizer_sha256: str  # of the tokenizer, see `tokenizer_sha256`
     separator_id: int  # stands after each sequence of a document
     encoding_errors: str  # "strict", "replace" or "ignore"
@@ -69,22 +70,28 @@ class Recipe:
 def text_sha256(text_file: Path, cache_dir: Path) -> str:
     """SHA-256 of a text's bytes, remembered in `cache_dir` so that a big text is hashed once.
 
-    What is remembered holds for one state of one file; the system sets the time of a state's last
-    change (ctime), so that no copying tool can forge it.
+    Of several files it is that of their hashes in order. What is remembered holds for one state of the files; the
+    system sets the time of a state's last change (ctime), so that no copying tool can forge it.
 
     Raises:
         UserError: the file is missing or cannot be read.
     """
     require_text(text_file)
+    files = shards_of(text_file)
     try:
-        status = text_file.stat()
+        states = [_state(file) for file in files]
         # A later change could carry the same time as long as the clock has not moved on: do not remember it yet.
-        settled = time.time_ns() - status.st_ctime_ns > SETTLED_NANOSECONDS
-        state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, str(text_file.resolve()))
-        memory = cache_dir / ".text_sha256" / hashlib.sha256(repr(state).encode()).hexdigest()
-        return (settled and _recall(memory)) or _hash_text(text_file, memory if settled else None)
+        settled = time.time_ns() - max(changed for _, _, changed, _, _ in states) > SETTLED_NANOSECONDS
+        state = repr(states[0] if len(states) == 1 else states)
+        memory = cache_dir / ".text_sha256" / hashlib.sha256(state.encode()).hexdigest()
+        return (settled and _recall(memory)) or _hash_text(files, memory if settled else None)
     except OSError as error:
-        raise UserError(f"cannot read {text_file}: {error.strerror}") from error
+        raise UserError(f"cannot read {error.filename or text_file}: {error.strerror}") from error
+
+
+def _state(file: Path) -> tuple[int, int, int, int, str]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, str(file.resolve())
 
 
 def tokenizer_sha256(tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -121,18 +128,24 @@ def _recall(memory: Path) -> str | None:
     return None
 
 
-def _hash_text(text_file: Path, memory: Path | None) -> str:
-    with text_file.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1024 * 1024):
-            digest.update(block)
+def _hash_text(files: Sequence[Path], memory: Path | None) -> str:
+    digests = [*map(_hash_file, files)]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     # A cache that cannot be written only costs time.
     with suppress(OSError):
         if memory is not None:
             memory.parent.mkdir(parents=True, exist_ok=True)
             temporary = memory.with_suffix(f".{os.getpid()}")
-            temporary.write_text(f"{digest.hexdigest()} {_check(digest.hexdigest(), memory)}\n")
+            temporary.write_text(f"{digest} {_check(digest, memory)}\n")
             temporary.replace(memory)
+    return digest
+
+
+def _hash_file(file: Path) -> str:
+    with file.open("rb") as opened:
+        digest = hashlib.sha256()
+        while block := opened.read(1024 * 1024):
+            digest.update(block)
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlib.data.columnar import Row, iterate_arrow, iterate_parquet
 from dlib.data.lines import ByteRange, DocumentError, Piece, iterate_lines, iterate_pieces
 from dlib.data.passages import iterate_passages
 from dlib.data.samples import TEXT_ONLY, Columns
@@ -92,6 +93,21 @@ def read_json_lines(file: Path, byte_range: ByteRange, columns: Columns, encodin
         yield document_of(record, columns, offset, encoding_errors)
 
 
+def read_parquet(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """A row a document, its columns by name; raises as `read_json_lines` does, with the row in place of a byte."""
+    yield from _documents_of_rows(iterate_parquet(file, byte_range, columns.names), columns, encoding_errors)
+
+
+def read_arrow(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """As `read_parquet`, of the Arrow files in which `datasets` keeps a dataset."""
+    yield from _documents_of_rows(iterate_arrow(file, byte_range, columns.names), columns, encoding_errors)
+
+
+def _documents_of_rows(rows: Iterator[Row], columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    for number, record in rows:
+        yield document_of(record, columns, number, encoding_errors)
+
+
 def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encoding_errors: str = "strict") -> Document:
     """Take from a record, values by name, what is asked for; `offset` is the byte of the file at which it starts.
 
@@ -138,8 +154,13 @@ def kind_of(value: object) -> str:
 FORMATS: dict[str, Reader] = {
     ".txt": read_text,
     ".jsonl": read_json_lines,
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
 }
 """What a suffix is read by, in the order in which `--data_dir` is searched; any other is read as plain text."""
+
+COUNTED_IN_ROWS = (read_parquet, read_arrow)
+"""Readers whose documents begin at a row, and not at a byte."""
 
 
 TEXT_READERS: dict[str, Reader] = {"line": read_text, "blank_line": read_paragraphs, "file": read_whole_text}

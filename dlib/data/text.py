@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
-from dlib.data.formats import FORMATS, Document, reader_of
+from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, Document, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.shards import is_on_hub, shards_of
 from dlib.process.errors import UserError
 
 LONGEST_WORD = 1024
@@ -77,45 +79,52 @@ def find_split(args: DataArgs, split: str) -> Path:
     if path := next((corpus.path for corpus in several if corpus.name == split), None):
         return find_named(args, (path,), "see --train and --dev")
     named = {"train": args.train_file if args.train_file != DataArgs.train_file else None, "dev": args.dev_file}
-    stems = DEV_NAMES if split == "dev" else (split,)
-    own_name = named.get(split)
-    names = [own_name] if own_name else [f"{stem}{suffix}" for suffix in FORMATS for stem in stems]
-    advice = f"--split NAME reads {' or '.join(f'NAME{suffix}' for suffix in FORMATS)}"
+    advice = "name one of its texts with --split"
     if split in named:
         advice = f"name the {'training' if split == 'train' else split} text with --{split}_file"
-    return find_named(args, names, advice)
+    own_name = split if is_on_hub(Path(split)) else named.get(split)
+    if own_name:
+        return find_named(args, (own_name,), advice)
+    stems = DEV_NAMES if split == "dev" else (split,)
+    names = [f"{stem}{suffix}" for suffix in (*FORMATS, "") for stem in stems]
+    return find_named(args, names, advice, f"{' or '.join(stems)} ({', '.join(FORMATS)}, or a folder)")
 
 
-def find_named(args: DataArgs, names: Sequence[str], advice: str) -> Path:
-    """Find the first text of these names in `--data_dir`.
+def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "") -> Path:
+    """Find the first text of these names in `--data_dir`; errors have it by what is `shown`, else by the first name.
 
     Raises:
         UserError: there is none, or it cannot be read, or holds nothing but line ends.
     """
+    if is_on_hub(Path(names[0])):
+        return Path(names[0])
     folder = Path(args.data_dir)
     if folder.is_file():
         raise UserError(f"--data_dir {folder} is a file: give its folder, and its name with --train_file or --dev_file")
     if not folder.is_dir():
         raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    found = next((folder / name for name in names if shards_of(folder / name)), None)
     if found is None:
-        raise UserError(f"--data_dir {folder}: it has no {' or '.join(names)}; {advice}")
+        raise UserError(f"--data_dir {folder}: it has no {shown or names[0]}; {advice}")
     if is_empty(found):
         raise UserError(f"{found} is empty; {advice}")
     return found
 
 
 def is_empty(text_file: Path) -> bool:
-    """Whether a text holds nothing but line ends; it is read up to its first letter.
+    """Whether a text on this machine holds nothing but line ends; it is read up to its first letter.
 
     Raises:
         UserError: it cannot be read.
     """
-    try:
-        with text_file.open("rb") as file:
-            return not any(block.strip(b"\r\n") for block in iter(partial(file.read, MIB), b""))
-    except OSError as error:
-        raise UserError(f"cannot read {text_file}: {error.strerror}; see --data_dir and --train_file") from error
+    for shard in shards_of(text_file):
+        try:
+            with shard.open("rb") as file:
+                if any(block.strip(b"\r\n") for block in iter(partial(file.read, MIB), b"")):
+                    return False
+        except OSError as error:
+            raise UserError(f"cannot read {shard}: {error.strerror}; see --data_dir and --train_file") from error
+    return True
 
 
 def first_document(text_file: Path, columns: Columns, encoding_errors: str = "strict") -> Document | None:
@@ -162,19 +171,28 @@ def require_text(text_file: Path) -> None:
     Raises:
         UserError: it is not.
     """
-    if not text_file.is_file():
+    if not shards_of(text_file):
         raise UserError(f"no text file {text_file}; name its folder with --data_dir and the file with --train_file")
 
 
 def _documents(text_file: Path, columns: Columns, encoding_errors: str, document: str = "line") -> Iterator[Document]:
     require_text(text_file)
-    everything = ByteRange(0, text_file.stat().st_size)
+    for file in shards_of(text_file):
+        everything = ByteRange(0, file.stat().st_size)
+        with located(file):
+            yield from reader_of(file.suffix, document)(file, everything, columns, encoding_errors)
+
+
+@contextmanager
+def located(file: Path) -> Iterator[None]:
+    """Turn what is wrong with a document into the user's error, with the file and the line or row.
+
+    Raises:
+        UserError: a document cannot be read.
+    """
     try:
-        yield from reader_of(text_file.suffix, document)(text_file, everything, columns, encoding_errors)
+        yield
     except DocumentError as error:
-        raise located(text_file, error) from error
-
-
-def located(text_file: Path, error: DocumentError) -> UserError:
-    """The user's error about a document, with its line."""
-    return UserError(f"{text_file} line {line_number(text_file, error.offset)}: {error.reason}")
+        is_row = reader_of(file.suffix) in COUNTED_IN_ROWS
+        place = f"row {error.offset + 1}" if is_row else f"line {line_number(file, error.offset)}"
+        raise UserError(f"{file} {place}: {error.reason}") from error

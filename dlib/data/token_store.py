@@ -11,7 +11,8 @@
 It stands apart because building it is the one expensive thing in front of a run. The folder is named by
 its content's origin (`dlib/data/fingerprint.py`), written beside under another name, flushed and
 renamed whole; a lock lets one process build while the others that started with it wait. Whatever is
-interrupted has no manifest and not the name, so that it never looks finished.
+interrupted has no manifest and not the name, so that it never looks finished. What it is joined of stands in
+a folder of its own until then (`dlib/data/parts.py`), from which the next build goes on after a kill.
 """
 
 import dataclasses
@@ -31,10 +32,11 @@ from filelock import FileLock, Timeout
 
 from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, map_array
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
-from dlib.data.formats import Value, reader_sha256
-from dlib.data.lines import DocumentError
+from dlib.data.formats import Value
+from dlib.data.parts import take_over
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.text import located
+from dlib.data.shards import num_bytes_of, shards_of, text_reader_sha256
+from dlib.data.text import require_text
 from dlib.data.token_parts import SPAN_TYPE
 from dlib.data.writing import ITEM_OFFSETS, ITEMS, MANIFEST, OFFSETS, SPANS, TOKENS, write_store
 from dlib.process.durable import refusals_told, sync
@@ -159,25 +161,23 @@ def build_token_store(
     Raises:
         UserError: the text is missing, empty or cannot be read; `cache_dir` cannot be written or is full.
     """
+    require_text(text_file)
     recipe = Recipe(
         text_sha256(text_file, cache_dir),
         tokenizer_sha256(tokenizer),
         int(separator_id),
         encoding_errors,
-        reader_sha256=reader_sha256(text_file.suffix, document),
+        reader_sha256=text_reader_sha256(text_file, document),
         **asdict(columns),
     )
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
     if store is not None:
         return store
-    try:
-        with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(_lock_file(folder)):
-                return open_token_store(folder) or _build(text_file, document, tokenizer, recipe, folder, processes)
-    except DocumentError as error:
-        raise located(text_file, error) from error
+    with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(_lock_file(folder)):
+            return open_token_store(folder) or _build(text_file, document, tokenizer, recipe, folder, processes)
 
 
 def open_token_store(folder: Path) -> TokenStore | None:
@@ -200,21 +200,27 @@ def open_token_store(folder: Path) -> TokenStore | None:
 def _build(
     text_file: Path, document: str, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, folder: Path, processes: int
 ) -> TokenStore:
-    """Build under the lock: beside, then renamed whole."""
+    """Build under the lock: beside, then renamed whole. The whole parts of a killed build are not made again."""
     if folder.exists():
         folder.rename(_name_beside(folder))
+    beside, parts = _name_beside(folder), _name_beside(folder)
+    dead_builds = [*folder.parent.glob(f".{folder.name}{BUILDING}*")]
+    parts.mkdir()
+    for dead in dead_builds:
+        take_over(dead, parts)
+        shutil.rmtree(dead, ignore_errors=True)
     _remove_dead_builds(folder)
-    LOGGER.info("Tokenizing %s (%.1f MB) into %s", text_file, text_file.stat().st_size / 1e6, folder)
-    beside = _name_beside(folder)
+    LOGGER.info("Tokenizing %s (%.1f MB) into %s", text_file, num_bytes_of(shards_of(text_file)) / 1e6, folder)
     beside.mkdir()
     try:
-        write_store(beside, text_file, document, tokenizer, recipe, processes)
+        write_store(beside, parts, text_file, document, tokenizer, recipe, processes)
         if text_sha256(text_file, folder.parent) != recipe.text_sha256:
             raise UserError(f"{text_file} changed while it was read; start again once it is complete")
         beside.rename(folder)
         sync(folder.parent)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        for left in (beside, parts):
+            shutil.rmtree(left, ignore_errors=True)
     store = open_token_store(folder)
     assert store is not None, f"the token store {folder} vanished as soon as it was built"
     return store
@@ -230,11 +236,10 @@ def _name_beside(folder: Path) -> Path:
 
 
 def _remove_dead_builds(folder: Path) -> None:
-    """Remove what killed builds left in the cache. Who has the lock of a store knows that nobody else builds it."""
+    """Remove what killed builds of other stores left. Who has the lock of a store knows that nobody else builds it."""
     for beside in folder.parent.glob(f".*{BUILDING}*"):
         owner = folder.with_name(beside.name[1:].split(BUILDING)[0])
         if owner == folder:
-            shutil.rmtree(beside, ignore_errors=True)
             continue
         with suppress(Timeout), FileLock(_lock_file(owner), timeout=0):
             shutil.rmtree(beside, ignore_errors=True)

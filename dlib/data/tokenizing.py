@@ -1,7 +1,7 @@
-"""A range of a text to token ids, in the process that calls.
+"""Ranges of a text to token ids, in the process that calls.
 
 It stands apart from the token store because the processes that tokenize side by side
-(`dlib/data/tokenizing_processes.py`) run it too. A range becomes some files, such as the ids and the length
+(`dlib/data/tokenizing_processes.py`) run it too. Some ranges become a part: files, such as the ids and the length
 of each document, so that a process holds no more than a batch of texts at a time.
 """
 
@@ -10,14 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from dlib.data.fields import keep_fields
+from dlib.data.fields import keep_fields, part_file
 from dlib.data.fingerprint import Recipe
-from dlib.data.formats import reader_of
-from dlib.data.lines import ByteRange, document_ranges
+from dlib.data.formats import Document, reader_of
+from dlib.data.parts import Part, find_part, finish, name_of
+from dlib.data.shards import Slice, iterate_slices
+from dlib.data.text import located
 from dlib.data.token_parts import Encode, PartArrays, Stretch, cut_documents, item_lead
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
@@ -28,20 +29,12 @@ BATCH_CHARACTERS = 256 * 1024
 class TokenizingJob:
     """What is to be tokenized, how, and where to."""
 
-    text_file: str  # absolute path of the text
-    suffix: str  # of its name, which says how it is read; a link's own
+    files: Sequence[str]  # absolute paths of the text's files; a link's own suffix says how it is read
     recipe: Recipe  # which columns are read, and how; what ends a sequence
     document: str  # what a document of plain text is, see `DataArgs.document`
     kinds: Sequence[str]  # of each field, see `kind_of`
     dtype: str  # numpy's name of the type of an id, such as "<u2"
     folder: str  # absolute path of the folder for the parts
-
-
-class Part(NamedTuple):
-    """The tokens of one range."""
-
-    name: str  # of the files, before `.tokens`, `.lengths`, `.field-0` and so on
-    num_bytes: int  # UTF-8 bytes of the sequences that are kept, and one for the end of each
 
 
 def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool = False) -> Encode:
@@ -54,29 +47,26 @@ def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool
 
 
 def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:
-    """Tokenize the ranges in this process that are its own: of so many `processes` it is number `index`, from 0.
+    """Make the parts in this process that are its own: of so many `processes` it is number `index`, from 0.
+
+    A part that is there already is not made again.
 
     Raises:
-        DocumentError: a document cannot be read.
+        UserError: a document cannot be read.
     """
-    for number, byte_range in enumerate(document_ranges(Path(job.text_file))):
+    for number, slices in enumerate(iterate_slices(job.files)):
         if number % processes == index:
-            yield tokenize_range(job, encode, byte_range, number)
+            yield find_part(Path(job.folder), number, slices) or tokenize_slices(job, encode, slices, number)
 
 
-def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, number: int) -> Part:
-    """Write the ids, the lengths and the fields of one range.
+def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice], number: int) -> Part:
+    """Write the ids, the lengths and the fields of a part.
 
     A document without tokens is left out, unless documents are aligned with fields or further sequences.
     """
-    name = f"part-{number:06d}"
-    path = Path(job.folder) / name
+    path = Path(job.folder) / name_of(number)
     columns = job.recipe.columns
-    documents = reader_of(job.suffix, job.document)(
-        Path(job.text_file), byte_range, columns, job.recipe.encoding_errors
-    )
-    if columns.fields:
-        documents = keep_fields(documents, path, columns.fields, job.kinds)
+    documents = read_documents(job, slices, path)
     arrays = PartArrays(columns, job.recipe.separator_id, job.dtype)
     with ExitStack() as stack:
         files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
@@ -85,7 +75,19 @@ def tokenize_range(job: TokenizingJob, encode: Encode, byte_range: ByteRange, nu
                 arrays.add(stretch, encoding)
             for suffix, file in files.items():
                 file.write(arrays.take(suffix).data)
-    return Part(name, arrays.num_bytes)
+    written = [*map(path.with_suffix, files), *(part_file(path, place) for place in range(len(columns.fields)))]
+    return finish(path, [file for file in written if file.exists()], slices, arrays.num_bytes)
+
+
+def read_documents(job: TokenizingJob, slices: Sequence[Slice], part: Path) -> Iterator[Document]:
+    """The documents of some ranges; their fields are written beside `part`."""
+    columns = job.recipe.columns
+    for name, byte_range in slices:
+        file = Path(name)
+        with located(file):
+            reader = reader_of(file.suffix, job.document)
+            documents = reader(file, byte_range, columns, job.recipe.encoding_errors)
+            yield from keep_fields(documents, part, columns.fields, job.kinds) if columns.fields else documents
 
 
 def _batches(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:

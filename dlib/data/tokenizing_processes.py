@@ -6,7 +6,7 @@ copy the parent's torch threads in an unknown state, and rather than one of `mul
 would first import the parent's main script, and torch with it. It loads numpy and tokenizers alone and
 starts in 0.2 s.
 
-The processes take the ranges of the text in turn, and the parent hands the parts on in the order of the
+The processes take the parts of the text in turn, and the parent hands the parts on in the order of the
 text, so that the result does not depend on the number of processes. A process that runs ahead fills the
 disk, not the memory.
 """
@@ -23,8 +23,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dlib.data.fingerprint import Recipe, serialized_backend
-from dlib.data.lines import MIB, RANGE_BYTES, DocumentError, document_ranges
-from dlib.data.tokenizing import Part, TokenizingJob, load_encode, tokenize_here
+from dlib.data.lines import MIB, RANGE_BYTES
+from dlib.data.parts import Part
+from dlib.data.shards import iterate_slices, num_bytes_of
+from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
 from dlib.process.errors import UserError
 from dlib.process.threads import usable_cores
 
@@ -60,7 +62,7 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
 
         return tokenize_here(job, encode)
     backend, encode_special_tokens = serialized_backend(tokenizer)
-    size = Path(job.text_file).stat().st_size
+    size = num_bytes_of([*map(Path, job.files)])
     wanted = min(usable_cores() if processes == -1 else processes, -(-size // RANGE_BYTES))
     if wanted < 2 or size < SMALL_TEXT_BYTES:
         return tokenize_here(job, load_encode(backend, encode_special_tokens, with_offsets=with_offsets))
@@ -73,32 +75,39 @@ def tokenize_in_processes(
     """Tokenize in `processes` processes that take the ranges in turn, as `tokenize_here` does.
 
     Raises:
-        DocumentError: a document cannot be read.
         OSError: a process cannot write.
-        UserError: a process was killed, most likely for its memory.
+        UserError: a document cannot be read, or a process was killed, most likely for its memory.
     """
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker()) for _ in range(processes)]
         for index, worker in enumerate(workers):
             order = {"job": asdict(job), "backend": backend, "encode_special_tokens": encode_special_tokens}
             _send_order(worker, {**order, "index": index, "processes": processes})
-        for number, _ in enumerate(document_ranges(Path(job.text_file))):
+        for number, _ in enumerate(iterate_slices(job.files)):
             yield _receive_part(workers[number % processes])
 
 
 def serve() -> None:
-    """Be a tokenizing process: read an order from stdin, answer with one line a range on stdout."""
+    """Be a tokenizing process: answer an order, until the parent has its answers or is gone."""
+    try:
+        carry_out()
+    except BrokenPipeError:
+        # The parent is gone. The last flush of stdout must not fail a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def carry_out() -> None:
+    """Read an order from stdin, answer with one line a part on stdout."""
     order = json.load(sys.stdin.buffer)
     job = TokenizingJob(**order["job"] | {"recipe": Recipe(**order["job"]["recipe"])})
     encode = load_encode(order["backend"], order["encode_special_tokens"], with_offsets=bool(job.recipe.offsets))
     try:
         for part in tokenize_here(job, encode, order["index"], order["processes"]):
             _answer({"part": part})
-    except DocumentError as error:
-        _answer({"document_error": [error.offset, error.reason]})
+    except UserError as error:
+        _answer({"user_error": str(error)})
     except BrokenPipeError:
-        # The parent is gone. The last flush of stdout must not fail a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
     except OSError as error:
         _answer({"os_error": [error.errno, error.strerror, error.filename]})
 
@@ -139,8 +148,8 @@ def _receive_part(worker: subprocess.Popen[bytes]) -> Part:
     if not line.endswith(b"\n"):
         raise _dead(worker)
     answer = json.loads(line)
-    if "document_error" in answer:
-        raise DocumentError(*answer["document_error"])
+    if "user_error" in answer:
+        raise UserError(answer["user_error"])
     if "os_error" in answer:
         raise OSError(*answer["os_error"])
     return Part(*answer["part"])

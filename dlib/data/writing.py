@@ -4,8 +4,9 @@ It stands apart from the store, which says where that folder is, when it has its
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,11 +17,14 @@ from dlib.data.fields import LENGTH_TYPE, FieldWriter
 from dlib.data.fingerprint import Recipe
 from dlib.data.formats import kind_of
 from dlib.data.lines import MIB
+from dlib.data.parts import Part
+from dlib.data.shards import num_bytes_of, shards_of
 from dlib.data.text import first_document
-from dlib.data.tokenizing import Part, TokenizingJob
+from dlib.data.tokenizing import TokenizingJob
 from dlib.data.tokenizing_processes import tokenize_text
 from dlib.process.durable import sync
 from dlib.process.errors import UserError
+from dlib.process.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,14 +36,21 @@ SUMMED = (".lengths", ".counts")
 
 
 def write_store(
-    beside: Path, text_file: Path, document: str, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, processes: int
+    beside: Path,
+    parts: Path,
+    text_file: Path,
+    document: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    recipe: Recipe,
+    processes: int,
 ) -> None:
-    """Write the files of a store, each flushed to the disk, the manifest last."""
-    job = _job(beside, text_file, document, _id_dtype(tokenizer, recipe.separator_id), recipe)
+    """Write the files of a store, each flushed to the disk, the manifest last; its parts in a folder of their own."""
+    job = _job(parts, text_file, document, _id_dtype(tokenizer, recipe.separator_id), recipe)
     columns = zip(recipe.fields, job.kinds, strict=True)
     writers = [FieldWriter(beside, place, name, kind) for place, (name, kind) in enumerate(columns)]
     joined = {suffix: beside / name for suffix, name in _joined_files(recipe).items()}
-    num_bytes = _join(beside, tokenize_text(job, tokenizer, processes), writers, joined)
+    progress = Progress(f"Tokenizing {text_file}", num_bytes_of([*map(Path, job.files)]))
+    num_bytes = _join(parts, _watched(tokenize_text(job, tokenizer, processes), progress), writers, joined)
     fields = [asdict(writer.close()) for writer in writers]
     files = [*joined.values(), *(file for writer in writers for file in writer.files)]
     sizes = {file.name: file.stat().st_size for file in files}
@@ -61,12 +72,22 @@ def write_store(
     sync(beside)
 
 
-def _job(beside: Path, text_file: Path, document: str, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
+def _job(parts: Path, text_file: Path, document: str, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
     """What is to be done; the first document says of which kind each field is."""
     first = first_document(text_file, recipe.columns, recipe.encoding_errors)
     kinds = [kind_of(value) for value in first.fields] if first else ["text"] * len(recipe.fields)
-    place, folder = str(text_file.resolve()), str(beside.resolve())
-    return TokenizingJob(place, text_file.suffix, recipe, document, kinds, dtype.str, folder)
+    files = [os.path.abspath(file) for file in shards_of(text_file)]
+    return TokenizingJob(files, recipe, document, kinds, dtype.str, str(parts.resolve()))
+
+
+def _watched(parts: Iterable[Part], progress: Progress) -> Iterator[Part]:
+    """Hand parts on, and show how many there are."""
+    try:
+        for part in parts:
+            progress.advance(part.text_bytes, is_new=part.is_new)
+            yield part
+    finally:
+        progress.close()
 
 
 def _joined_files(recipe: Recipe) -> dict[str, str]:
@@ -76,23 +97,21 @@ def _joined_files(recipe: Recipe) -> dict[str, str]:
     return files | ({".spans": SPANS} if recipe.offsets else {})
 
 
-def _join(beside: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], joined: Mapping[str, Path]) -> int:
-    """Append each part to the store's files and remove it; returns the bytes of all text."""
+def _join(folder: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], joined: Mapping[str, Path]) -> int:
+    """Append each part of a folder to the store's files; returns the bytes of all text."""
     num_bytes, ends = 0, dict.fromkeys(joined, 0)
     for suffix, file in joined.items():
         file.write_bytes(np.zeros(1, LENGTH_TYPE).data if suffix in SUMMED else b"")
     for part in parts:
         num_bytes += part.num_bytes
         for suffix, file in joined.items():
-            part_file = beside / f"{part.name}{suffix}"
-            with part_file.open("rb") as source, file.open("ab") as target:
+            with (folder / f"{part.name}{suffix}").open("rb") as source, file.open("ab") as target:
                 if suffix in SUMMED:
                     ends[suffix] = _append_ends(source, target, ends[suffix])
                 else:
                     shutil.copyfileobj(source, target, MIB)
-            part_file.unlink()
         for writer in writers:
-            writer.add(beside / part.name)
+            writer.add(folder / part.name)
     return num_bytes
 
 

@@ -16,8 +16,8 @@ from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
 from dlib.args.tables import MODELS
 from dlib.data.fingerprint import text_sha256
-from dlib.data.formats import reader_sha256
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.shards import text_reader_sha256
 from dlib.data.text import iterate_documents
 from dlib.data.token_roles import num_ids
 from dlib.models.hub import explain_loading
@@ -159,8 +159,8 @@ def trained_tokenizer_folder(
         args.model.vocab_size,
         open_ended,
         args.data.encoding_errors,
-        *((reader, *columns.sequences) if (reader := reader_sha256(text_file.suffix, document)) else ()),
-        *([text_sha256(text, cache_dir), reader_sha256(text.suffix, document)] for text in further),
+        *((reader, *columns.sequences) if (reader := text_reader_sha256(text_file, document)) else ()),
+        *([text_sha256(text, cache_dir), text_reader_sha256(text, document)] for text in further),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
