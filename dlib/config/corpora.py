@@ -67,13 +67,19 @@ def parse_corpus(text: str, place: str) -> Corpus:
     name, equals, path = rest.partition("=")
     if not (equals and NAME.fullmatch(name)):
         path = rest
-        name = re.sub(r"[^\w.-]+", "_", path.rpartition("/")[2].partition(".")[0])
+        name = name_of(path)
     if not path.strip() or not name or ":limit" in path or ":weight" in path:
         raise UserError(f"{place}: {quoted(text)} is no text with a weight: write {EXAMPLE}")
     if any(not value for value in numbers.values()) or any(numbers.get(key, 1) % 1 for key in KEYS[3:]):
         raise UserError(f"{place}: {quoted(text)}: weights are more than 0, and limits whole numbers from 1 on")
     limits = [None if key not in numbers else int(numbers[key]) for key in KEYS[3:]]
     return Corpus(name, path, numbers.get("weight"), *limits)
+
+
+def name_of(path: str) -> str:
+    """The name of a text without one: its file's up to the first dot, or of `shards/*.txt` the folder's."""
+    words = (re.sub(r"[^\w-]+", "_", part.partition(".")[0]).strip("_") for part in reversed(path.split("/")))
+    return next(filter(None, words), "")
 
 
 def corpus_text(mapping: Mapping[Any, Any], place: str) -> str:

@@ -84,14 +84,8 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     mixed = rows if isinstance(rows, MixedRows) else None
     scale = Scale(batch_size, mixed.tokens_per_sample if mixed else Fraction(rows.num_tokens, len(rows)), len(rows))
     goal = parse_duration(args.durations.training_goal, "--training_goal")
-    batches = BatchPlan(
-        len(rows),
-        batch_size,
-        micro_batch_size,
-        to_samples(goal, scale),
-        args.run.seed,
-        mixed.mixture if mixed else None,
-    )
+    mixture = mixed.mixture if mixed else None
+    batches = BatchPlan(len(rows), batch_size, micro_batch_size, to_samples(goal, scale), args.run.seed, mixture)
 
     def steps(text: str, flag: str, *, allow_zero: bool = False) -> int:
         duration = parse_duration(text, flag, interval=True, allow_zero=allow_zero)

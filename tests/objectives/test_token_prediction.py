@@ -128,3 +128,31 @@ def test_metrics_of_nothing_and_of_the_hopeless_are_numbers() -> None:
         objective_of("bert").metrics(Evaluated({"loss": 1e5, "targets": 1.0, "correct": 0.0}), 0.5)["perplexity"]
         == math.inf
     )
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_losses_of_rows_are_those_of_each_row_alone(name: str) -> None:
+    model, batch, width = build_toy(name, dtype=torch.float64), batch_of(name, LENGTHS["padded"]), 24
+    found = objective_of(name).row_losses(model, batch)
+    torch.testing.assert_close(found.sum(), objective_of(name).loss_sum(model, batch), rtol=1e-12, atol=0)
+    for row, loss in enumerate(found):
+        own = batch["target_positions"] // width == row
+        alone = {**batch, "targets": batch["targets"][own], "target_positions": batch["target_positions"][own]}
+        torch.testing.assert_close(loss, objective_of(name).loss_sum(model, alone), rtol=1e-12, atol=0)
+    found = objective_of(name).row_losses(model, without_targets(batch))
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters()), "DDP waits for each gradient"
+
+
+def test_losses_of_rows_are_not_those_of_a_loss_that_a_class_changed() -> None:
+    class Doubled(type(objective_of("gpt2"))):  # type: ignore[misc]
+        def loss_sum(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+            return 2 * super().loss_sum(model, batch)
+
+    class Named(Doubled):
+        """Changes nothing."""
+
+    assert objective_of("gpt2").has_row_losses
+    for kind in (Doubled, Named):
+        changed = object.__new__(kind)
+        assert not changed.has_row_losses

@@ -1,0 +1,81 @@
+"""A run on several texts goes on bitwise after a kill, and with another number of processes; each text has its loss."""
+
+import json
+import math
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlib.runs.metrics_log import read_metrics
+from tests.exactness.comparing import assert_same_end, differences
+from tests.exactness.faults import Fault
+from tests.exactness.ranks import train_ranks
+from tests.launching import Place, evaluate, train, write_corpus
+
+GOAL = ("--training_goal", "24", "--eval_interval", "6", "--save_interval", "5", "--max_checkpoints", "-1")
+TEXTS = ("--train", "train.txt:0.7", "few=few.txt:0.3:limit=20", "--dev", "dev.txt", "few=few-dev.txt")
+
+
+@pytest.fixture
+def two_texts(place: Place, tmp_path: Path) -> Place:
+    """A place with a second, small training and development text."""
+    data = write_corpus(tmp_path / "data")
+    other = write_corpus(tmp_path / "other", seed=2, num_lines=60)
+    for name in ("train", "dev"):
+        (other / f"{name}.txt").rename(data / f"few{'-dev' * (name == 'dev')}.txt")
+    return replace(place, data=data, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("texts", [TEXTS, ("--train", "few.txt", "train.txt")], ids=["weights", "by size"])
+def test_a_killed_run_on_several_texts_ends_as_the_undisturbed_one(
+    two_texts: Place, tmp_path: Path, texts: Sequence[str]
+) -> None:
+    undisturbed = train(two_texts.arguments("undisturbed", *GOAL, *texts), tmp_path)
+    assert undisturbed.status == 0, undisturbed.stderr
+    for count in (2, 3):
+        fault = Fault("inside weights", count, str(two_texts.runs))
+        assert train(two_texts.arguments("killed", *GOAL, *texts), tmp_path, fault=fault).status == -signal.SIGKILL
+    result = train(two_texts.arguments("killed", *GOAL, *texts), tmp_path)
+    assert result.status == 0, result.stderr
+    assert "goes on after step" in result.stderr
+    folder = two_texts.folder("killed")
+    assert differences(folder, two_texts.folder("undisturbed")) == []
+
+    for record in read_metrics(folder.metrics):
+        told = [value for name, value in record.items() if name.startswith("train/loss_")]
+        assert min(told) <= record["train/loss"] <= max(told)
+
+
+def test_two_processes_have_the_bytes_of_one_and_every_development_text_its_numbers(
+    two_texts: Place, tmp_path: Path
+) -> None:
+    exact = (*GOAL, *TEXTS, "--exact_reduce")
+    assert train(two_texts.arguments("one", *exact), tmp_path).status == 0
+    results = train_ranks(two_texts.arguments("two", *exact), 2, tmp_path)
+    assert [result.status for result in results] == [0, 0], results[0].stderr
+    one, two = two_texts.folder("one"), two_texts.folder("two")
+    assert_same_end(one, two)
+    evaluated = [record for record in read_metrics(one.metrics) if "dev/loss" in record]
+    assert len(evaluated) == 4
+    assert all(record["dev/loss"] != record["dev/few/loss"] for record in evaluated)
+
+    for split, prefix in (("dev", "dev/"), ("few", "dev/few/")):
+        result = evaluate([str(one.last), "--split", split, "--accelerator", "cpu", "--json"], tmp_path)
+        assert result.status == 0, result.stderr
+        assert json.loads(result.stdout)["metrics"]["loss"] == evaluated[-1][f"{prefix}loss"]
+
+
+def test_each_texts_loss_is_that_of_its_samples_in_the_step(two_texts: Place, tmp_path: Path) -> None:
+    short = (*GOAL, "--training_goal", "4", "--objective", "clm", "--model", "configs/models/gpt2-tiny")
+    size = ("--model_overrides", "n_embd=32", "n_layer=2", "attn_pdrop=0", "embd_pdrop=0", "resid_pdrop=0")
+    assert (
+        train(two_texts.arguments("both", *short, *size, "--train", "train.txt:3", "few.txt:1"), tmp_path).status == 0
+    )
+    folder = two_texts.folder("both")
+    # Packed rows of causal modelling weigh the same, so that the step's loss is a mean of its texts' by their turns.
+    for record in read_metrics(folder.metrics):
+        mean = (3 * record["train/loss_train"] + record["train/loss_few"]) / 4
+        assert math.isclose(record["train/loss"], mean, rel_tol=1e-6)
