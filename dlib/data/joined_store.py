@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,20 @@ class JoinedStore(TokenStore):
         part, number = self._place(document)
         return part.segment(number, sequence)
 
-    def field(self, name: str, document: int) -> Value:
+    def field(self, name: str, document: int) -> Any:
         """The value of a document's field."""
         part, number = self._place(document)
         return part.field(name, number)
+
+    def item_lengths(self, name: str, document: int) -> np.ndarray:
+        """Tokens of each item of a document's list, (items,) int64."""
+        part, number = self._place(document)
+        return part.item_lengths(name, number)
+
+    def character_offsets(self, name: str, document: int) -> np.ndarray:
+        """First character of each token of `segment`, and the one after its last, (n, 2) int64."""
+        part, number = self._place(document)
+        return part.character_offsets(name, number)
 
     def distinct(self, name: str) -> Sequence[Value]:
         """All different values of a field in ascending order.

@@ -129,7 +129,7 @@ class TokenStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the mapped files, which would be copied whole."""
-        return TokenStore, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 def build_token_store(
