@@ -24,6 +24,21 @@ class ModelArgs:
     """Hugging Face name or local folder of the tokenizer; none: the model's own, else one trained on train.txt."""
     vocab_size: int = setting(8192, at_least=300, at_most=MOST_IDS)
     """Number of tokens of a tokenizer that is trained on train.txt."""
+    tokenizer_type: str = setting(
+        "byte_level_bpe",
+        choices={
+            "byte_level_bpe": "pairs of bytes: any text comes back, nothing is unknown",
+            "bpe": "pairs of characters",
+            "wordpiece": "BERT's",
+            "unigram": "the likeliest pieces",
+            "whitespace": "the words between blanks, for sequences that are no language",
+        },
+    )
+    """What is trained there."""
+    unknown_token: str = setting("error", choices=("error", "token"))
+    """What stands for a word that a whitespace tokenizer does not know: nothing, it is an error; or the token <unk>."""
+    special_tokens: list[str] = setting([])
+    """Tokens of your own in that vocabulary, which are never split."""
     checkpoint: str | None = setting(None, path=True)
     """Start from the weights of a run, a checkpoint folder, or `wandb:RUN[:alias]`; the run itself is new."""
     attn_implementation: str | None = setting(

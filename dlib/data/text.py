@@ -137,9 +137,16 @@ def first_document(text_file: Path, columns: Columns, encoding_errors: str = "st
 
 
 def iterate_documents(
-    text_file: Path, encoding_errors: str = "strict", columns: Columns = TEXT_ONLY, document: str = "line"
+    text_file: Path,
+    encoding_errors: str = "strict",
+    columns: Columns = TEXT_ONLY,
+    document: str = "line",
+    *,
+    whole_words: bool = False,
 ) -> Iterator[str]:
-    """All texts of each document, for the training of a tokenizer; a long one, or an endless word, comes in parts.
+    """All texts of each document, for the training of a tokenizer; a long one comes in parts.
+
+    So does an endless word, but where `whole_words` are asked for.
 
     The items of a list are joined by spaces.
 
@@ -148,7 +155,8 @@ def iterate_documents(
     """
     for found in _documents(text_file, columns.of_text, encoding_errors, document):
         for text in found.sequences:
-            yield from cut_long_words(text if isinstance(text, str) else " ".join(text))
+            joined = text if isinstance(text, str) else " ".join(text)
+            yield from [joined] if whole_words else cut_long_words(joined)
 
 
 def cut_long_words(text: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import models
 
 from dlib.process.errors import UserError
 
@@ -75,9 +76,11 @@ def word_starts(tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
     """For each id whether its token starts a word, words being what spaces separate (vocab_size,).
 
     Tokenizers write a word's start either as a mark on its first token ("Ġ", "▁") or as a mark on
-    the others ("##"); the vocabulary itself tells which.
+    the others ("##"); the vocabulary itself tells which. The tokens of a word-level one are words.
     """
     vocabulary = tokenizer.get_vocab()
+    if tokenizer.is_fast and isinstance(tokenizer.backend_tokenizer.model, models.WordLevel):
+        return np.ones(num_ids(tokenizer), dtype=bool)
     marked_starts = [index for token, index in vocabulary.items() if token.startswith(START_MARKS)]
     marked_continuations = [index for token, index in vocabulary.items() if token.startswith("##")]
     starts = np.zeros(max(vocabulary.values()) + 1, dtype=bool)

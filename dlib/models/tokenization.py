@@ -3,13 +3,12 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import ExperimentArgs
@@ -23,23 +22,16 @@ from dlib.data.token_roles import num_ids
 from dlib.models.hub import explain_loading
 from dlib.models.pretrained import read_tokenizer
 from dlib.models.sources import has_tokenizer
+from dlib.models.tokenizer_types import TokenizerKind, train_kind
 from dlib.process.durable import refusals_told, sync, sync_tree
 from dlib.process.errors import UserError
 from dlib.process.ranks import say
 from dlib.process.versions import tokenizer_series
 
-SPECIAL_TOKENS = {
-    "bos_token": "<s>",
-    "pad_token": "<pad>",
-    "eos_token": "</s>",
-    "unk_token": "<unk>",
-    "mask_token": "<mask>",
-}
-"""Special tokens of a trained tokenizer, by role; their ids are 0 to 4, as in RoBERTa."""
-
-
 TRAINING_FORMAT = 3
 """Raised whenever the same text and options train another tokenizer."""
+USUAL_KIND = TokenizerKind()
+"""What goes without saying in the name of a trained tokenizer, so that those of before are found again."""
 
 
 def load_tokenizer(name: str, flag: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
@@ -63,36 +55,26 @@ def train_tokenizer(
     encoding_errors: str,
     columns: Columns = TEXT_ONLY,
     document: str = "line",
+    kind: TokenizerKind = USUAL_KIND,
     *,
     open_ended: bool,
     further: Sequence[Path] = (),
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer on a text, or several: any bytes can be written with it, none is unknown.
+    """Train a tokenizer on a text, or several.
 
     It has fewer tokens than `vocab_size` where the text is too small for more. An `open_ended` one puts no token at the
     end of a text, so that a prompt stays open.
+
+    Raises:
+        UserError: the text cannot be read, or `vocab_size` has no room for what it needs.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[*SPECIAL_TOKENS.values()],  # in this order: their ids
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    texts = (iterate_documents(text, encoding_errors, columns, document) for text in (text_file, *further))
-    tokenizer.train_from_iterator(chain.from_iterable(texts), trainer)
-    # As in RoBERTa the mask takes the space before it: byte-level words begin with theirs.
-    mask = AddedToken(SPECIAL_TOKENS["mask_token"], lstrip=True, special=True)
-    tokenizer.add_special_tokens([mask])
-    bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A" if open_ended else f"{bos} $A {eos}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
-    )
-    roles = {**SPECIAL_TOKENS, "cls_token": bos, "sep_token": eos, "mask_token": mask}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles, clean_up_tokenization_spaces=False)
+
+    def texts() -> Iterator[str]:
+        whole_words = kind.tokenizer_type == "whitespace"
+        for text in (text_file, *further):
+            yield from iterate_documents(text, encoding_errors, columns, document, whole_words=whole_words)
+
+    return train_kind(texts, vocab_size, kind, open_ended=open_ended)
 
 
 def build_tokenizer(
@@ -117,11 +99,22 @@ def build_tokenizer(
     if goes_on:
         return load(model_folder, "the checkpoint")
     if args.model.tokenizer is not None:
+        refuse_training(args, f"--tokenizer {args.model.tokenizer} is there")
         return load(args.model.tokenizer, "--tokenizer")
     if model_folder not in MODELS and (not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder))):
-        return load(model_folder, "--model" if args.model.checkpoint is None else "--checkpoint")
+        if args.model.checkpoint is not None:
+            return load(model_folder, "--checkpoint")
+        refuse_training(args, f"{model_folder} brings its own")
+        return load(model_folder, "--model")
     folder = trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended, further=further)
     return load(str(folder), "--tokenizer")
+
+
+def refuse_training(args: ExperimentArgs, reason: str) -> None:
+    """Refuse arguments of a tokenizer that is to be trained where none is."""
+    wanted, usual = asdict(TokenizerKind.of(args.model)), asdict(USUAL_KIND)
+    if changed := [name for name in wanted if wanted[name] != usual[name]]:
+        raise UserError(f"--{changed[0]}: it is for a tokenizer that is trained, and {reason}; leave one out")
 
 
 def save_whole(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -152,7 +145,7 @@ def trained_tokenizer_folder(
     Raises:
         UserError: the text is missing or not UTF-8, or the cache cannot be written.
     """
-    cache_dir, document = Path(args.data.cache_dir), args.data.document
+    cache_dir, document, kind = Path(args.data.cache_dir), args.data.document, TokenizerKind.of(args.model)
     options = [
         TRAINING_FORMAT,
         *tokenizer_series(),
@@ -161,6 +154,7 @@ def trained_tokenizer_folder(
         args.data.encoding_errors,
         *((reader, *columns.sequences) if (reader := text_reader_sha256(text_file, document)) else ()),
         *([text_sha256(text, cache_dir), text_reader_sha256(text, document)] for text in further),
+        *(astuple(kind) if kind != USUAL_KIND else ()),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -172,7 +166,7 @@ def trained_tokenizer_folder(
             if not has_tokenizer(folder):
                 names = ", ".join(map(str, (text_file, *further)))
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {names}")
-                reading = args.model.vocab_size, args.data.encoding_errors, columns, document
+                reading = args.model.vocab_size, args.data.encoding_errors, columns, document, kind
                 tokenizer = train_tokenizer(text_file, *reading, open_ended=open_ended, further=further)
                 save_whole(tokenizer, folder)
     return folder
