@@ -126,15 +126,19 @@ class LineRows:
         """
         _require_row(index, len(self))
         store, recipe = self.store, self.store.recipe
-        sequences = tuple(self._framed(store.segment(index, place)) for place in range(store.num_sequences))
+        segments = [store.segment(index, place) for place in range(store.num_sequences)]
+        sequences = tuple(map(self._framed, segments))
         fields = {name: store.field(name, index) for name in recipe.fields}
         lengths = {name: store.item_lengths(name, index) for name in recipe.lists}
         offsets = {name: store.character_offsets(name, index) for name in recipe.offsets}
-        return Sample(sequences, fields, index, key, lengths, offsets)
+        is_whole = all(map(self._fits, segments))
+        return Sample(sequences, fields, index, key, lengths, offsets, is_whole)
+
+    def _fits(self, ids: np.ndarray) -> bool:
+        return len(ids) <= self.max_length - self._num_special
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
-        fits = len(ids) <= self.max_length - self._num_special
-        suffix_ids = self.suffix_ids if fits or self.close_truncated else []
+        suffix_ids = self.suffix_ids if self._fits(ids) or self.close_truncated else []
         return framed(ids, self.max_length, self.prefix_ids, suffix_ids)
 
     @property

@@ -63,6 +63,7 @@ class Sample:
     lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
     # first character of each token and the one after its last, by the text's name, (T, 2) int64; likewise
     offsets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    is_whole: bool = False  # whether it is one document, from its beginning to its end
 
     @property
     def ids(self) -> np.ndarray:

@@ -14,6 +14,7 @@ from dlib.data.fields import LENGTH_TYPE
 from dlib.data.formats import Document
 from dlib.data.lines import PIECE_BYTES
 from dlib.data.samples import Columns
+from dlib.data.unknown_words import UnknownWordError
 
 SPAN_TYPE = np.dtype("<u4")
 NO_SPAN = (0, 0)
@@ -41,6 +42,7 @@ class Stretch(NamedTuple):
     sequence: int  # place in `Columns.sequences`
     ends_item: bool  # of a list
     ends_sequence: bool
+    offset: int  # byte of the file at which its document starts
 
 
 def cut_documents(documents: Iterable[Document], lead: str = "") -> Iterator[Stretch]:
@@ -48,29 +50,32 @@ def cut_documents(documents: Iterable[Document], lead: str = "") -> Iterator[Str
     for document in documents:
         for number, text in enumerate(document.sequences):
             if isinstance(text, str):
-                yield from _cut(text, number, ends_item=False, ends_sequence=document.is_whole)
+                yield from _cut(Stretch(text, number, False, document.is_whole, document.offset))
                 continue
             for place, item in enumerate(text, start=1):
-                is_led = item and not item[0].isspace()
-                yield from _cut(lead + item if is_led else item, number, True, ends_sequence=place == len(text))
+                led = lead + item if item and not item[0].isspace() else item
+                yield from _cut(Stretch(led, number, True, place == len(text), document.offset))
             if not text:
-                yield Stretch("", number, ends_item=False, ends_sequence=True)
+                yield Stretch("", number, ends_item=False, ends_sequence=True, offset=document.offset)
 
 
-def _cut(text: str, sequence: int, ends_item: bool, ends_sequence: bool) -> Iterator[Stretch]:
+def _cut(whole: Stretch) -> Iterator[Stretch]:
     """Stretches of at most `PIECE_BYTES` characters, each but the first beginning with a space if it can."""
-    start = 0
+    text, start = whole.text, 0
     while len(text) - start > PIECE_BYTES:
         space = text.rfind(" ", start + 1, start + PIECE_BYTES)
         stop = space if space > 0 else start + PIECE_BYTES
-        yield Stretch(text[start:stop], sequence, ends_item=False, ends_sequence=False)
+        yield whole._replace(text=text[start:stop], ends_item=False, ends_sequence=False)
         start = stop
-    yield Stretch(text[start:], sequence, ends_item, ends_sequence)
+    yield whole._replace(text=text[start:])
 
 
 def item_lead(encode: Encode) -> str:
     """What has to stand before a word for the tokens that it has after another word: a space, or nothing."""
-    alone, spaced, both = (list(encoding.ids) for encoding in encode(["a", " a", "a a"]))
+    try:
+        alone, spaced, both = (list(encoding.ids) for encoding in encode(["a", " a", "a a"]))
+    except UnknownWordError:  # its tokens are words, which do without
+        return ""
     return " " if both == alone + spaced != alone + alone else ""
 
 

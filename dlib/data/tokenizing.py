@@ -16,10 +16,12 @@ from tokenizers import Tokenizer
 from dlib.data.fields import keep_fields, part_file
 from dlib.data.fingerprint import Recipe
 from dlib.data.formats import Document, reader_of
+from dlib.data.lines import ByteRange, DocumentError
 from dlib.data.parts import Part, find_part, finish, name_of
 from dlib.data.shards import Slice, iterate_slices
 from dlib.data.text import located
-from dlib.data.token_parts import Encode, PartArrays, Stretch, cut_documents, item_lead
+from dlib.data.token_parts import Encode, Encoding, PartArrays, Stretch, cut_documents, item_lead
+from dlib.data.unknown_words import UnknownWordError, naming_unknown
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
@@ -43,7 +45,7 @@ def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool
     tokenizer.encode_special_tokens = encode_special_tokens
     # The fast one leaves out where in the text a token stands; tokenizers has it since 0.20.
     fast = None if with_offsets else getattr(tokenizer, "encode_batch_fast", None)
-    return partial(fast or tokenizer.encode_batch, add_special_tokens=False)
+    return partial(naming_unknown, partial(fast or tokenizer.encode_batch, add_special_tokens=False))
 
 
 def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:
@@ -52,7 +54,7 @@ def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes:
     A part that is there already is not made again.
 
     Raises:
-        UserError: a document cannot be read.
+        UserError: a document cannot be read, or has a word that the tokenizer does not know.
     """
     for number, slices in enumerate(iterate_slices(job.files)):
         if number % processes == index:
@@ -66,28 +68,34 @@ def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice],
     """
     path = Path(job.folder) / name_of(number)
     columns = job.recipe.columns
-    documents = read_documents(job, slices, path)
     arrays = PartArrays(columns, job.recipe.separator_id, job.dtype)
+    lead = item_lead(encode) if columns.lists else ""
     with ExitStack() as stack:
         files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
-        for batch in _batches(cut_documents(documents, item_lead(encode) if columns.lists else "")):
-            for stretch, encoding in zip(batch, encode([stretch.text for stretch in batch]), strict=True):
-                arrays.add(stretch, encoding)
-            for suffix, file in files.items():
-                file.write(arrays.take(suffix).data)
+        for name, byte_range in slices:
+            with located(Path(name)):
+                documents = read_documents(job, Path(name), byte_range, path)
+                for batch in _batches(cut_documents(documents, lead)):
+                    for stretch, encoding in zip(batch, _encoded(batch, encode), strict=True):
+                        arrays.add(stretch, encoding)
+                    for suffix, file in files.items():
+                        file.write(arrays.take(suffix).data)
     written = [*map(path.with_suffix, files), *(part_file(path, place) for place in range(len(columns.fields)))]
     return finish(path, [file for file in written if file.exists()], slices, arrays.num_bytes)
 
 
-def read_documents(job: TokenizingJob, slices: Sequence[Slice], part: Path) -> Iterator[Document]:
-    """The documents of some ranges; their fields are written beside `part`."""
+def read_documents(job: TokenizingJob, file: Path, byte_range: ByteRange, part: Path) -> Iterable[Document]:
+    """The documents of a range; their fields are written beside `part`."""
     columns = job.recipe.columns
-    for name, byte_range in slices:
-        file = Path(name)
-        with located(file):
-            reader = reader_of(file.suffix, job.document)
-            documents = reader(file, byte_range, columns, job.recipe.encoding_errors)
-            yield from keep_fields(documents, part, columns.fields, job.kinds) if columns.fields else documents
+    documents = reader_of(file.suffix, job.document)(file, byte_range, columns, job.recipe.encoding_errors)
+    return keep_fields(documents, part, columns.fields, job.kinds) if columns.fields else documents
+
+
+def _encoded(batch: Sequence[Stretch], encode: Encode) -> Iterable[Encoding]:
+    try:
+        return encode([stretch.text for stretch in batch])
+    except UnknownWordError as error:
+        raise DocumentError(batch[error.place].offset, str(error)) from error
 
 
 def _batches(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:

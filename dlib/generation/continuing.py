@@ -15,7 +15,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import first_id
-from dlib.generation.line_batches import by_length, encode, find_frame, padded
+from dlib.data.unknown_words import encode
+from dlib.generation.line_batches import by_length, find_frame, padded
 from dlib.generation.sampling import KeyedSampling
 from dlib.models.parts import keeps_cache
 from dlib.process.errors import UserError

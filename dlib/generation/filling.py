@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import START_MARKS, first_id, num_ids, word_starts
-from dlib.generation.line_batches import by_length, encode, find_frame, padded
+from dlib.data.unknown_words import encode
+from dlib.generation.line_batches import by_length, find_frame, padded
 from dlib.objectives.token_prediction import predict_at
 from dlib.process.errors import UserError
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.data.token_roles import num_ids
+from dlib.data.unknown_words import UnknownWordError, encode
 from dlib.models.limits import max_positions
 
 BATCHES_IN_WINDOW = 8
@@ -32,17 +34,15 @@ class Frame(NamedTuple):
 
 def find_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
     """The special tokens around a text, found by looking at one."""
-    bare, framed = encode(tokenizer, ["a"])[0], tokenizer("a")["input_ids"]
+    text = "a"
+    try:
+        [bare] = encode(tokenizer, [text])
+    except UnknownWordError:  # its tokens are words: one of them
+        text = str(tokenizer.convert_ids_to_tokens(num_ids(tokenizer) - 1))
+        [bare] = encode(tokenizer, [text])
+    framed = tokenizer(text)["input_ids"]
     start = next(index for index in range(len(framed)) if framed[index : index + len(bare)] == bare)
     return Frame(framed[:start], framed[start + len(bare) :])
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of each text, however long, without special tokens around it."""
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
 
 
 def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trained_length: int | None) -> int:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dlib.args.generation import GenerationArgs
 from dlib.data.packing import framed
 from dlib.data.token_roles import token_roles
+from dlib.data.unknown_words import encode
 from dlib.objectives.padding import stack_rows
 
 
@@ -51,7 +52,7 @@ class RowAnswerer(ABC):
     @torch.no_grad()
     def answer(self, lines: Sequence[str], first_number: int) -> list[Any]:
         """Answer lines in batches of like length; the first has the number `first_number`."""
-        encoded = self.tokenizer(list(lines), add_special_tokens=False, verbose=False)["input_ids"]
+        encoded = encode(self.tokenizer, lines)
         rows = [framed(ids, self.context, [self.roles.lead_id], [self.roles.separator_id]) for ids in encoded]
         by_length = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         answers: dict[int, Any] = {}

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dlib.data.samples import Sample
 from dlib.data.token_store import TokenStore
-from dlib.objectives.objective import FurtherEvaluation
+from dlib.objectives.objective import Batch, Evaluated, FurtherEvaluation
 from dlib.objectives.sliding_window import SlidingWindows
 from dlib.objectives.token_prediction import TokenPrediction
 
@@ -34,6 +36,30 @@ class CausalLanguageModeling(TokenPrediction):
         """The row as it is; position t predicts token t + 1. Nothing is drawn."""
         row = sample.ids
         return row, np.arange(len(row) - 1), row[1:]
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Also, where rows are documents (`--line_by_line`), which of them are whole: `is_whole` (B,), truth values."""
+        batch = super().collate(samples)
+        if any(sample.is_whole for sample in samples):
+            batch["is_whole"] = torch.tensor([sample.is_whole for sample in samples])
+        return batch
+
+    def sums(self, losses: Tensor, logits: Tensor, batch: Batch) -> dict[str, float]:
+        """Also the number of whole documents, and of those in which every token was predicted."""
+        sums = super().sums(losses, logits, batch)
+        if "is_whole" in batch:
+            rows = batch["target_positions"] // batch["input_ids"].shape[1]  # (K,)
+            is_right = batch["is_whole"].clone()
+            is_right[rows[logits.argmax(-1) != batch["targets"]]] = False
+            sums |= {"sequences": float(batch["is_whole"].sum()), "right_sequences": float(is_right.sum())}
+        return sums
+
+    def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
+        """Also `sequence_accuracy`, the share of whole documents in which every token was predicted."""
+        metrics = super().metrics(evaluated, tokens_per_byte)
+        if sequences := evaluated.sums.get("sequences"):
+            metrics["sequence_accuracy"] = evaluated.sums["right_sequences"] / sequences
+        return metrics
 
     def further_evaluations(
         self, store: TokenStore, max_length: int, options: Mapping[str, Any]

@@ -75,6 +75,7 @@ def test_a_truncated_line_is_left_open_where_its_end_would_be_learned(make_store
     for index, row in enumerate(rows):
         document = store.tokens[store.offsets[index] : store.offsets[index + 1] - 1].tolist()
         assert row.tolist() == ([0, *document, 1, 2] if len(document) <= 3 else [0, *document[:5]])
+        assert source.sample(index).is_whole == (len(document) <= 3)
     assert source.num_tokens == sum(map(len, rows))
 
 

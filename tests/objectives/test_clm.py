@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dlib.args import ObjectiveArgs
 from dlib.args.tables import OBJECTIVES, load
 from dlib.data.samples import Sample
 from dlib.objectives import build_objective
 from dlib.objectives.clm import CausalLanguageModeling
-from tests.toys import LEAD, PAD, toy_roles, toy_row
+from dlib.objectives.objective import Evaluated
+from tests.toys import LEAD, PAD, VOCAB_SIZE, toy_roles, toy_row
 
 CLM = CausalLanguageModeling(ObjectiveArgs(objective="clm"), toy_roles(mask_id=None))
 
@@ -34,6 +36,26 @@ def test_padding_is_never_a_target() -> None:
     batch = CLM.collate([Sample((toy_row(3),)), Sample((toy_row(9),))])
     assert batch["attention_mask"].flatten()[batch["target_positions"]].all()
     assert PAD not in batch["targets"]
+
+
+def test_share_of_whole_documents_that_are_predicted_from_end_to_end() -> None:
+    rows = [toy_row(5), toy_row(9, seed=1), toy_row(9, seed=2), toy_row(3)]
+    samples = [Sample((row,), is_whole=index != 2) for index, row in enumerate(rows)]
+    batch = CLM.collate(samples)
+    targets = batch["targets"]
+    logits = torch.nn.functional.one_hot(targets, VOCAB_SIZE).float()  # all right
+    wrong = len(rows[0]) - 1 + 3  # a token of the second row
+    logits[wrong] = logits[wrong].roll(1)
+    sums = CLM.sums(torch.zeros(len(targets)), logits, batch)
+    assert (sums["sequences"], sums["right_sequences"], sums["correct"]) == (3, 2, len(targets) - 1)
+    assert CLM.metrics(Evaluated(sums), 1)["sequence_accuracy"] == 2 / 3
+
+
+def test_packed_rows_are_no_sequences_of_their_own() -> None:
+    batch = CLM.collate([Sample((toy_row(5),)), Sample((toy_row(5, seed=1),))])
+    assert {*batch} == {"input_ids", "target_positions", "targets"}
+    sums = CLM.sums(torch.zeros(8), torch.zeros(8, VOCAB_SIZE), batch)
+    assert {*CLM.metrics(Evaluated(sums), 1)} == {"loss", "perplexity", "bits_per_byte", "accuracy"}
 
 
 def test_table_builds_the_objective_that_is_named() -> None:
