@@ -28,8 +28,17 @@ KNOWN = [
     if has(MODEL_TYPES.get(json.loads((folder / "config.json").read_text())["model_type"], {}))
 ]
 """Those that the installed transformers knows."""
-OBJECTIVES = {"ForMaskedLM": "mlm", "ForCausalLM": "clm", "LMHeadModel": "clm"}
-AUTO_MODELS = {"mlm": "AutoModelForMaskedLM", "clm": "AutoModelForCausalLM"}
+OBJECTIVES = {
+    "ForMaskedLM": "mlm",
+    "ForCausalLM": "clm",
+    "LMHeadModel": "clm",
+    "ElectraForPreTraining": "replaced_token_detection",
+}
+AUTO_MODELS = {
+    "mlm": "AutoModelForMaskedLM",
+    "clm": "AutoModelForCausalLM",
+    "replaced_token_detection": "AutoModelForPreTraining",
+}
 SHAPES = {"mlm": "configs/models/roberta-tiny", "clm": "configs/models/gpt2-tiny"}
 
 
@@ -46,7 +55,7 @@ def objective_of(folder: Path) -> str:
 
 def test_something_is_shipped() -> None:
     assert CONFIGS
-    assert {objective_of(folder) for folder in MODELS} == {"mlm", "clm"}
+    assert {objective_of(folder) for folder in MODELS} == {*AUTO_MODELS}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)

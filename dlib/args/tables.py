@@ -29,6 +29,10 @@ class Plugin(NamedTuple):
 OBJECTIVES: dict[str, Plugin] = {
     "mlm": Plugin("dlib.objectives.mlm:MaskedLanguageModeling", "dlib.objectives.mlm_args:MlmArgs"),
     "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
+    "replaced_token_detection": Plugin(
+        "dlib.objectives.replaced_token_detection:ReplacedTokenDetection",
+        "dlib.objectives.replaced_token_detection_args:ReplacedTokenDetectionArgs",
+    ),
 }
 OPTIMIZERS: dict[str, Plugin] = {
     "adamw": Plugin("dlib.training.optimizers:build_adamw", "dlib.training.optimizer_args:AdamWArgs"),

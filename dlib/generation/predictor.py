@@ -77,7 +77,8 @@ class Predictor:
         refuse_other_options(args, answerer, name)
         device = torch.device(choose_accelerator(args.accelerator))
         tokenizer = load_tokenizer(name, "the model", trust_remote_code=trust)
-        self.network = load_model(Head(kind.auto_model), name, config, device, trust_remote_code=trust)
+        head = Head(kind.auto_model, auto_models=kind.auto_models)
+        self.network = load_model(head, name, config, device, trust_remote_code=trust)
         # What a model would make of positions that it never saw is left to chance: they were drawn, and not learned.
         longest = run.data.max_length if run and run.model.from_scratch else None
         self.args = args

@@ -80,7 +80,7 @@ def build_model(
     seed_torch("weights", args.run.seed)
     with explain_loading(flag, source, args.model.model_overrides):
         if args.model.from_scratch:
-            model = draw_model(head.auto_model, config, **options)
+            model = draw_model(head.auto_model_of(config), config, **options)
         else:
             model = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
         if args.model.gradient_checkpointing:
@@ -113,8 +113,8 @@ def build_meta_model(
     config.vocab_size = max(config.vocab_size, num_ids(tokenizer))  # weights that are not there cannot be resized
     options = {"trust_remote_code": args.model.trust_remote_code, **attention_options(args.model, config)}
     with torch.device("meta"), explain_loading(flag, source, args.model.model_overrides):
-        tell_many_layers(config, source, partial(draw_model, head.auto_model, **options))
-        model = draw_model(head.auto_model, config, **options)
+        tell_many_layers(config, source, partial(draw_model, head.auto_model_of(config), **options))
+        model = draw_model(head.auto_model_of(config), config, **options)
         if args.model.gradient_checkpointing:
             checkpoint_activations(model)
     check_positions(model, args.data.max_length, source)
@@ -150,7 +150,7 @@ def load_weights(
         UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
-    model, loading = read_model(head.auto_model, source, config, **options)
+    model, loading = read_model(head.auto_model_of(config), source, config, **options)
     if is_checkpoint:
         refuse_other_model(loading, source)
     if loading["missing_keys"]:  # a head, mostly, which then has to be learned

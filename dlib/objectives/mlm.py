@@ -28,7 +28,7 @@ class MaskedLanguageModeling(TokenPrediction):
     """Fill in masked tokens."""
 
     auto_model = "AutoModelForMaskedLM"
-    measures = ("pseudo_perplexity",)
+    measures: ClassVar[tuple[str, ...]] = ("pseudo_perplexity",)
     answerer = "dlib.generation.filling:MaskFiller"
     card: ClassVar[Mapping[str, str]] = {"kind": "masked language model", "pipeline_tag": "fill-mask"}
 
@@ -42,7 +42,9 @@ class MaskedLanguageModeling(TokenPrediction):
         """
         super().__init__(args, roles, tokenizer)
         if roles.mask_id is None:
-            raise UserError(f"--objective mlm needs a mask token and {roles.name} has none; use --objective clm")
+            raise UserError(
+                f"--objective {args.objective} needs a mask token and {roles.name} has none; use --objective clm"
+            )
         self.mask_id = roles.mask_id
         self.is_special = np.zeros(roles.vocab_size, dtype=bool)
         self.is_special[list(roles.special_ids)] = True

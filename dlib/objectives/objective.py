@@ -87,7 +87,9 @@ class Objective(ABC):
     """Whether it learns where texts end: then neither a row that was cut nor a prompt is closed by a separator."""
 
     auto_model: ClassVar[str]
-    """Name of the transformers class that loads a model with the right head."""
+    """Name of the transformers class that loads a model with the right head,"""
+    auto_models: ClassVar[Mapping[str, str]] = {}
+    """... and of those that do it for some, by the `model_type` of their configuration."""
 
     looks_back_only: ClassVar[bool] = False
     """Whether no position may see what follows it."""
@@ -126,7 +128,7 @@ class Objective(ABC):
     @property
     def head(self) -> Head:
         """Which model it trains."""
-        return Head(self.auto_model, self.looks_back_only, self.forward_options, self.config_changes)
+        return Head(self.auto_model, self.looks_back_only, self.forward_options, self.config_changes, self.auto_models)
 
     def study(self, train: TokenStore, dev: TokenStore) -> None:  # noqa: B027 - few objectives have something to learn
         """Learn what has to be known of the training text beforehand, such as the set of labels.
@@ -192,7 +194,8 @@ class Objective(ABC):
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder keeps of it, for those who read it without the objective's code."""
-        return {"best": self.best, "card": {**self.card, "auto_model": self.auto_model}}
+        loading = {"auto_model": self.auto_model, **({"auto_models": self.auto_models} if self.auto_models else {})}
+        return {"best": self.best, "card": {**self.card, **loading}}
 
     @property
     def best(self) -> BestMetric:

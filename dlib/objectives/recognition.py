@@ -5,6 +5,7 @@ from transformers import PretrainedConfig
 
 from dlib.args.tables import OBJECTIVES
 from dlib.objectives import objective_class
+from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 
 
@@ -24,7 +25,7 @@ def recognize(config: PretrainedConfig, name: str) -> str:
     told = getattr(config, "auto_model", None)  # by a network of one's own
     own = {told, *(config.architectures or ())}
     for key, kind in objectives.items():
-        if own & {kind.auto_model, *class_names(kind.auto_model)}:
+        if own & {kind.auto_model, *class_names(kind.auto_model)} or is_of_its_type(config, kind):
             return key
     foreign = set(getattr(config, "auto_map", None) or {})  # what code of the model's own can do
     can = [key for key, kind in objectives.items() if kind.auto_model in foreign or has_head(config, kind.auto_model)]
@@ -32,6 +33,13 @@ def recognize(config: PretrainedConfig, name: str) -> str:
         raise UserError(f"{name}: a {config.model_type} model has learned none of {', '.join(OBJECTIVES)}")
     looking_back = [key for key in can if objectives[key].looks_back_only and getattr(config, "is_decoder", False)]
     return (looking_back or can)[0]
+
+
+def is_of_its_type(config: PretrainedConfig, kind: type[Objective]) -> bool:
+    """Whether a model's class is the one that an objective has for its type alone."""
+    auto_model = kind.auto_models.get(config.model_type)
+    heads = getattr(transformers, auto_model)._model_mapping._model_mapping if auto_model else {}
+    return heads.get(config.model_type) in (config.architectures or ())
 
 
 def has_head(config: PretrainedConfig, auto_model: str) -> bool:

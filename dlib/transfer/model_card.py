@@ -30,8 +30,9 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     args = load_config([folder.config])
     record = read_record(folder) or {}
     card = record.get("card") or _card_of_objective(args)
-    auto_class = card["auto_model"]
     config = (CheckpointFolder(folder.checkpoint(step)).model / "config.json").read_text("utf-8", "replace")
+    of_types = card.get("auto_models", {}).items()
+    auto_class = next((name for kind, name in of_types if f'"model_type": "{kind}"' in config), card["auto_model"])
     is_own = '"auto_model"' in config  # which transformers' own do not say
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
@@ -51,7 +52,7 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
 def _card_of_objective(args: ExperimentArgs) -> dict[str, Any]:
     """What a record says since its version has one; of an older run's objective, which takes seconds to import."""
     objective = load(OBJECTIVES[args.objective.objective].implementation)
-    return {**objective.card, "auto_model": objective.auto_model}
+    return {**objective.card, "auto_model": objective.auto_model, "auto_models": objective.auto_models}
 
 
 def _front_matter(args: ExperimentArgs, use: str | None) -> str:

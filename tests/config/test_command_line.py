@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import OBJECTIVES
 from dlib.config.configuration import ParsedArgs, parse_args
 from dlib.config.fields import FIELDS, FLAGS, SECTIONS, text_of
 from dlib.process.errors import UserError
@@ -114,7 +115,7 @@ def test_a_plan_needs_no_name_and_a_run_does() -> None:
         ("--tokenizer", "--tokenizer: a value is missing (write --tokenizer=VALUE for one that begins with a dash)"),
         ("--seed 1.5", "--seed: '1.5' is not a whole number"),
         ("--from_scratch perhaps", "--from_scratch: 'perhaps' is not true or false"),
-        ("--objective mlmm", "--objective: 'mlmm' is none of mlm, clm: did you mean mlm?"),
+        ("--objective mlmm", f"--objective: 'mlmm' is none of {', '.join(OBJECTIVES)}: did you mean mlm?"),
         ("--extra_steps 1,x", "--extra_steps: ['1', 'x'] is not a list of whole numbers"),
         ("--learning_rate=-1e-4", "--learning_rate: -0.0001 is out of range: it must be at least 0"),
         ("--config_path no.yml", "--config_path: there is no file no.yml"),
@@ -158,7 +159,8 @@ def test_help_shows_every_flag_with_its_text_and_fits_80_columns(capsys: pytest.
     assert "Peak learning rate. (default: 0.0001)" in flat
     assert "Arithmetic; `auto`" in flat
     assert "One of: mlm (Masked language modeling: " in flat
-    assert "before it). (default: mlm)" in flat
+    assert "clm (Causal language modeling: " in flat
+    assert "). (default: mlm)" in flat
 
 
 def test_every_field_has_a_text() -> None:

@@ -57,7 +57,7 @@ TRIALS = {
     "A network as a transformers model": Trial(["The old keeper"], further=("--model_overrides", "hidden_size=32")),
     "Callbacks and loggers": Trial(further=ROBERTA),
     "A data format": Trial(["Two hours too long.", "A quiet film."], ["bad", "good"], ROBERTA),
-    "ELECTRA": Trial(further=("--model_overrides", *SMALL_MODEL)),
+    "A second head": Trial(["The old keeper"], further=GPT2),
     "Distillation": Trial(["The old keeper"], further=GPT2),
     "Tags of words": Trial(["Ada Lovelace lived in London", ""], ["B-PER I-PER O O B-LOC", ""], ROBERTA),
     "Translation": Trial(

@@ -28,28 +28,28 @@ def run(words: list[str], place: Place, scratch: Path) -> RunFolder:
     return place.folder(run_of(words))
 
 
-def test_a_generator_learns_the_same_on_one_and_two_processes_with_exact_sums(place: Place, tmp_path: Path) -> None:
-    one = run(arguments("ELECTRA", place, "one", "--exact_reduce"), place, tmp_path)
-    with start_ranks(arguments("ELECTRA", place, "two", "--exact_reduce"), 2, tmp_path) as ranks:
+def test_a_second_head_learns_the_same_on_one_and_two_processes_with_exact_sums(place: Place, tmp_path: Path) -> None:
+    one = run(arguments("A second head", place, "one", "--exact_reduce"), place, tmp_path)
+    with start_ranks(arguments("A second head", place, "two", "--exact_reduce"), 2, tmp_path) as ranks:
         assert [result.status for result in ranks.results()] == [0, 0], ranks.stderr
     assert differences(place.folder("two"), one) == []
 
 
 def test_a_killed_run_with_an_average_ends_as_the_undisturbed_one(place: Place, tmp_path: Path) -> None:
     further = ("--ema_decay", "0.9", "--layer_decay", "0.8")
-    undisturbed = run(arguments("ELECTRA", place, "undisturbed", *further), place, tmp_path)
-    words = arguments("ELECTRA", place, "killed", *further)
+    undisturbed = run(arguments("A second head", place, "undisturbed", *further), place, tmp_path)
+    words = arguments("A second head", place, "killed", *further)
     assert train(words, tmp_path, fault=Fault("inside state", 2, str(place.runs))).status == -signal.SIGKILL
     assert differences(run(words, place, tmp_path), undisturbed) == []
 
 
-def test_a_run_from_a_checkpoint_of_the_same_objective_takes_its_generator(place: Place, tmp_path: Path) -> None:
-    first = run(arguments("ELECTRA", place, "first"), place, tmp_path)
-    words = [word for word in arguments("ELECTRA", place, "again") if word != "--from_scratch"]
+def test_a_run_from_a_checkpoint_of_the_same_objective_takes_its_second_head(place: Place, tmp_path: Path) -> None:
+    first = run(arguments("A second head", place, "first"), place, tmp_path)
+    words = [word for word in arguments("A second head", place, "again") if word != "--from_scratch"]
     still = ("--learning_rate", "0", "--training_goal", "1", "--checkpoint", str(first.root))
     again = run([*words, *still], place, tmp_path)
     best = next(record for record in read_metrics(first.metrics) if record["step"] == first.pointed_step("best"))
-    assert read_metrics(again.metrics)[0]["dev/loss"] == best["dev/loss"]
+    assert read_metrics(again.metrics)[0]["dev/second_loss"] == best["dev/second_loss"]
 
 
 def test_another_teacher_in_the_middle_of_a_run_is_refused(place: Place, tmp_path: Path) -> None:

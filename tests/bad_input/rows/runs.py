@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import OBJECTIVES
 from tests.bad_input.calling import Row
 from tests.runs.folders import write_run
 
@@ -76,7 +77,7 @@ ROWS = [
     told("runs.py export done s4://x/y.tar", "s4://x/y.tar: Protocol not known: s4"),
     told("runs.py import http://127.0.0.1:1/x.tar", "http://127.0.0.1:1/x.tar: Connect call failed"),
     told("runs.py reproduce done --steps 0", "--steps 0: give at least 1"),
-    told("eval.py done --objective mln", "--objective: 'mln' is none of mlm, clm: did you mean mlm?"),
+    told("eval.py done --objective mln", f"--objective: 'mln' is none of {', '.join(OBJECTIVES)}: did you mean mlm?"),
     told("eval.py done --max_length 0", "--max_length: 0 is out of range: it must be at least 2"),
     told("eval.py done --num_devices 0", "--num_devices: 0 is out of range: it must be at least 1, or -1 for all"),
     told("eval.py done --eval_batch_size x", "--eval_batch_size: 'x' is not a whole number or none"),

@@ -1,5 +1,6 @@
 """Values that no run can have: out of their range, empty, thousands of letters long."""
 
+from dlib.args.tables import OBJECTIVES
 from tests.bad_input.calling import Row
 
 LONG = "x" * 5000
@@ -109,7 +110,10 @@ ROWS = [
     Row("train.py -n x --max_time 1-24:00:00", "'1-24:00:00' is not a time"),
     Row("train.py -n x --trackers wandb none", "error: --trackers: none cannot be combined with wandb"),
     Row("train.py -n x --trackers wandbb", "'wandbb' is none of wandb, tensorboard, none: did you mean wandb?"),
-    Row("train.py -n x --objective mln", "error: --objective: 'mln' is none of mlm, clm: did you mean mlm?"),
+    Row(
+        "train.py -n x --objective mln",
+        f"error: --objective: 'mln' is none of {', '.join(OBJECTIVES)}: did you mean mlm?",
+    ),
     Row("train.py -n x --schedule cosin", ": did you mean cosine?"),
     Row("train.py -n x --precision fp16", "error: --precision: 'fp16' is none of auto, 32-true, 16-mixed"),
     Row("train.py -n x --accelerator tpu", "error: --accelerator: 'tpu' is none of auto, cpu, cuda, gpu, mps"),
