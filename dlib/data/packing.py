@@ -60,7 +60,7 @@ class PackedRows:
         Raises:
             UserError: there is no room for text.
         """
-        _require_room(self.max_length, num_special=1)
+        require_room(self.max_length, num_special=1)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -101,7 +101,7 @@ class LineRows:
         Raises:
             UserError: it has no room for text.
         """
-        _require_room(self.max_length, self._num_special)
+        require_room(self.max_length, self._num_special)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -161,7 +161,8 @@ def _joined(prefix_ids: Sequence[int], body: Sequence[int] | np.ndarray, suffix_
     return row
 
 
-def _require_room(max_length: int, num_special: int) -> None:
+def require_room(max_length: int, num_special: int) -> None:
+    """Refuse rows that special tokens alone would fill; raises `UserError`."""
     if max_length <= num_special:
         raise UserError(
             f"--max_length {max_length} leaves no room for text beside {num_special} special tokens; "
