@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,19 @@ AUTO_MODELS = {
     "clm": "AutoModelForCausalLM",
     "replaced_token_detection": "AutoModelForPreTraining",
 }
-SHAPES = {"mlm": "configs/models/roberta-tiny", "clm": "configs/models/gpt2-tiny"}
+SHAPES = {
+    "mlm": "configs/models/roberta-tiny",
+    "clm": "configs/models/gpt2-tiny",
+    "question_answering": "configs/models/roberta-tiny",
+}
+LINES: dict[str, dict[str, Any]] = {
+    "question_answering": {
+        "question": "Who painted it?",
+        "context": "Ada painted the bridge.",
+        "answers": {"text": ["Ada"], "answer_start": [0]},
+    },
+}
+"""A line of the text of objectives that read more than texts."""
 
 
 def name_of(path: Path) -> str:
@@ -61,7 +74,13 @@ def test_something_is_shipped() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_a_shipped_configuration_parses_and_plans(path: Path, place: Place, tmp_path: Path) -> None:
     args = load_config([path])
-    data = ["-d", str(place.data), "--cache_dir", str(place.cache), "--out_dir", str(place.runs)]
+    folder = place.data
+    if line := LINES.get(args.objective.objective):
+        folder = tmp_path / "data"
+        folder.mkdir()
+        for name in ("train", "dev"):
+            (folder / f"{name}.jsonl").write_text(f"{json.dumps(line)}\n" * 16)
+    data = ["-d", str(folder), "--cache_dir", str(place.cache), "--out_dir", str(place.runs)]
     flags = ["--config_path", str(path), "-n", "planned", *data, "--accelerator", "cpu", "--offline", "--plan"]
     if not (ROOT / args.model.model).is_dir():  # a name on the hub, which no test may ask
         flags += ["--model", SHAPES[args.objective.objective], "--from_scratch"]

@@ -29,6 +29,10 @@ class Plugin(NamedTuple):
 OBJECTIVES: dict[str, Plugin] = {
     "mlm": Plugin("dlib.objectives.mlm:MaskedLanguageModeling", "dlib.objectives.mlm_args:MlmArgs"),
     "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
+    "question_answering": Plugin(
+        "dlib.objectives.question_answering:QuestionAnswering",
+        "dlib.objectives.question_answering_args:QuestionAnsweringArgs",
+    ),
     "replaced_token_detection": Plugin(
         "dlib.objectives.replaced_token_detection:ReplacedTokenDetection",
         "dlib.objectives.replaced_token_detection_args:ReplacedTokenDetectionArgs",

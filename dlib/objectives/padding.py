@@ -12,6 +12,8 @@ from torch import Tensor
 
 from dlib.data.packing import PADDING_MULTIPLE
 
+NO_BYTE = -1
+
 
 def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
     """Stack rows (T,), the shorter ones padded.
@@ -37,3 +39,13 @@ def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `stack_rows` made, of a batch that holds other tensors as well."""
     return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+
+
+def pack_texts(texts: Sequence[str]) -> Tensor:
+    """Texts as their UTF-8 bytes (B, N), as a batch holds nothing but tensors."""
+    return stack_rows([np.frombuffer(text.encode(), np.uint8) for text in texts], NO_BYTE)["input_ids"]
+
+
+def unpack_texts(packed: Tensor) -> list[str]:
+    """The texts that `pack_texts` packed."""
+    return [bytes(row[row != NO_BYTE].tolist()).decode() for row in packed.cpu()]

@@ -1,0 +1,237 @@
+"""Extractive question answering: which stretch of a context answers a question.
+
+Devlin et al. 2019, "BERT", section 4.2: the mean of the cross-entropies of the answer's first and last token over a
+row. Of a context that is longer than a row each window counts; in one without the answer, both are the row's first
+token.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dlib.args.generation import GenerationArgs
+from dlib.data.samples import Columns, Sample
+from dlib.data.token_roles import TokenRoles, token_roles
+from dlib.data.token_store import TokenStore
+from dlib.objectives.answer_spans import NOWHERE, Found, Span, answer_places, find_spans, score_answers, span_text
+from dlib.objectives.answer_windows import QuestionRows, Windows
+from dlib.objectives.objective import Batch, Evaluated, Objective
+from dlib.objectives.padding import pack_texts, unpack_texts
+from dlib.objectives.pairs import Frame, stack_pairs
+from dlib.objectives.question_answering_args import QuestionAnsweringArgs
+from dlib.process.errors import UserError
+
+SETTINGS = "question_answering"
+"""Where a model's configuration keeps how it is to be asked."""
+
+
+class QuestionAnswering(Objective):
+    """`question`, `context`, and `answers` as in SQuAD: {"text": [...], "answer_start": [...]}, empty for no answer."""
+
+    columns = Columns(("question", "context"), ("context", "answers"), offsets=("context",))
+    auto_model = "AutoModelForQuestionAnswering"
+    best_by, best_is_highest = "f1", True
+    answerer = "dlib.objectives.question_answering:QuestionAnswerer"
+    card: ClassVar[Mapping[str, str]] = {"kind": "model that answers questions", "pipeline_tag": "question-answering"}
+    may_lack = False
+    """Whether there are questions without an answer in the training text."""
+
+    def study(self, train: TokenStore, dev: TokenStore) -> None:
+        """Tell now of answers that are not in their context, and not when a step comes to them."""
+        for store in (train, dev):
+            answered = [has_answer(store, document) for document in range(store.num_documents)]
+            if store is train:
+                self.may_lack = not all(answered)
+
+    def recall(self, config: Any) -> None:
+        """The same from a trained model; what came from elsewhere does not say it."""
+        self.may_lack = bool(getattr(config, SETTINGS, {}).get("may_lack"))
+
+    @property
+    def config_changes(self) -> Mapping[str, Any]:
+        """A logit for the start and one for the end, and how the model is to be asked."""
+        stride, most = self.args.context_stride, self.args.max_answer_length
+        settings = {"context_stride": stride, "max_answer_length": most, "may_lack": self.may_lack}
+        return {"num_labels": 2, SETTINGS: settings}
+
+    def rows(self, store: TokenStore, max_length: int) -> QuestionRows:
+        """A row a window."""
+        frame = Frame.of(self.tokenizer, self.roles)
+        return QuestionRows(store, Windows(frame, max_length, self.args.context_stride))
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """`starts` and `ends` (B,) are tokens of the row; in an evaluation, `notes` (B, N) say what each row is."""
+        places = [answer_places(sample.fields["answers"], sample.offsets["context"]) for sample in samples]
+        parts = [(sample.sequences[0], sample.sequences[1]) for sample in samples]
+        targets = [
+            NOWHERE if place is None else (len(head) + place[0], len(head) + place[1])
+            for (head, _), place in zip(parts, places, strict=True)
+        ]
+        starts, ends = torch.tensor(targets).unbind(-1)
+        batch = {**stack_pairs(parts, self.roles.pad_id), "starts": starts, "ends": ends}
+        if samples[0].key[:1] != ("evaluation",):
+            return batch
+        return {**batch, "notes": pack_texts([json.dumps(note_of(sample)) for sample in samples])}
+
+    def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Sum over rows of the mean of two cross-entropies."""
+        return sum_losses(*span_logits(model, batch), batch)
+
+    def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
+        """The loss, and the likeliest answer of each window."""
+        starts, ends = span_logits(model, batch)
+        notes = [json.loads(text) for text in unpack_texts(batch["notes"])]
+        bounds = [(note["first"], note["first"] + len(note["offsets"])) for note in notes]
+        spans = find_spans(starts, ends, bounds, self.args.max_answer_length)
+        items = [found_in(note, span) for note, span in zip(notes, spans, strict=True)]
+        return Evaluated({"loss": float(sum_losses(starts, ends, batch))}, items)
+
+    def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
+        """The mean loss of a window; exact match and F1 of a question."""
+        may_lack = self.may_lack or not all(found.answers for found in evaluated.items)
+        return {
+            **super().metrics(evaluated, tokens_per_byte),
+            **score_answers(evaluated.items, may_lack=may_lack),
+        }
+
+
+def has_answer(store: TokenStore, document: int) -> bool:
+    """Whether a question has an answer.
+
+    Raises:
+        UserError: it is not where it is said to be.
+    """
+    answers, context = store.field("answers", document), store.field("context", document)
+    place = f'key "answers" of question {document + 1}'
+    try:
+        pairs = list(zip(answers["text"], answers["answer_start"], strict=True))
+        wrong = next((text for text, start in pairs if context[start : start + len(text)] != text), None)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{place}: write {{"text": ["..."], "answer_start": [0]}}, lists of one length') from error
+    if wrong is not None:
+        raise UserError(f'{place}: "{wrong[:50]}" does not stand at that character of the context')
+    return bool(pairs)
+
+
+def note_of(sample: Sample) -> dict[str, Any]:
+    """What an evaluation has to know of a row, beside its tokens."""
+    offsets = sample.offsets["context"]
+    start, stop = (int(offsets[0, 0]), int(offsets[-1, 1])) if len(offsets) else (0, 0)
+    return {
+        "document": sample.fields["document"],
+        "first": len(sample.sequences[0]),
+        "text": sample.fields["context"][start:stop],
+        "offsets": (offsets - start).tolist(),
+        "answers": sample.fields["answers"]["text"],
+    }
+
+
+def found_in(note: Mapping[str, Any], span: Span) -> Found:
+    """What is gathered of a row; a context without tokens has no answer."""
+    text = span_text(note["text"], note["offsets"], span) if note["offsets"] else ""
+    return Found(note["document"], text, span.score, span.null_score, note["answers"])
+
+
+def span_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits (B, T) that an answer starts, and that it ends at each token, in float32 at least; -inf at padding."""
+    names = ["input_ids", "attention_mask"]
+    if (getattr(model.config, "type_vocab_size", None) or 0) > 1:
+        names.append("token_type_ids")
+    output = model(**{name: batch[name] for name in names if name in batch})
+    is_padding = batch.get("attention_mask", torch.ones_like(batch["input_ids"])) == 0
+    both = (output.start_logits, output.end_logits)
+    wide = [logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits for logits in both]
+    return wide[0].masked_fill(is_padding, -torch.inf), wide[1].masked_fill(is_padding, -torch.inf)
+
+
+def sum_losses(starts: Tensor, ends: Tensor, batch: Batch) -> Tensor:
+    """Half of the cross-entropies of starts and ends, summed over rows."""
+    losses = [F.cross_entropy(*pair, reduction="sum") for pair in ((starts, batch["starts"]), (ends, batch["ends"]))]
+    return (losses[0] + losses[1]) / 2
+
+
+@dataclass(frozen=True)
+class AnsweredLine:
+    """A line, and the answer to its question; its score is the probability of its start and end in their window."""
+
+    line: str
+    text: str
+    score: float
+
+
+class QuestionAnswerer:
+    """Answers lines: {"question": ..., "context": ...}, or both with a tab between them."""
+
+    options = ()
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
+    ) -> None:
+        """Take a model on its device, its tokenizer, and how many tokens it reads at once."""
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, args.batch_size
+        self.roles: TokenRoles = token_roles(tokenizer)
+        self.settings = {**vars(QuestionAnsweringArgs()), "may_lack": False, **getattr(model.config, SETTINGS, {})}
+        self.windows = Windows(Frame.of(tokenizer, self.roles), context, self.settings["context_stride"])
+
+    @torch.no_grad()
+    def answer(self, lines: Sequence[str], first_number: int) -> list[AnsweredLine]:
+        """Answer lines; blank ones stay blank."""
+        asked = [(number, *read_line(line, first_number + number)) for number, line in enumerate(lines) if line.strip()]
+        rows = [row for number, question, context in asked for row in self.rows_of(number, question, context)]
+        found: dict[int, list[tuple[Span, str]]] = {}
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            for (number, _, context, offsets), span in zip(batch, self.spans_of(batch), strict=True):
+                found.setdefault(number, []).append((span, span_text(context, offsets, span)))
+        return [self.best(line, found.get(number, [])) for number, line in enumerate(lines)]
+
+    def rows_of(self, number: int, question: str, context: str) -> Iterator[tuple[int, Any, str, Any]]:
+        """The windows of a line: its number, the parts of the row, the context, and where its tokens stand in it."""
+        encode: Any = self.tokenizer
+        asked = np.array(encode(question, add_special_tokens=False)["input_ids"], dtype=np.int64)
+        read = encode(context, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        ids = np.array(read["input_ids"], dtype=np.int64)
+        for place in range(int(self.windows.count(len(asked), len(ids))) if len(ids) else 0):
+            parts, start, stop = self.windows.cut(asked, ids, place)
+            yield number, parts, context, read["offset_mapping"][start:stop]
+
+    def spans_of(self, rows: Sequence[tuple[int, Any, str, Any]]) -> list[Span]:
+        """The likeliest span of each row."""
+        batch = stack_pairs([parts for _, parts, _, _ in rows], self.roles.pad_id)
+        on_device = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+        bounds = [(len(parts[0]), len(parts[0]) + len(offsets)) for _, parts, _, offsets in rows]
+        return find_spans(*span_logits(self.model, on_device), bounds, self.settings["max_answer_length"])
+
+    def best(self, line: str, found: Sequence[tuple[Span, str]]) -> AnsweredLine:
+        """The answer to a line by its windows."""
+        if not found:
+            return AnsweredLine(line, "", 0.0)
+        span, text = max(found, key=lambda window: window[0].score)
+        is_missing = self.settings["may_lack"] and min(other.null_score for other, _ in found) > span.score
+        return AnsweredLine(line, "" if is_missing else text, span.probability)
+
+
+def read_line(line: str, number: int) -> tuple[str, str]:
+    """The question and the context of a line.
+
+    Raises:
+        UserError: it is neither of the two forms.
+    """
+    question, tab, context = line.partition("\t")
+    if not line.lstrip().startswith("{"):
+        if tab:
+            return question, context
+    else:
+        try:
+            record = json.loads(line)
+            return str(record["question"]), str(record["context"])
+        except (KeyError, ValueError):
+            pass
+    raise UserError(f'line {number}: write {{"question": "...", "context": "..."}}, or both with a tab between them')
