@@ -90,11 +90,16 @@ class QuestionRows:
     @cached_property
     def num_tokens(self) -> int:
         """Sum of the lengths of all rows, special tokens included."""
-        questions, contexts = self._lengths
-        (widths, steps), counts = self.windows.widths(questions), self.windows.count(questions, contexts)
-        special = self.windows.max_length - self.windows.room
-        read = contexts + (counts - 1) * (widths - steps)
-        return int((counts * (special + self.windows.question_length(questions)) + read).sum())
+        return int(self.lengths(0, len(self)).sum())
+
+    def lengths(self, first: int, last: int) -> np.ndarray:
+        """Tokens of the rows `first` to `last`, special ones included, (n, 1) int64."""
+        rows = np.arange(first, last)
+        documents = np.searchsorted(self._first_rows, rows, side="right") - 1
+        questions, contexts = (lengths[documents] for lengths in self._lengths)
+        widths, steps = self.windows.widths(questions)
+        read = np.minimum(widths, contexts - (rows - self._first_rows[documents]) * steps)
+        return (self.windows.max_length - widths + read)[:, None]
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index` in its two parts, see `stack_pairs`.

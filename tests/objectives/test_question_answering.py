@@ -109,7 +109,9 @@ def test_windows_overlap_by_the_stride_and_leave_no_token_out(
     store = build([question(number) for number in range(7)])
     rows = objective_of(tokenizer, context_stride=stride).rows(store, max_length)
     samples = samples_of(rows)
-    assert rows.num_tokens == sum(sample.num_tokens for sample in samples)
+    lengths = [sample.num_tokens for sample in samples]
+    assert rows.num_tokens == sum(lengths)
+    assert rows.lengths(2, 5).tolist() == [[length] for length in lengths[2:5]]
     for document in range(store.num_documents):
         own = [sample for sample in samples if sample.fields["document"] == document]
         whole, offsets = store.segment(document, 1), store.character_offsets("context", document)
