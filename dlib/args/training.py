@@ -42,10 +42,12 @@ class OptimArgs(*arguments_of(OPTIMIZERS), OptimizerChoice):  # type: ignore[mis
 
 @dataclass
 class BatchArgs:
-    """One truth: batch_size = micro_batch_size x devices x nodes x accumulation."""
+    """One truth: batch_size = micro_batch_size x devices x nodes x accumulation; or a step by its tokens."""
 
     batch_size: int = setting(32, alias="-b", at_least=1)
     """Number of sequences in an optimizer step, over all devices and nodes."""
+    max_tokens_per_batch: int | None = setting(None, at_least=1)
+    """In place of `batch_size`: number of tokens, padding included, in a step of rows of like length (none packed)."""
     micro_batch_size: int | None = setting(None, at_least=1)
     """Number of sequences in a forward pass of one device; none: the largest up to 8 that divides."""
     eval_batch_size: int | None = setting(None, at_least=1, free=True)

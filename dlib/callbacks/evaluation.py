@@ -1,12 +1,14 @@
 """Evaluate on the development texts in the middle of training, without disturbing it."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
 
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.data_module import DataModule
+from dlib.data.steps import EvaluationBatches
 from dlib.process.errors import UserError
 from dlib.tracking.run_log import RunLog
 from dlib.training.evaluation import evaluate
@@ -40,8 +42,14 @@ class Evaluating(StepCallback):
         named: dict[str, float] = {}
         with module.kept_weights(), trainer.precision_plugin.forward_context():
             for dev in self.data.data.dev_sets:
-                rows = self.data.dev_dataloader(dev.rows)
-                metrics = evaluate(module.model, module.objective, rows, tokens_per_byte=dev.tokens_per_byte)
+                loader = self.data.dev_dataloader(dev.rows)
+                metrics = evaluate(
+                    module.model,
+                    module.objective,
+                    loader,
+                    tokens_per_byte=dev.tokens_per_byte,
+                    row_order=cast(EvaluationBatches, loader.dataset).row_order,
+                )
                 named |= {f"{dev.prefix}{name}": value for name, value in metrics.items()}
         refuse_missing_best(module.objective.best.key, named)
         self.run_log.record(module.steps_done, named)

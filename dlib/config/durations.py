@@ -38,7 +38,7 @@ class Duration:
 class Scale:
     """The size of a run's steps and epochs."""
 
-    batch_size: int  # samples in an optimizer step
+    batch_size: int | Fraction  # samples in an optimizer step, on average
     tokens_per_sample: Fraction  # tokens in a sample, on average
     samples_per_epoch: int  # samples in the training data
 
@@ -100,6 +100,13 @@ def to_samples(duration: Duration, scale: Scale) -> int:
     if duration.unit == "percent":
         raise ValueError("a duration in percent has no length in samples")
     return max(1, math.ceil(_samples(duration, scale)))
+
+
+def to_total_steps(duration: Duration, scale: Scale) -> int:
+    """The duration in optimizer steps, rounded up, at least 1; not of a percentage, as `to_samples`."""
+    if duration.unit == "percent":
+        raise ValueError("a duration in percent has no length in steps")
+    return max(1, math.ceil(_samples(duration, scale) / scale.batch_size))
 
 
 def to_steps(duration: Duration, scale: Scale, total_steps: int) -> int:

@@ -11,6 +11,7 @@ nor that of devices changes what is learned from. The words:
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,9 +30,44 @@ class MicroBatch:
     sample_ids: np.ndarray  # number of each sample, (B,) int64
 
 
+class StepPlan(Protocol):
+    """Which samples each step of a run takes: as many in each (`BatchPlan`), or those of like length (`BucketPlan`).
+
+    All that reads a plan reads this.
+    """
+
+    @property
+    def seed(self) -> int:
+        """Names the order of every epoch, and whatever else is drawn in the run."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in an epoch."""
+
+    @property
+    def total_steps(self) -> int:
+        """Number of optimizer steps."""
+
+    @property
+    def total_samples(self) -> int:
+        """Samples of all of them."""
+
+    def samples_before(self, step: int) -> int:
+        """Samples of all steps before a step, or before the end."""
+
+    def step_samples(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs and numbers of the samples of a step: two (B,) int64; raises `ValueError` where there is no step."""
+
+    def micro_batches(self, step: int, rank: int, world_size: int) -> list[MicroBatch]:
+        """The micro-batches of one rank, a contiguous block of those of the step; each rank has as many."""
+
+    def describe(self, world_size: int) -> str:
+        """What a step is, in words."""
+
+
 @dataclass(frozen=True)
 class BatchPlan:
-    """All batches of a training run."""
+    """All batches of a training run whose steps have one number of samples."""
 
     num_samples: int  # samples in an epoch, which are the rows of all texts
     batch_size: int  # samples in an optimizer step, over all devices
@@ -44,6 +80,18 @@ class BatchPlan:
     def total_steps(self) -> int:
         """Number of optimizer steps, a partial last one included."""
         return -(-self.total_samples // self.batch_size)
+
+    def samples_before(self, step: int) -> int:
+        """Samples of all steps before a step."""
+        return min(step * self.batch_size, self.total_samples)
+
+    def describe(self, world_size: int) -> str:
+        """What a step is, in words."""
+        accumulation = self.batch_size // (self.micro_batch_size * world_size)
+        return (
+            f"{self.batch_size} sequences a step = {self.micro_batch_size} micro_batch_size x {world_size} devices x "
+            f"{accumulation} accumulation"
+        )
 
     def step_samples(self, step: int, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Epochs and numbers of the samples at places `first` up to `last` of a step, or all: two (B,) int64.
@@ -115,6 +163,27 @@ def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, device
     return micro_batch_size or _default_micro_batch_size(batch_size, world_size)
 
 
+def check_token_budget(
+    budget: int, max_length: int, micro_batch_size: int | None, devices: int | None, nodes: int
+) -> int:
+    """Check the same of a step of at most `budget` tokens: the rows of `max_length` that it holds are its batch size.
+
+    Raises:
+        UserError: it holds none, or they cannot be shared out.
+    """
+    flag, unit = f"--max_tokens_per_batch {budget}", (devices or 1) * nodes * (micro_batch_size or 1)
+    rows = budget // max_length
+    if rows == 0:
+        raise UserError(f"{flag} holds no row of --max_length {max_length}; give at least {unit * max_length}")
+    if rows % unit:
+        product = _product(micro_batch_size, devices, nodes)
+        advice = " or ".join(str(size * max_length) for size in _multiples(rows, unit))
+        raise UserError(
+            f"{flag} holds {rows} rows of --max_length {max_length}, no multiple of {product}; give {advice}"
+        )
+    return micro_batch_size or _default_micro_batch_size(rows, (devices or 1) * nodes)
+
+
 def _default_micro_batch_size(batch_size: int, world_size: int) -> int:
     shares = (math.lcm(world_size, 4), math.lcm(world_size, 2), world_size)
     share = next(share for share in shares if batch_size % share == 0)
@@ -125,19 +194,30 @@ def _default_micro_batch_size(batch_size: int, world_size: int) -> int:
 def _refusal(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> str:
     """What does not divide, and the nearest values that do."""
     world_size = (devices or 1) * nodes
-    unit = world_size * (micro_batch_size or 1)
+    sizes = _multiples(batch_size, world_size * (micro_batch_size or 1))
+    advice = "give --batch_size " + " or ".join(map(str, sizes))
+    if micro_batch_size is not None and batch_size % world_size == 0:
+        sizes = _nearest_divisors(batch_size // world_size, micro_batch_size)
+        advice += ", or --micro_batch_size " + " or ".join(map(str, sizes))
+    product = _product(micro_batch_size, devices, nodes)
+    return f"--batch_size {batch_size} is not a multiple of {product}; {advice}"
+
+
+def _product(micro_batch_size: int | None, devices: int | None, nodes: int) -> str:
+    """What has to divide a batch, in words."""
     factors = [] if micro_batch_size is None else [f"--micro_batch_size {micro_batch_size}"]
     if devices is not None:
         factors.append(f"{devices} device{'s' * (devices > 1)}")
     if devices is not None or nodes > 1:
         factors.append(f"{nodes} node{'s' * (nodes > 1)}")
-    product = " x ".join(factors) + (f" = {unit}" if len(factors) > 1 else "")
-    below = batch_size // unit * unit
-    advice = "give --batch_size " + " or ".join(str(size) for size in (below, below + unit) if size)
-    if micro_batch_size is not None and batch_size % world_size == 0:
-        sizes = _nearest_divisors(batch_size // world_size, micro_batch_size)
-        advice += ", or --micro_batch_size " + " or ".join(map(str, sizes))
-    return f"--batch_size {batch_size} is not a multiple of {product}; {advice}"
+    unit = (devices or 1) * nodes * (micro_batch_size or 1)
+    return " x ".join(factors) + (f" = {unit}" if len(factors) > 1 else "")
+
+
+def _multiples(number: int, unit: int) -> list[int]:
+    """The nearest multiples of a unit below a number, if any, and above it."""
+    below = number // unit * unit
+    return [size for size in (below, below + unit) if size]
 
 
 def _nearest_divisors(number: int, near: int) -> list[int]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, whole_weights
-from dlib.data.batching import BatchPlan
+from dlib.data.batching import StepPlan
 from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
 from dlib.data.mixture import MixedRows
@@ -174,13 +174,14 @@ class DataModule(pl.LightningDataModule):
     def __init__(
         self,
         data: TextData,
-        plan: BatchPlan,
+        plan: StepPlan,
         collator: Collator,
         *,
         first_step: int,
         eval_batch_size: int,
         num_workers: int,
         limit_dev_rows: int | None = None,
+        eval_max_tokens: int | None = None,
     ) -> None:
         """Keep the rows, the plan and the collator; start at `first_step`."""
         super().__init__()
@@ -191,6 +192,7 @@ class DataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.limit_dev_rows = limit_dev_rows
+        self.eval_max_tokens = eval_max_tokens
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on: resuming costs nothing at any position."""
@@ -208,7 +210,8 @@ class DataModule(pl.LightningDataModule):
         It has no worker processes. They would be forked anew for each evaluation, and a fork from a process whose
         threads exchange tensors can hang: CPython 3.11 takes a lock in the child that such a thread may have held.
         """
-        batches = EvaluationBatches(rows, self.collator, self.eval_batch_size, *self._place(), self.limit_dev_rows)
+        limits = self.limit_dev_rows, self.eval_max_tokens
+        batches = EvaluationBatches(rows, self.collator, self.eval_batch_size, *self._place(), *limits)
         return DataLoader(batches, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def _place(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ alone, in O(1); nothing is held but the mapped files.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +19,13 @@ from dlib.process.errors import UserError
 PADDING_MULTIPLE = 8
 """Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes."""
 
-# Documents whose lengths are read at one go when they are summed.
 LENGTHS_AT_ONCE = 1 << 20
+"""Rows whose lengths are read at one go."""
+
+
+def padded_width(shortest: Any, longest: Any) -> Any:
+    """Tokens to which rows of such lengths are padded, numbers or arrays: rows of one length are not padded at all."""
+    return np.where(shortest == longest, longest, -(-longest // PADDING_MULTIPLE) * PADDING_MULTIPLE)
 
 
 class Rows(Protocol):
@@ -110,12 +115,16 @@ class LineRows:
     @cached_property
     def num_tokens(self) -> int:
         """Sum of the lengths of all sequences, special tokens included."""
-        offsets, room, total = self.store.offsets, self.max_length - self._num_special, 0
-        for start in range(0, len(offsets) - 1, LENGTHS_AT_ONCE):
-            lengths = np.diff(offsets[start : start + LENGTHS_AT_ONCE + 1]) - 1
-            ends = np.where(self.close_truncated | (lengths <= room), len(self.suffix_ids), 0)
-            total += int(np.minimum(len(self.prefix_ids) + lengths + ends, self.max_length).sum())
-        return total
+        starts = range(0, len(self), LENGTHS_AT_ONCE)
+        return sum(int(self.lengths(start, min(start + LENGTHS_AT_ONCE, len(self))).sum()) for start in starts)
+
+    def lengths(self, first: int, last: int) -> np.ndarray:
+        """Tokens of each sequence of the rows `first` to `last`, special ones included, (n, S) int64."""
+        size = self.store.num_sequences
+        lengths = np.diff(self.store.offsets[first * size : last * size + 1]).reshape(-1, size) - 1
+        room = self.max_length - self._num_special
+        ends = np.where(self.close_truncated | (lengths <= room), len(self.suffix_ids), 0)
+        return np.minimum(len(self.prefix_ids) + lengths + ends, self.max_length)
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Document `index`: its sequences, each (T,) int64 with T at most `max_length`, its fields, and what is known

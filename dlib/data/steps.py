@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from dlib.data.batching import BatchPlan, MicroBatch, eval_batches
+from dlib.data.batching import MicroBatch, StepPlan, eval_batches
+from dlib.data.lengths import order_by_length
 from dlib.data.mixture import MixedRows
 from dlib.data.packing import Rows, RowSource
 from dlib.data.samples import Sample
@@ -38,7 +40,7 @@ class TrainingSteps(Dataset[dict[str, Any]]):
     """Item `step`: the micro-batches of one process in that optimizer step, and the step's size over all processes."""
 
     rows: RowSource
-    plan: BatchPlan
+    plan: StepPlan
     collator: Collator
     rank: int
     world_size: int
@@ -105,15 +107,33 @@ class TrainingSteps(Dataset[dict[str, Any]]):
 
 
 class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
-    """Item i: the i-th batch of one process; over all processes every row once."""
+    """Item i: the i-th batch of one process; over all processes every row once.
+
+    Attributes:
+        batches: numbers of the rows of each of its batches.
+        row_order: numbers of the rows of all processes, batch by batch; None where they ascend.
+    """
 
     def __init__(
-        self, rows: Rows, collator: Collator, batch_size: int, rank: int, world_size: int, limit: int | None = None
+        self,
+        rows: Rows,
+        collator: Collator,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        limit: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
-        """Deal the rows out, or the first `limit` of them."""
+        """Deal the rows out, or the first `limit` of them; those of like length together, with a budget of tokens."""
         self.rows = rows
         self.collator = collator
-        self.batches = eval_batches(min(len(rows), limit or len(rows)), batch_size, rank, world_size)
+        self.row_order: np.ndarray | None = None
+        count = min(len(rows), limit or len(rows))
+        if max_tokens is None:
+            self.batches = eval_batches(count, batch_size, rank, world_size)
+        else:
+            batches = order_by_length(rows, count).batches(max_tokens)
+            self.batches, self.row_order = batches[rank::world_size], np.concatenate(batches)
 
     def __len__(self) -> int:
         """Number of this process's batches."""

@@ -28,7 +28,7 @@ from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 from dlib.training.checkpoints import add_modules
 from dlib.training.devices import choose_precision
-from dlib.training.evaluation import evaluate
+from dlib.training.evaluation import evaluate, max_tokens_of_batch
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -107,10 +107,12 @@ class CheckpointEvaluation:
         batch = self.args.batch
         size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
         processes = self.processes
-        batches = EvaluationBatches(rows, objective, size, processes.rank, processes.devices.world_size)
+        place, max_tokens = (processes.rank, processes.devices.world_size), max_tokens_of_batch(self.args, size)
+        batches = EvaluationBatches(rows, objective, size, *place, max_tokens=max_tokens)
         loader: DataLoader[Any] = DataLoader(batches, batch_size=None, pin_memory=processes.device.type == "cuda")
         with self.plugin.forward_context():
-            return evaluate(self.model, objective, loader, tokens_per_byte=store.num_tokens / store.num_bytes)
+            tokens_per_byte = store.num_tokens / store.num_bytes
+            return evaluate(self.model, objective, loader, tokens_per_byte=tokens_per_byte, row_order=batches.row_order)
 
 
 def find_tokenizer(model: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:

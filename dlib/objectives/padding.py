@@ -3,14 +3,13 @@
 Letters: B rows, T tokens a row.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dlib.data.packing import PADDING_MULTIPLE
+from dlib.data.packing import padded_width
 
 NO_BYTE = -1
 
@@ -23,10 +22,8 @@ def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
         faster when there is no mask.
     """
     lengths = [len(row) for row in rows]
-    width = max(lengths)
+    width = int(padded_width(min(lengths), max(lengths)))
     is_padded = min(lengths) < width
-    if is_padded:
-        width = math.ceil(width / PADDING_MULTIPLE) * PADDING_MULTIPLE
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     for index, row in enumerate(rows):
         input_ids[index, : len(row)] = row

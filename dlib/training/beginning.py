@@ -18,6 +18,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.session import Start
 from dlib.training.checkpoints import add_modules, frozen_modules, hash_weights, read_training_state
+from dlib.training.evaluation import max_tokens_of_batch
 from dlib.training.plan import kept_checkpoints
 from dlib.training.preparation import Preparation
 from dlib.training.training_module import TrainingModule
@@ -87,12 +88,14 @@ def build_data_module(run: Preparation, first_step: int) -> DataModule:
     """The loaders of a session that begins after `first_step` optimizer steps."""
     args = run.args
     assert args.batch.micro_batch_size is not None
+    eval_batch_size = args.batch.eval_batch_size or args.batch.micro_batch_size
     return DataModule(
         run.data,
         run.plan.batches,
         run.objective,
         first_step=first_step,
-        eval_batch_size=args.batch.eval_batch_size or args.batch.micro_batch_size,
+        eval_batch_size=eval_batch_size,
+        eval_max_tokens=max_tokens_of_batch(args, eval_batch_size),
         num_workers=args.data.num_workers,
         limit_dev_rows=args.data.limit_dev_rows,
     )

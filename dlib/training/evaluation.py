@@ -9,21 +9,34 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from transformers import PreTrainedModel
 
+from dlib.args import ExperimentArgs
 from dlib.objectives.objective import Batch, Evaluated, Objective
+
+
+def max_tokens_of_batch(args: ExperimentArgs, batch_size: int) -> int | None:
+    """Tokens of a batch in an evaluation, as many as `batch_size` rows may have; None where rows come as they stand."""
+    return None if args.batch.max_tokens_per_batch is None else batch_size * args.data.max_length
 
 
 @torch.no_grad()
 def evaluate(
-    model: PreTrainedModel, objective: Objective, batches: Iterable[tuple[Batch, float]], *, tokens_per_byte: float
+    model: PreTrainedModel,
+    objective: Objective,
+    batches: Iterable[tuple[Batch, float]],
+    *,
+    tokens_per_byte: float,
+    row_order: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The objective's metrics over the batches of all processes; this one has its share, with the weight of each batch.
 
-    Nothing random is drawn, and the networks are left in the modes in which they were found.
+    Nothing random is drawn, and the networks are left in the modes in which they were found. `row_order`: numbers of
+    the rows of all processes, batch by batch, where they do not ascend.
     """
     networks = nn.ModuleList([model, objective.modules])
     modes = [(module, module.training) for module in networks.modules()]
@@ -35,10 +48,10 @@ def evaluate(
         evaluated.append(Evaluated({**found.sums, "weight": weight}, found.items))
     for module, mode in modes:
         module.training = mode
-    return objective.metrics(gather(evaluated), tokens_per_byte)
+    return objective.metrics(gather(evaluated, row_order), tokens_per_byte)
 
 
-def gather(evaluated: Sequence[Evaluated]) -> Evaluated:
+def gather(evaluated: Sequence[Evaluated], row_order: np.ndarray | None = None) -> Evaluated:
     """What all processes evaluated: a process without rows adds nothing.
 
     Each sum is the exact one, rounded once (`math.fsum`), and the items stand in the order of the rows, so that neither
@@ -48,12 +61,16 @@ def gather(evaluated: Sequence[Evaluated]) -> Evaluated:
     if dist.is_available() and dist.is_initialized():
         shares = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(shares, evaluated)
-    return interleave(shares)
+    return interleave(shares, row_order)
 
 
-def interleave(shares: Sequence[Sequence[Evaluated]]) -> Evaluated:
-    """The batches of all processes, which took them in turn, as one."""
+def interleave(shares: Sequence[Sequence[Evaluated]], row_order: np.ndarray | None = None) -> Evaluated:
+    """The batches of all processes, which took them in turn, as one; items in the order of the rows."""
     in_order = [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
     names = dict.fromkeys(chain.from_iterable(batch.sums for batch in in_order))
     sums = {name: math.fsum(batch.sums.get(name, 0.0) for batch in in_order) for name in names}
-    return Evaluated(sums, [item for batch in in_order for item in batch.items])
+    items = [item for batch in in_order for item in batch.items]
+    if row_order is not None and items:
+        assert len(items) == len(row_order), f"{len(items)} items of {len(row_order)} rows: an objective has one a row"
+        items = [items[place] for place in np.argsort(row_order)]
+    return Evaluated(sums, items)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from dlib.args import ExperimentArgs
 from dlib.args.training import OptimArgs
-from dlib.config.durations import Scale, parse_clock, parse_duration, to_samples, to_steps
-from dlib.data.batching import BatchPlan
+from dlib.config.durations import Duration, Scale, parse_clock, parse_duration, to_samples, to_steps, to_total_steps
+from dlib.data.batching import BatchPlan, StepPlan
 from dlib.data.mixture import MixedRows
 from dlib.process.errors import UserError, printable
 from dlib.training.devices import Devices
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class TrainingPlan:
     """The steps of a run."""
 
-    batches: BatchPlan  # which samples each optimizer step takes
+    batches: StepPlan  # which samples each optimizer step takes
     tokens_per_sample: Fraction  # mean length of a row, special tokens included
     warmup_steps: int  # optimizer steps until the learning rate is at its peak
     decay_steps: int  # optimizer steps of the WSD schedule's decay, at the end
@@ -79,13 +79,9 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     Raises:
         UserError: a duration cannot be read, an extra step lies outside the run, or warm-up and decay overlap.
     """
-    assert args.batch.micro_batch_size is not None
-    batch_size, micro_batch_size = args.batch.batch_size, args.batch.micro_batch_size
-    mixed = rows if isinstance(rows, MixedRows) else None
-    scale = Scale(batch_size, mixed.tokens_per_sample if mixed else Fraction(rows.num_tokens, len(rows)), len(rows))
     goal = parse_duration(args.durations.training_goal, "--training_goal")
-    mixture = mixed.mixture if mixed else None
-    batches = BatchPlan(len(rows), batch_size, micro_batch_size, to_samples(goal, scale), args.run.seed, mixture)
+    plan_batches = plan_equal_steps if args.batch.max_tokens_per_batch is None else plan_buckets
+    batches, scale = plan_batches(args, rows, goal)
 
     def steps(text: str, flag: str, *, allow_zero: bool = False) -> int:
         duration = parse_duration(text, flag, interval=True, allow_zero=allow_zero)
@@ -108,6 +104,33 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     return plan
 
 
+def plan_equal_steps(args: ExperimentArgs, rows: "RowSource", goal: Duration) -> tuple[StepPlan, Scale]:
+    """Steps of `batch_size` rows, and how large they and an epoch are."""
+    assert args.batch.micro_batch_size is not None
+    mixed = rows if isinstance(rows, MixedRows) else None
+    tokens_per_sample = mixed.tokens_per_sample if mixed else Fraction(rows.num_tokens, len(rows))
+    scale, mixture = Scale(args.batch.batch_size, tokens_per_sample, len(rows)), mixed.mixture if mixed else None
+    sizes = args.batch.batch_size, args.batch.micro_batch_size
+    return BatchPlan(len(rows), *sizes, to_samples(goal, scale), args.run.seed, mixture), scale
+
+
+def plan_buckets(args: ExperimentArgs, rows: "RowSource", goal: Duration) -> tuple[StepPlan, Scale]:
+    """Steps of rows of like length, and how large they are on average.
+
+    Raises:
+        UserError: the rows are packed, or a row is too long.
+    """
+    from dlib.data.buckets import BucketPlan, cut_batches  # here, as flags are checked without what reads texts
+
+    budget, micro_batch_size = args.batch.max_tokens_per_batch, args.batch.micro_batch_size
+    assert budget is not None
+    assert micro_batch_size is not None
+    parts = budget // args.data.max_length // micro_batch_size
+    order, edges = cut_batches(rows, budget, parts)
+    scale = Scale(Fraction(len(rows), len(edges) - 1), Fraction(rows.num_tokens, len(rows)), len(rows))
+    return BucketPlan(order, edges, budget, parts, to_total_steps(goal, scale), args.run.seed), scale
+
+
 def told_steps(args: ExperimentArgs) -> int | None:
     """Optimizer steps of the whole run, where its goal tells them; None where they depend on the text.
 
@@ -115,10 +138,9 @@ def told_steps(args: ExperimentArgs) -> int | None:
         UserError: the goal cannot be read.
     """
     goal = parse_duration(args.durations.training_goal, "--training_goal")
-    if goal.unit not in ("steps", "samples"):
-        return None
-    batch_size = args.batch.batch_size
-    return -(-to_samples(goal, Scale(batch_size, Fraction(1), 1)) // batch_size)
+    if goal.unit == "steps" or (goal.unit == "samples" and args.batch.max_tokens_per_batch is None):
+        return to_total_steps(goal, Scale(args.batch.batch_size, Fraction(1), 1))
+    return None
 
 
 def refuse_steps_outside(extra_steps: Collection[int], total_steps: int) -> None:
@@ -161,7 +183,6 @@ def summarize(
         texts: what is read of each text, where there is more to say of it.
     """
     batches = plan.batches
-    accumulation = batches.batch_size // (batches.micro_batch_size * devices.world_size)
     kept, early_stopping = kept_checkpoints(args, plan), args.durations.early_stopping
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
@@ -170,8 +191,7 @@ def summarize(
         "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
         **({"documents": documents} if documents else {}),
         "devices": str(devices),
-        "batch": f"{batches.batch_size} sequences a step = {batches.micro_batch_size} micro_batch_size "
-        f"x {devices.world_size} devices x {accumulation} accumulation",
+        "batch": batches.describe(devices.world_size),
         "training": f"{plan.total_steps:,} optimizer steps, {batches.total_samples:,} samples, {float(tokens):,.0f} "
         f"tokens, {batches.total_samples / batches.num_samples:.2f} epochs of {batches.num_samples:,} rows",
         **texts,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlib.args import DataArgs, ExperimentArgs
-from dlib.data.batching import check_batch_arithmetic
+from dlib.data.batching import check_batch_arithmetic, check_token_budget
 from dlib.data.text import TextFiles, find_text
 from dlib.models.sources import find_source
 from dlib.process.errors import UserError
@@ -38,8 +38,7 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
         UserError: something is missing, or flags do not fit each other.
     """
     refuse_missing(args.model.attn_implementation, args.optim.optimizer, compiles=args.model.compile)
-    batch, hardware = args.batch, args.hardware
-    check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, told_devices(hardware), hardware.num_nodes)
+    check_batch(args, told_devices(args.hardware), args.hardware.num_nodes)
     steps = told_steps(args)
     if steps is not None:
         refuse_steps_outside(args.checkpoint.extra_steps, steps)
@@ -63,12 +62,18 @@ def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:
     """
     devices = find_devices(args.hardware)
     refuse_attention_on(devices.accelerator, args.model.attn_implementation)
-    batch = args.batch
-    micro_batch_size = check_batch_arithmetic(
-        batch.batch_size, batch.micro_batch_size, len(devices.indices), devices.num_nodes
-    )
+    micro_batch_size = check_batch(args, len(devices.indices), devices.num_nodes)
     hardware = replace(args.hardware, precision=devices.precision)
-    return replace(args, batch=replace(batch, micro_batch_size=micro_batch_size), hardware=hardware), devices
+    return replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware), devices
+
+
+def check_batch(args: ExperimentArgs, devices: int | None, nodes: int) -> int:
+    """The micro-batch size of a step of rows, or of tokens; see `check_batch_arithmetic`."""
+    batch = args.batch
+    if batch.max_tokens_per_batch is None:
+        return check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, devices, nodes)
+    budget, max_length = batch.max_tokens_per_batch, args.data.max_length
+    return check_token_budget(budget, max_length, batch.micro_batch_size, devices, nodes)
 
 
 def refuse_unwritable_run(folder: RunFolder) -> None:

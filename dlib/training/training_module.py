@@ -92,7 +92,7 @@ class TrainingModule(StepLogging):
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state (`read_training_state`); the model holds its weights already."""
         self.steps_done = state["steps_done"]
-        self.samples_done = self.steps_done * self.plan.batches.batch_size
+        self.samples_done = self.plan.batches.samples_before(self.steps_done)
         self.steps_left_out = recorded_steps_left_out(state)
         self.resumed_state = state
 
@@ -157,7 +157,7 @@ class TrainingModule(StepLogging):
         optimizer.zero_grad()
         self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
         self.steps_done = batch["step"] + 1
-        self.samples_done = batch["step"] * self.plan.batches.batch_size + batch["num_samples"]
+        self.samples_done += batch["num_samples"]
 
     def _rate_at(self, step: int, peak: float) -> float:
         return learning_rate_at(step, peak, self.optim, self.plan)

@@ -85,6 +85,12 @@ def test_lengths_are_summed_in_blocks(make_store: MakeStore, monkeypatch: pytest
     assert source.num_tokens == sum(map(len, all_rows(source)))
 
 
+def test_lengths_are_told_without_reading_rows(make_store: MakeStore) -> None:
+    for close_truncated in (True, False):
+        source = LineRows(make_store("a b\nc\nd e f g h i j\n" * 4), 6, [0], [1], close_truncated)
+        assert source.lengths(2, 11).tolist() == [[len(row)] for row in all_rows(source)[2:11]]
+
+
 def test_rows_survive_pickling(make_store: MakeStore) -> None:
     store = make_store("one two three\n" * 5)
     for source in (PackedRows(store, 8, LEAD, False), LineRows(store, 8, [0], [1])):

@@ -20,6 +20,7 @@ CHAIN = ((0.0,), (0.5, 0.0), (0.0, 0.5, 0.0, 0.0), (0.0,))
 KINDS = {
     "packed": (),
     "lines": ("--line_by_line", "--whole_word_masking", "--max_length", "40"),
+    "buckets": ("--line_by_line", "--max_tokens_per_batch", "256", "--training_goal", "31"),
     "clm": ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"),
 }
 EXACT = ("--exact_reduce",)
@@ -62,7 +63,9 @@ def chain(place: Place, scratch: Path, *further: str) -> Moved:
     return Moved(folder, stops)
 
 
-@pytest.mark.parametrize("kind", ["packed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("lines", "clm"))])
+@pytest.mark.parametrize(
+    "kind", ["packed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("lines", "buckets", "clm"))]
+)
 def test_a_run_on_one_two_four_and_one_processes_has_the_losses_of_the_undisturbed_one(
     place: Place, tmp_path: Path, kind: str
 ) -> None:
@@ -75,7 +78,9 @@ def test_a_run_on_one_two_four_and_one_processes_has_the_losses_of_the_undisturb
     assert [record["step"] for record in records if "dev/loss" in record] == [7, 14, 21, 28, 31]
 
 
-@pytest.mark.parametrize("kind", ["packed", *(pytest.param(k, marks=pytest.mark.slow) for k in ("lines", "clm"))])
+@pytest.mark.parametrize(
+    "kind", ["packed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("lines", "buckets", "clm"))]
+)
 @pytest.mark.oldest
 def test_with_exact_reduce_one_two_and_four_processes_end_with_the_same_bytes(
     place: Place, tmp_path: Path, kind: str
