@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dlib.args import ObjectiveArgs
 from dlib.data.batching import check_token_budget
 from dlib.data.buckets import BucketPlan, cut_batches
+from dlib.data.mixture import MixedRows
 from dlib.data.packing import PackedRows, padded_width
 from dlib.data.steps import EvaluationBatches, TrainingSteps
 from dlib.data.token_store import TokenStore
@@ -126,6 +127,13 @@ def test_a_row_that_does_not_fit_is_refused() -> None:
 def test_packed_rows_are_refused(make_store: Callable[[str], TokenStore]) -> None:
     with pytest.raises(UserError, match=r"^--max_tokens_per_batch: packed rows are of one length"):
         cut_batches(PackedRows(make_store("a b"), 16, lead_id=0, keep_tail=False), 160, 1)
+
+
+def test_texts_with_weights_are_refused_and_others_are_one() -> None:
+    parts = told_rows(30, 1), told_rows(20, 2)
+    with pytest.raises(UserError, match=r"^--max_tokens_per_batch: texts with weights"):
+        cut_batches(MixedRows(("a", "b"), parts, (1, 2)), 160, 1)
+    assert len(cut_batches(MixedRows(("a", "b"), parts), 160, 1)[0]) == 50
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dlib.data import lengths as lengths_module
 from dlib.data.lengths import LengthOrder, order_by_length, read_lengths
+from dlib.data.mixture import MixedRows
 from dlib.data.packing import padded_width
 from dlib.data.samples import Sample, SampleKey
 from dlib.objectives.padding import stack_rows
@@ -28,6 +29,10 @@ class ToldRows:
 
     def lengths(self, first: int, last: int) -> np.ndarray:
         return self.told[first:last]
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.told.sum())
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         raise AssertionError("read")
@@ -116,3 +121,9 @@ def test_the_padding_that_is_counted_is_that_of_the_tensors() -> None:
     edges = order.cut(200)
     tensors = [stack_rows([rows.rows[number] for number in batch], 0) for batch in order.batches(200)]
     assert order.padded_tokens(edges) == sum(torch.numel(tensor["input_ids"]) for tensor in tensors)
+
+
+def test_rows_of_several_texts_are_in_one_order() -> None:
+    told = np.random.default_rng(1).integers(1, 30, (50, 1))
+    mixed = MixedRows(("a", "b"), (ToldRows(told[:20]), ToldRows(told[20:])))
+    assert np.array_equal(read_lengths(mixed, 45), told[:45])
