@@ -44,6 +44,8 @@ training_steps train_iters = --training_goal "N steps"
 epochs num_epochs max_epochs num_train_epochs n_epochs = --training_goal "N epochs"
 max_tokens total_tokens num_tokens train_tokens = --training_goal "N tokens"
 base_unit = --training_goal "N tokens"; each duration names its own unit
+max_tokens_per_step tokens_per_batch batch_size_tokens max_batch_tokens token_batch_size batch_tokens = \
+--max_tokens_per_batch; padding included, rows that are not packed
 effective_batch_size global_batch_size total_batch_size train_batch_size bs = --batch_size; sequences in an optimizer \
 step, over all devices
 per_device_train_batch_size per_gpu_train_batch_size batch_size_per_device batch_size_per_gpu per_device_batch_size \

@@ -9,7 +9,7 @@ import pytest
 from dlib.args import BatchArgs, CheckpointArgs, DurationArgs, ExperimentArgs, OptimArgs, RunArgs, TrackingArgs
 from dlib.process.errors import UserError
 from dlib.training.devices import Devices
-from dlib.training.plan import TrainingPlan, kept_checkpoints, make_plan, summarize
+from dlib.training.plan import TrainingPlan, kept_checkpoints, make_plan, summarize, told_steps
 from tests.toys import ListRows, toy_row
 
 # 100 rows of 20 tokens: at a batch size of 8, 12.5 steps and 2000 tokens an epoch.
@@ -49,6 +49,36 @@ def test_training_goal_in_every_unit(goal: str, samples: int, steps: int) -> Non
     plan = make_plan(arguments(goal), ROWS)
     assert (plan.batches.total_samples, plan.total_steps) == (samples, steps)
     assert plan.batches.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("goal", "samples", "steps"),
+    [
+        ("31 steps", 310, 31),
+        ("81 samples", 90, 9),
+        ("2k tokens", 100, 10),
+        ("2001 tokens", 110, 11),
+        ("3 epochs", 300, 30),
+        ("0.25 epochs", 30, 3),
+    ],
+)
+def test_training_goal_in_every_unit_with_a_budget_of_tokens(goal: str, samples: int, steps: int) -> None:
+    args = arguments(goal)
+    args = replace(
+        args,
+        batch=BatchArgs(max_tokens_per_batch=200, micro_batch_size=1),
+        data=replace(args.data, max_length=100),
+        optim=replace(args.optim, warmup="30 samples"),
+    )
+    plan = make_plan(args, ROWS)  # 10 rows a step in two micro-batches, 10 steps an epoch
+    assert (plan.batches.total_samples, plan.total_steps, plan.warmup_steps) == (samples, steps, 3)
+    assert told_steps(args) == (31 if "steps" in goal else None)
+    text = summarize(args, plan, DEVICES, "x", (1, 1), 1)
+    assert (
+        "up to 200 tokens a step = 100 in a micro-batch x 2 devices x 1 accumulation; on average 10.0 rows and 200 "
+        "tokens; 0.0% of what is computed is padding"
+    ) in text
+    assert f"{steps} optimizer steps, {samples} samples, {samples * 20:,} tokens" in text
 
 
 @pytest.mark.parametrize(
