@@ -156,7 +156,14 @@ def evaluate(subject: "Subject", processes: "Processes") -> "Result":
     evaluation = CheckpointEvaluation(subject, processes)
     harness = subject.evaluation.order.harness
     metrics = run_tasks(evaluation, harness) if harness else evaluation.metrics(subject.evaluation)
-    return Result(subject, metrics, evaluation.describe_hardware(), time.monotonic() - started)
+    return Result(
+        subject,
+        metrics,
+        evaluation.describe_hardware(),
+        time.monotonic() - started,
+        {} if harness else evaluation.objective.signatures,
+        evaluation.outputs,
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from dlib.args.tables import OBJECTIVES
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
 from dlib.process.errors import UserError
@@ -272,7 +273,7 @@ MISTAKES = {
     "no folder": (["./nothing"], "no folder 'nothing'"),
     "no objective": (
         ["some/model", "-d", "."],
-        "no run or folder; of a model on the hub say what it learned, with --objective mlm or clm",
+        f"no run or folder; of a model on the hub say what it learned, with --objective {' or '.join(OBJECTIVES)}",
     ),
     "no text": (
         ["{clm}", "--split", "nope"],

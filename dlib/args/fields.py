@@ -38,6 +38,8 @@ class Facts:
     changes_evaluation: bool = False
     # the list's texts are files with a name, a weight and limits, which a YAML file may give as mappings
     corpora: bool = False
+    # what eval.py takes in place of the run's own value, for an objective's own argument
+    when_evaluated: Any = None
     keeps_commas: bool = False  # on the command line the elements of the list are separated by spaces only
 
     def accept(self, number: float) -> bool:

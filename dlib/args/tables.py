@@ -11,9 +11,11 @@ because `--help` reads it; its fields join the section `objective` or `optim`.
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlib.args.fields import facts_of
 from dlib.process.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,10 @@ OBJECTIVES: dict[str, Plugin] = {
     "replaced_token_detection": Plugin(
         "dlib.objectives.replaced_token_detection:ReplacedTokenDetection",
         "dlib.objectives.replaced_token_detection_args:ReplacedTokenDetectionArgs",
+    ),
+    "seq2seq": Plugin("dlib.objectives.seq2seq:SequenceToSequence", "dlib.objectives.seq2seq_args:Seq2SeqArgs"),
+    "span_corruption": Plugin(
+        "dlib.objectives.span_corruption:SpanCorruption", "dlib.objectives.span_corruption_args:SpanCorruptionArgs"
     ),
 }
 OPTIMIZERS: dict[str, Plugin] = {
@@ -67,6 +73,15 @@ def load(reference: str) -> Any:
     if not hasattr(found, name):
         raise UserError(f"{place}: {module} has no {name}")
     return getattr(found, name)
+
+
+def when_evaluated(objective: str) -> dict[str, Any]:
+    """What `eval.py` takes in place of a run's own values of the objective's arguments, by full key."""
+    own = OBJECTIVES[objective].args if objective in OBJECTIVES else None
+    declared = fields(load(own)) if own else ()
+    return {
+        f"objective.{field.name}": value for field in declared if (value := facts_of(field).when_evaluated) is not None
+    }
 
 
 def first_lines(table: Mapping[str, Plugin]) -> dict[str, str]:

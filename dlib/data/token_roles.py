@@ -4,11 +4,12 @@ It stands below the tokenizers themselves, because rows are cut and objectives a
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tokenizers import models
 
+from dlib.data.unknown_words import UnknownWordError, encode
 from dlib.process.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,6 +61,26 @@ def token_roles(tokenizer: "PreTrainedTokenizerBase") -> TokenRoles:
         starts_word=word_starts(tokenizer),
         name=name,
     )
+
+
+class Frame(NamedTuple):
+    """The special tokens that a tokenizer puts before and after a text, as ids."""
+
+    start: list[int]
+    end: list[int]
+
+
+def find_frame(tokenizer: "PreTrainedTokenizerBase") -> Frame:
+    """The special tokens around a text, found by looking at one."""
+    text = "a"
+    try:
+        [bare] = encode(tokenizer, [text])
+    except UnknownWordError:  # its tokens are words: one of them
+        text = str(tokenizer.convert_ids_to_tokens(num_ids(tokenizer) - 1))
+        [bare] = encode(tokenizer, [text])
+    framed = tokenizer(text)["input_ids"]
+    start = next(index for index in range(len(framed)) if framed[index : index + len(bare)] == bare)
+    return Frame(framed[:start], framed[start + len(bare) :])
 
 
 def num_ids(tokenizer: "PreTrainedTokenizerBase") -> int:

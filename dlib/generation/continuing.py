@@ -14,9 +14,9 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from transformers.generation.streamers import BaseStreamer
 
 from dlib.args.generation import GenerationArgs
-from dlib.data.token_roles import first_id
+from dlib.data.token_roles import find_frame, first_id
 from dlib.data.unknown_words import encode
-from dlib.generation.line_batches import by_length, find_frame, padded
+from dlib.generation.line_batches import by_length, padded
 from dlib.generation.sampling import KeyedSampling
 from dlib.models.parts import keeps_cache
 from dlib.process.errors import UserError

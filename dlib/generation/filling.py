@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
-from dlib.data.token_roles import START_MARKS, first_id, num_ids, word_starts
+from dlib.data.token_roles import START_MARKS, find_frame, first_id, num_ids, word_starts
 from dlib.data.unknown_words import encode
-from dlib.generation.line_batches import by_length, find_frame, padded
+from dlib.generation.line_batches import by_length, padded
 from dlib.objectives.token_prediction import predict_at
 from dlib.process.errors import UserError
 

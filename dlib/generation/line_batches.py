@@ -7,14 +7,11 @@ Letters: B rows, T tokens a row.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dlib.data.token_roles import num_ids
-from dlib.data.unknown_words import UnknownWordError, encode
 from dlib.models.limits import max_positions
 
 BATCHES_IN_WINDOW = 8
@@ -23,26 +20,6 @@ LONGEST_UNLIMITED = 4096
 """Tokens that a model reads at once which says of itself that there is no limit."""
 NO_LIMIT = 10**9
 """A tokenizer without a limit names a larger number of tokens."""
-
-
-class Frame(NamedTuple):
-    """The special tokens that a tokenizer puts before and after a text, as ids."""
-
-    start: list[int]
-    end: list[int]
-
-
-def find_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
-    """The special tokens around a text, found by looking at one."""
-    text = "a"
-    try:
-        [bare] = encode(tokenizer, [text])
-    except UnknownWordError:  # its tokens are words: one of them
-        text = str(tokenizer.convert_ids_to_tokens(num_ids(tokenizer) - 1))
-        [bare] = encode(tokenizer, [text])
-    framed = tokenizer(text)["input_ids"]
-    start = next(index for index in range(len(framed)) if framed[index : index + len(bare)] == bare)
-    return Frame(framed[:start], framed[start + len(bare) :])
 
 
 def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trained_length: int | None) -> int:

@@ -4,6 +4,7 @@ Text, rows, masks, kernels and sums are those of training, so that its numbers c
 hardware with as many threads.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 from dlib.training.checkpoints import add_modules
 from dlib.training.devices import choose_precision
-from dlib.training.evaluation import evaluate, max_tokens_of_batch
+from dlib.training.evaluation import gather_all, max_tokens_of_batch
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -40,6 +41,7 @@ class CheckpointEvaluation:
         model: in evaluation mode.
         tokenizer: its own.
         precision: Lightning's name of the arithmetic.
+        outputs: what the model wrote, see `Objective.outputs`.
     """
 
     def __init__(self, subject: Subject, processes: Processes) -> None:
@@ -55,6 +57,7 @@ class CheckpointEvaluation:
         self.precision = choose_precision(args.hardware.precision, devices.accelerator, devices.indices)
         self.tokenizer = find_tokenizer(subject.model, trust_remote_code=args.model.trust_remote_code)
         self.objective = build_objective(args.objective, token_roles(self.tokenizer), self.tokenizer)
+        self.outputs: list[Mapping[str, Any]] = []
         self.objective.recall(load_model_config(as_saved(args).model, subject.model, self.tokenizer, "the model"))
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
@@ -111,8 +114,9 @@ class CheckpointEvaluation:
         batches = EvaluationBatches(rows, objective, size, *place, max_tokens=max_tokens)
         loader: DataLoader[Any] = DataLoader(batches, batch_size=None, pin_memory=processes.device.type == "cuda")
         with self.plugin.forward_context():
-            tokens_per_byte = store.num_tokens / store.num_bytes
-            return evaluate(self.model, objective, loader, tokens_per_byte=tokens_per_byte, row_order=batches.row_order)
+            evaluated = gather_all(self.model, objective, loader, batches.row_order)
+        self.outputs += objective.outputs(evaluated)
+        return objective.metrics(evaluated, store.num_tokens / store.num_bytes)
 
 
 def find_tokenizer(model: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:

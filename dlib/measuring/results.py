@@ -6,8 +6,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dlib.runs.metrics_log import encode
 from dlib.runs.record import installed_packages
 from dlib.tracking.weights_and_biases import WandbEvaluations
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "lightning", "lm_eval")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "lightning", "lm_eval", "sacrebleu", "torchmetrics")
 """What the numbers may depend on."""
 MODEL_WIDTH, STEP_WIDTH = 28, 8
 
@@ -31,6 +31,8 @@ class Result:
     metrics: Mapping[str, float]
     hardware: Mapping[str, Any]
     seconds: float
+    signatures: Mapping[str, str] = field(default_factory=dict)  # how metrics were computed, see `Objective.signatures`
+    outputs: Sequence[Mapping[str, Any]] = ()  # what the model wrote, see `Objective.outputs`
 
     def as_record(self) -> dict[str, Any]:
         """The JSON object that is written."""
@@ -45,6 +47,7 @@ class Result:
             "split": None if evaluation.text is None else evaluation.order.split,
             "text": None if evaluation.text is None else str(evaluation.text),
             "settings": evaluation.settings,
+            **({"signatures": dict(self.signatures)} if self.signatures else {}),
             "hardware": dict(self.hardware),
             "packages": {name: version for name, version in installed_packages().items() if name in PACKAGES},
             "python": sys.version.split()[0],
@@ -69,7 +72,8 @@ class Results:
         record, subject = result.as_record(), result.subject
         if subject.run is not None:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            subject.run.ledger.write(subject.checkpoint, subject.evaluation.kind, text)
+            lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in result.outputs)
+            subject.run.ledger.write(subject.checkpoint, subject.evaluation.kind, text, outputs=lines)
         if self.output is not None:
             self._records.append(record)
             if is_replaceable(self.output):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.args.fields import facts_of
-from dlib.args.tables import OBJECTIVES
+from dlib.args.tables import OBJECTIVES, when_evaluated
 from dlib.config.configuration import load_config
 from dlib.config.fields import FIELDS, value_of
 from dlib.config.wandb_names import wandb_place
@@ -130,7 +130,8 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     objective = order.overrides.get("objective.objective", recorded.objective.objective)
     if objective != recorded.objective.objective:
         raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
-    args = load_config([run.config], {**NOT_FROM_RECORD, **order.overrides})
+    overrides = {**NOT_FROM_RECORD, **when_evaluated(objective), **order.overrides}
+    args = load_config([run.config], overrides)
     if "wandb" in args.tracking.trackers:
         wandb_place(args.tracking)  # now, and not when the first numbers are there
     evaluation = make_evaluation(args, order)
@@ -166,6 +167,7 @@ def foreign_model(target: str, path: Path | None, order: Order) -> Subject:
             )
         refuse_early(load_config([], overrides), order)
         overrides["objective.objective"] = recognize_saved(model, trust="model.trust_remote_code" in overrides)
+    overrides = {**when_evaluated(overrides["objective.objective"]), **overrides}
     return Subject(target, model, make_evaluation(load_config([], overrides), order))
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs, ModelArgs
-from dlib.data.token_roles import num_ids
+from dlib.data.token_roles import first_id, num_ids
 from dlib.models.fitting import attention_options, checkpoint_activations, fit_config, fit_embeddings, freeze
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
@@ -42,7 +42,23 @@ def load_model_config(
             token_id = getattr(tokenizer, f"{role}_token_id")
             if hasattr(config, f"{role}_token_id") and token_id is not None:
                 setattr(config, f"{role}_token_id", token_id)
+        if config.is_encoder_decoder:
+            fit_decoder(config, tokenizer)
     return config
+
+
+def fit_decoder(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Set what a shape says of its decoder in ids of another vocabulary: it starts with BOS, without one with padding.
+
+    T5 and Marian start with padding too; so no token of a target is one that every target begins with.
+    """
+    end_id = first_id(tokenizer.eos_token_id, tokenizer.sep_token_id)
+    start_id = first_id(tokenizer.bos_token_id, tokenizer.pad_token_id, end_id)
+    config.decoder_start_token_id = start_id
+    others = {"forced_bos_token_id": None, "forced_eos_token_id": end_id, "decoder_vocab_size": config.vocab_size}
+    for name, value in others.items():
+        if getattr(config, name, None) is not None:
+            setattr(config, name, value)
 
 
 def build_model(

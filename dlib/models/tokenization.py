@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
+from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.args import ExperimentArgs
@@ -83,6 +84,7 @@ def build_tokenizer(
     model_folder: str,
     *,
     open_ended: bool,
+    leads: bool = True,
     goes_on: bool = False,
     columns: Columns = TEXT_ONLY,
     further: Sequence[Path] = (),
@@ -106,8 +108,15 @@ def build_tokenizer(
             return load(model_folder, "--checkpoint")
         refuse_training(args, f"{model_folder} brings its own")
         return load(model_folder, "--model")
-    folder = trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended, further=further)
+    folder = trained_tokenizer_folder(args, text_file, columns, open_ended=open_ended, leads=leads, further=further)
     return load(str(folder), "--tokenizer")
+
+
+def add_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> None:
+    """Give a tokenizer special tokens that it has not; the model's embeddings are enlarged for them."""
+    vocabulary = tokenizer.get_vocab()
+    missing = [AddedToken(token, special=True, normalized=False) for token in tokens if token not in vocabulary]
+    tokenizer.add_tokens(missing, special_tokens=True)
 
 
 def refuse_training(args: ExperimentArgs, reason: str) -> None:
@@ -136,6 +145,7 @@ def trained_tokenizer_folder(
     columns: Columns = TEXT_ONLY,
     *,
     open_ended: bool,
+    leads: bool = True,
     further: Sequence[Path] = (),
 ) -> Path:
     """The cache's folder of the tokenizer trained on these texts with these options; trained where it is missing.
@@ -145,7 +155,7 @@ def trained_tokenizer_folder(
     Raises:
         UserError: the text is missing or not UTF-8, or the cache cannot be written.
     """
-    cache_dir, document, kind = Path(args.data.cache_dir), args.data.document, TokenizerKind.of(args.model)
+    cache_dir, document, kind = Path(args.data.cache_dir), args.data.document, TokenizerKind.of(args.model, leads=leads)
     options = [
         TRAINING_FORMAT,
         *tokenizer_series(),

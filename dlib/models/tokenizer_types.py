@@ -36,11 +36,12 @@ class TokenizerKind:
     tokenizer_type: str = ModelArgs.tokenizer_type
     special_tokens: tuple[str, ...] = ()
     unknown_token: str = ModelArgs.unknown_token
+    leads: bool = True  # whether the lead token stands before a text
 
     @classmethod
-    def of(cls, args: ModelArgs) -> "TokenizerKind":
-        """What a run's arguments ask for."""
-        return cls(args.tokenizer_type, tuple(dict.fromkeys(args.special_tokens)), args.unknown_token)
+    def of(cls, args: ModelArgs, *, leads: bool = True) -> "TokenizerKind":
+        """What a run's arguments ask for, and its objective."""
+        return cls(args.tokenizer_type, tuple(dict.fromkeys(args.special_tokens)), args.unknown_token, leads)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -74,7 +75,7 @@ def train_kind(texts: Texts, vocab_size: int, kind: TokenizerKind, *, open_ended
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in kind.special_tokens])
     bos, eos = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A" if open_ended else f"{bos} $A {eos}",
+        single=" ".join([bos] * kind.leads + ["$A"] + [eos] * (not open_ended)),
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)],
     )
     roles = {**kind.roles, "cls_token": bos, "sep_token": eos, "mask_token": mask}

@@ -14,7 +14,7 @@ import numpy as np
 from dlib.data.packing import framed
 from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_store import TokenStore
-from dlib.objectives.pairs import Frame, Parts
+from dlib.objectives.pairs import PairFrame, Parts
 from dlib.process.errors import UserError
 
 
@@ -22,7 +22,7 @@ from dlib.process.errors import UserError
 class Windows:
     """How a question (q,) and its context (c,) are cut; works on arrays of lengths, too."""
 
-    frame: Frame  # special tokens around both
+    frame: PairFrame  # special tokens around both
     max_length: int  # most tokens of a row, special ones included
     stride: int  # tokens by which the window moves on, if it is as wide
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
 from dlib.data.packing import framed
-from dlib.data.token_roles import token_roles
+from dlib.data.token_roles import Frame, token_roles
 from dlib.data.unknown_words import encode
 from dlib.objectives.padding import stack_rows
 
@@ -24,6 +24,7 @@ class RowAnswerer(ABC):
     Attributes:
         model: in evaluation mode.
         tokenizer: its own.
+        frame: what stands before and after a line.
     """
 
     options: ClassVar[Collection[str]] = ()
@@ -36,6 +37,7 @@ class RowAnswerer(ABC):
         self.model: Any = model
         self.tokenizer, self.context, self.args = tokenizer, context, args
         self.roles = token_roles(tokenizer)
+        self.frame = Frame([self.roles.lead_id], [self.roles.separator_id])
 
     @abstractmethod
     def answer_batch(self, lines: Sequence[str], inputs: Mapping[str, Tensor]) -> Sequence[Any]:
@@ -53,7 +55,7 @@ class RowAnswerer(ABC):
     def answer(self, lines: Sequence[str], first_number: int) -> list[Any]:
         """Answer lines in batches of like length; the first has the number `first_number`."""
         encoded = encode(self.tokenizer, lines)
-        rows = [framed(ids, self.context, [self.roles.lead_id], [self.roles.separator_id]) for ids in encoded]
+        rows = [framed(ids, self.context, *self.frame) for ids in encoded]
         by_length = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         answers: dict[int, Any] = {}
         for start in range(0, len(rows), self.args.batch_size):

@@ -86,6 +86,12 @@ class Objective(ABC):
     open_ended: ClassVar[bool] = False
     """Whether it learns where texts end: then neither a row that was cut nor a prompt is closed by a separator."""
 
+    leads: ClassVar[bool] = True
+    """Whether the lead token stands before a text, in the eyes of a tokenizer that is trained for it."""
+
+    special_tokens: ClassVar[tuple[str, ...]] = ()
+    """What its tokenizer has to have besides; added where it has not."""
+
     auto_model: ClassVar[str]
     """Name of the transformers class that loads a model with the right head,"""
     auto_models: ClassVar[Mapping[str, str]] = {}
@@ -185,6 +191,15 @@ class Objective(ABC):
             tokens_per_byte: of the whole text.
         """
         return {"loss": evaluated.sums["loss"] / (evaluated.sums["weight"] or 1)}
+
+    @property
+    def signatures(self) -> Mapping[str, str]:
+        """How metrics were computed that others compute in several ways, in the words of their library, by metric."""
+        return {}
+
+    def outputs(self, evaluated: Evaluated) -> Sequence[Mapping[str, Any]]:
+        """What the model wrote, a line of JSON each: eval.py writes them beside the numbers."""
+        return ()
 
     def further_evaluations(
         self, store: TokenStore, max_length: int, options: Mapping[str, Any]

@@ -29,7 +29,7 @@ Parts = tuple[np.ndarray, np.ndarray]
 """The two parts of a row, special tokens included; the second is empty where there is one text alone. (T,) in all."""
 
 
-class Frame(NamedTuple):
+class PairFrame(NamedTuple):
     """The special tokens around two texts, as ids."""
 
     start: Sequence[int]
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
     end: Sequence[int]
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles) -> "Frame":
+    def of(cls, tokenizer: PreTrainedTokenizerBase, roles: TokenRoles) -> "PairFrame":
         """Found by looking at a pair; a tokenizer that marks none gets a separator after each text."""
         if tokenizer.num_special_tokens_to_add(pair=True) == 0:
             return cls([roles.lead_id], [roles.separator_id], [roles.separator_id])
@@ -58,7 +58,7 @@ def find(part: Sequence[int], ids: Sequence[int], start: int) -> int:
 class Joiner:
     """Makes rows of at most `max_length` tokens."""
 
-    frame: Frame  # around two texts
+    frame: PairFrame  # around two texts
     roles: TokenRoles  # of the special tokens around one
     max_length: int  # special tokens included
 

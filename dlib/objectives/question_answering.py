@@ -24,7 +24,7 @@ from dlib.objectives.answer_spans import NOWHERE, Found, Span, answer_places, fi
 from dlib.objectives.answer_windows import QuestionRows, Windows
 from dlib.objectives.objective import Batch, Evaluated, Objective
 from dlib.objectives.padding import pack_texts, unpack_texts
-from dlib.objectives.pairs import Frame, stack_pairs
+from dlib.objectives.pairs import PairFrame, stack_pairs
 from dlib.objectives.question_answering_args import QuestionAnsweringArgs
 from dlib.process.errors import UserError
 
@@ -63,7 +63,7 @@ class QuestionAnswering(Objective):
 
     def rows(self, store: TokenStore, max_length: int) -> QuestionRows:
         """A row a window."""
-        frame = Frame.of(self.tokenizer, self.roles)
+        frame = PairFrame.of(self.tokenizer, self.roles)
         return QuestionRows(store, Windows(frame, max_length, self.args.context_stride))
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
@@ -178,7 +178,7 @@ class QuestionAnswerer:
         self.model, self.tokenizer, self.batch_size = model, tokenizer, args.batch_size
         self.roles: TokenRoles = token_roles(tokenizer)
         self.settings = {**vars(QuestionAnsweringArgs()), "may_lack": False, **getattr(model.config, SETTINGS, {})}
-        self.windows = Windows(Frame.of(tokenizer, self.roles), context, self.settings["context_stride"])
+        self.windows = Windows(PairFrame.of(tokenizer, self.roles), context, self.settings["context_stride"])
 
     @torch.no_grad()
     def answer(self, lines: Sequence[str], first_number: int) -> list[AnsweredLine]:

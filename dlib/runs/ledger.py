@@ -3,6 +3,7 @@
     runs/<name>/evals/
       step-00001000.json                 as in training: the run's own development text and settings
       step-00001000-test-1a2b3c4d.json   another text, or other settings
+      step-00001000-test-1a2b3c4d.outputs.jsonl       what the model wrote for it, if it writes: a JSON object a line
       .watched, .watched-test-1a2b3c4d   a watcher wants such a result of each checkpoint
       .pinned/step-00001000/             a model that an evaluation uses, or will when its checkpoint is gone
       .claims/step-00001000              locked by the process that evaluates this checkpoint
@@ -48,13 +49,18 @@ class EvaluationLedger:
         """The file of a result; where it exists, the evaluation is done."""
         return self.root / f"{checkpoint}{kind}.json"
 
-    def write(self, checkpoint: str, kind: str, text: str) -> Path:
-        """Writes a result, or replaces the older one of its kind. The caller holds the claim."""
+    def write(self, checkpoint: str, kind: str, text: str, *, outputs: str = "") -> Path:
+        """Writes a result, or replaces the older one of its kind. The caller holds the claim.
+
+        What the model wrote, if anything, is there before it.
+        """
         result = self.result(checkpoint, kind)
         with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)
             for half_written in self.root.glob(f".{result.name}.*"):  # by one who was killed
                 half_written.unlink()
+            if outputs:
+                write_text_atomically(result.with_suffix(".outputs.jsonl"), outputs)
             write_text_atomically(result, text)
         return result
 

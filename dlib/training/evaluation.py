@@ -24,7 +24,6 @@ def max_tokens_of_batch(args: ExperimentArgs, batch_size: int) -> int | None:
     return None if args.batch.max_tokens_per_batch is None else batch_size * args.data.max_length
 
 
-@torch.no_grad()
 def evaluate(
     model: PreTrainedModel,
     objective: Objective,
@@ -33,7 +32,18 @@ def evaluate(
     tokens_per_byte: float,
     row_order: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """The objective's metrics over the batches of all processes; this one has its share, with the weight of each batch.
+    """The objective's metrics over the batches of all processes, see `gather_all`."""
+    return objective.metrics(gather_all(model, objective, batches, row_order), tokens_per_byte)
+
+
+@torch.no_grad()
+def gather_all(
+    model: PreTrainedModel,
+    objective: Objective,
+    batches: Iterable[tuple[Batch, float]],
+    row_order: np.ndarray | None = None,
+) -> Evaluated:
+    """What the objective finds in the batches of all processes; this one has its share, with the weight of each batch.
 
     Nothing random is drawn, and the networks are left in the modes in which they were found. `row_order`: numbers of
     the rows of all processes, batch by batch, where they do not ascend.
@@ -48,7 +58,7 @@ def evaluate(
         evaluated.append(Evaluated({**found.sums, "weight": weight}, found.items))
     for module, mode in modes:
         module.training = mode
-    return objective.metrics(gather(evaluated, row_order), tokens_per_byte)
+    return gather(evaluated, row_order)
 
 
 def gather(evaluated: Sequence[Evaluated], row_order: np.ndarray | None = None) -> Evaluated:

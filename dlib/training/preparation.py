@@ -18,7 +18,7 @@ from dlib.models.hub import choose_hub_mode
 from dlib.models.limits import count_parameters
 from dlib.models.loading import as_saved, build_meta_model
 from dlib.models.sources import flag_of_source
-from dlib.models.tokenization import build_tokenizer
+from dlib.models.tokenization import add_tokens, build_tokenizer
 from dlib.objectives import build_objective, objective_class
 from dlib.objectives.objective import Objective
 from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
@@ -73,10 +73,12 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         inputs.texts.train,
         source,
         open_ended=kind.open_ended,
+        leads=kind.leads,
         goes_on=goes_on,
         columns=columns,
         further=[text.file for text in inputs.texts.training[1:]],
     )
+    add_tokens(tokenizer, kind.special_tokens)
     objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
     data = build_text_data(
         args.data,

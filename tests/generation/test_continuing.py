@@ -9,8 +9,8 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
+from dlib.data.token_roles import Frame, find_frame
 from dlib.generation.continuing import TextContinuer, TextPieces
-from dlib.generation.line_batches import Frame, find_frame
 from dlib.process.errors import UserError
 from tests.asking import POSITIONS, save_llama, train_byte_level
 from tests.toys import train_gpt2_like, train_metaspace, train_wordpiece

@@ -1,0 +1,81 @@
+"""What the objectives of encoder-decoders share: the loss of each target token, from the source and those before it.
+
+    source (B, S) --encoder--> hidden states --decoder, which sees the targets (B, T) one place to the right--> logits
+
+Letters: B rows, S tokens of a source, T tokens of a target, V vocabulary size.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from dlib.objectives.objective import Batch, Evaluated, Objective
+from dlib.objectives.padding import model_inputs, stack_rows
+
+NO_TARGET = -100
+"""What transformers, too, puts where a row of targets is padded."""
+
+
+class EncoderDecoder(Objective):
+    """Its batches hold `input_ids` (B, S), `attention_mask` (B, S) where a source is padded, and `labels` (B, T)."""
+
+    leads = False
+    auto_model = "AutoModelForSeq2SeqLM"
+    forward_options: ClassVar[Mapping[str, Any]] = {"use_cache": False}
+    card: ClassVar[Mapping[str, str]] = {"kind": "encoder-decoder", "pipeline_tag": "text2text-generation"}
+
+    def stack(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Batch:
+        """Rows of both (S,), (T,) as a batch."""
+        labels = stack_rows(targets, NO_TARGET)["input_ids"]
+        return {**stack_rows(sources, self.roles.pad_id), "labels": labels}
+
+    def losses(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats of each target token (B, T), 0 where there is none, and logits (B, T, V)."""
+        decoder_input_ids = shift_right(model, batch["labels"])
+        logits = model(**model_inputs(batch), decoder_input_ids=decoder_input_ids, **self.forward_options).logits
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            batch["labels"].flatten(),
+            ignore_index=NO_TARGET,
+            label_smoothing=smoothing,
+            reduction="none",
+        )
+        return losses.view_as(batch["labels"]), logits
+
+    def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
+        return self.losses(model, batch)[0].sum()
+
+    def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
+        """The loss, and how many target tokens and whole targets would have been written as they are."""
+        losses, logits = self.losses(model, batch)
+        is_target = batch["labels"] != NO_TARGET
+        is_right = (logits.argmax(-1) == batch["labels"]) | ~is_target
+        sums = {
+            "loss": float(losses.cpu().double().sum()),
+            "targets": float(is_target.sum()),
+            "correct": float((is_right & is_target).sum()),
+            "sequences": float(len(is_right)),
+            "correct_sequences": float(is_right.all(-1).sum()),
+        }
+        return Evaluated(sums)
+
+    def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
+        """Loss and accuracy of a target token."""
+        sums, targets = evaluated.sums, max(evaluated.sums["targets"], 1.0)
+        return {"loss": sums["loss"] / targets, "accuracy": sums["correct"] / targets}
+
+
+def shift_right(model: Any, labels: Tensor) -> Tensor:
+    """What the decoder sees of its targets (B, T): the start token, and each token at the place of the next.
+
+    By the model's own method where it has one, as mBART begins with the token of a language.
+    """
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        return model.prepare_decoder_input_ids_from_labels(labels)
+    shifted = F.pad(labels[:, :-1], (1, 0), value=model.config.decoder_start_token_id)
+    return shifted.masked_fill(shifted == NO_TARGET, model.config.pad_token_id)
