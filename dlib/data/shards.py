@@ -26,8 +26,8 @@ HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?::([\w.-]+))?")
 MOST_PARTS = 2000
 """A text is tokenized in about so many parts at most, but for the shards that are larger than one."""
 
-Slice = tuple[str, ByteRange]
-"""A file and a range of it."""
+Slice = tuple[int, ByteRange]
+"""The number of a file in its text, and a range of it."""
 
 
 def shards_of(text: Path) -> Sequence[Path]:
@@ -82,9 +82,9 @@ def iterate_slices(files: Sequence[str]) -> Iterator[list[Slice]]:
     part_bytes = max(RANGE_BYTES, num_bytes_of([*map(Path, files)]) // MOST_PARTS)
     slices: list[Slice] = []
     size = 0
-    for file in files:
+    for number, file in enumerate(files):
         for byte_range in document_ranges(Path(file), part_bytes):
-            slices.append((file, byte_range))
+            slices.append((number, byte_range))
             size += byte_range.stop - byte_range.start
             if size >= part_bytes:
                 yield slices

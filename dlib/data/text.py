@@ -192,8 +192,8 @@ def _documents(text_file: Path, columns: Columns, encoding_errors: str, document
 
 
 @contextmanager
-def located(file: Path) -> Iterator[None]:
-    """Turn what is wrong with a document into the user's error, with the file and the line or row.
+def located(file: Path, name: str = "") -> Iterator[None]:
+    """Turn what is wrong with a document into the user's error, with the file, by a `name` if it has one, and the line.
 
     Raises:
         UserError: a document cannot be read.
@@ -203,4 +203,4 @@ def located(file: Path) -> Iterator[None]:
     except DocumentError as error:
         is_row = reader_of(file.suffix) in COUNTED_IN_ROWS
         place = f"row {error.offset + 1}" if is_row else f"line {line_number(file, error.offset)}"
-        raise UserError(f"{file} {place}: {error.reason}") from error
+        raise UserError(f"{name or file} {place}: {error.reason}") from error

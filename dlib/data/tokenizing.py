@@ -32,6 +32,7 @@ class TokenizingJob:
     """What is to be tokenized, how, and where to."""
 
     files: Sequence[str]  # absolute paths of the text's files; a link's own suffix says how it is read
+    names: Sequence[str]  # what the user calls them
     recipe: Recipe  # which columns are read, and how; what ends a sequence
     document: str  # what a document of plain text is, see `DataArgs.document`
     kinds: Sequence[str]  # of each field, see `kind_of`
@@ -72,9 +73,9 @@ def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice],
     lead = item_lead(encode) if columns.lists else ""
     with ExitStack() as stack:
         files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
-        for name, byte_range in slices:
-            with located(Path(name)):
-                documents = read_documents(job, Path(name), byte_range, path)
+        for place, byte_range in slices:
+            with located(Path(job.files[place]), job.names[place]):
+                documents = read_documents(job, Path(job.files[place]), byte_range, path)
                 for batch in _batches(cut_documents(documents, lead)):
                     for stretch, encoding in zip(batch, _encoded(batch, encode), strict=True):
                         arrays.add(stretch, encoding)

@@ -76,8 +76,10 @@ def _job(parts: Path, text_file: Path, document: str, dtype: np.dtype, recipe: R
     """What is to be done; the first document says of which kind each field is."""
     first = first_document(text_file, recipe.columns, recipe.encoding_errors)
     kinds = [kind_of(value) for value in first.fields] if first else ["text"] * len(recipe.fields)
-    files = [os.path.abspath(file) for file in shards_of(text_file)]
-    return TokenizingJob(files, recipe, document, kinds, dtype.str, str(parts.resolve()))
+    names = [*map(str, shards_of(text_file))]
+    return TokenizingJob(
+        [*map(os.path.abspath, names)], names, recipe, document, kinds, dtype.str, str(parts.resolve())
+    )
 
 
 def _watched(parts: Iterable[Part], progress: Progress) -> Iterator[Part]:

@@ -22,7 +22,9 @@ def make_job(tmp_path: Path) -> Callable[[Path], TokenizingJob]:
     def make(text_file: Path) -> TokenizingJob:
         folder = tmp_path / "parts"
         folder.mkdir(exist_ok=True)
-        return TokenizingJob([str(text_file)], Recipe("", "", 1, "strict"), "line", (), "<u2", str(folder))
+        return TokenizingJob(
+            [str(text_file)], [text_file.name], Recipe("", "", 1, "strict"), "line", (), "<u2", str(folder)
+        )
 
     return make
 

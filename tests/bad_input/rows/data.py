@@ -47,7 +47,13 @@ ROWS = [
     json_lines(b'{"text": "a"}\n{"text": "\xff"}', "error: data/train.jsonl line 2: bytes that are not UTF-8"),
     Row("train.py TINY --dev_file dev.jsonl", 'dev.jsonl line 1: no key "text"', {"data/dev.jsonl": '{"a": "b"}'}),
     Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt is a file: give its folder"),
-    Row("train.py TINY --train_file ../data", "it has no ../data"),
+    Row(
+        "train.py TINY --train_file shards",
+        "data/shards: a.txt and b.jsonl are files of several formats: name those of one",
+        {"data/shards/a.txt": "a\n", "data/shards/b.jsonl": "{}\n"},
+    ),
+    Row("train.py TINY --train_file 'shards/*.txt'", "it has no shards/*.txt; name the training text"),
+    Row("train.py TINY --document lines", "--document: 'lines' is none of auto, line, blank_line, file"),
     Row("train.py TINY -d '\x1b[2J'", r"--data_dir \x1b[2J: there is no such folder"),
     Row("train.py TINY --cache_dir /dev/null/cache", "error: cannot write to --cache_dir /dev/null/cache"),
 ]
