@@ -2,7 +2,7 @@
 
 python -m benchmarks.tokenize_memory [--megabytes 300] [--processes -1] [--folder DIR]
 
-The text is generated, of sentences of which no two are alike; the tokenizer is small. The memory is the sum of what is
+The text is generated, the tokenizer is small. The memory is the sum of what is
 resident (shared pages count in each process), looked at twenty times a second.
 """
 
@@ -41,7 +41,7 @@ processes, cache = int(sys.argv[3]), Path(sys.argv[4])
 print("ready", flush=True)
 build_token_store(Path(sys.argv[1]), tokenizer, separator_id=1, cache_dir=cache, processes=processes)
 """
-LINES_AT_ONCE = 20_000
+LINES = 20_000
 SECONDS_BETWEEN_LOOKS = 0.05
 VOCAB_SIZE = 2000
 
@@ -66,12 +66,12 @@ class Watched:
 
 
 def write_text(file: Path, num_bytes: int) -> None:
-    """Writes so many bytes of lines."""
+    """Writes about so many bytes of lines, the same ones with another number at their ends again and again."""
     randomness, written, numbers = random.Random(1), 0, count()
+    lines = "".join(f"{sentence(randomness)} {sentence(randomness)} #\n" for _ in range(LINES))
     with file.open("wb") as opened:
         while written < num_bytes:
-            lines = (f"{sentence(randomness)} {sentence(randomness)} {next(numbers)}\n" for _ in range(LINES_AT_ONCE))
-            written += opened.write("".join(lines).encode())
+            written += opened.write(lines.replace("#", str(next(numbers))).encode())
 
 
 def train_on_sentences(folder: Path) -> Path:

@@ -56,6 +56,8 @@ def is_on_hub(text: Path) -> bool:
 
 def files_in(folder: Path) -> Sequence[Path]:
     """The shards of a folder by name, or those that `datasets` saved there in their order."""
+    if (folder / "dataset_dict.json").is_file():
+        raise UserError(f"{folder}: a dataset with several splits: name one of its folders")
     state = folder / "state.json"
     if state.is_file():
         saved = json.loads(state.read_text(encoding="utf-8"))

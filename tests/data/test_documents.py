@@ -59,6 +59,7 @@ def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> 
     assert settle_division(DataArgs(document="file"), file, TEXT_ONLY).document == "file"
     assert settle_division(DataArgs(line_by_line=True), file, TEXT_ONLY).document == "line"
     assert settle_division(DataArgs(), file, Columns(fields=("label",))).document == "line"
+    (tmp_path / "train.jsonl").write_text('{"text": "one"}')
     assert settle_division(DataArgs(), tmp_path / "train.jsonl", TEXT_ONLY) == ("line", "as .jsonl divides them")
 
 
