@@ -16,14 +16,14 @@ MOST_WORKERS = 1024
 
 @dataclass
 class DataArgs:
-    """The text, one document a line (.txt, or .jsonl with its keys), and the rows that are cut from it."""
+    """The text (.txt, or .jsonl, .csv and so on with its keys), and the rows that are cut from it."""
 
     data_dir: str = setting("data", alias="-d", path=True, free=True)
     """Folder that holds the text files."""
     train_file: str = setting("train.txt", path=True, free=True)
-    """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` is found."""
+    """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` and so on is found."""
     dev_file: str | None = setting(None, path=True, free=True)
-    """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same as .jsonl."""
+    """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same in another format."""
     train: list[str] = setting([], corpora=True, keeps_commas=True)
     """Several training texts in `data_dir`, [NAME=]FILE[:WEIGHT][:limit=DOCUMENTS][:limit_tokens=TOKENS] each; without
     weights all rows count alike."""

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dlib.data.formats import Document, Value, kind_of
 from dlib.data.lines import MIB, DocumentError
+from dlib.data.records import Document, Value, kind_of, order_of, typed
 from dlib.process.durable import sync
 
 LENGTH_TYPE = np.dtype("<i8")
@@ -74,11 +74,12 @@ def keep_fields(
     """
     rows: list[tuple[Value, ...]] = []
     for document in documents:
-        for name, kind, value in zip(names, kinds, document.fields, strict=True):
+        values = tuple(map(typed, document.fields, kinds))
+        for name, kind, value in zip(names, kinds, values, strict=True):
             if kind_of(value) != kind:
                 reason = f'key "{name}": a {kind_of(value)}, where the first document has a {kind}'
                 raise DocumentError(document.offset, reason)
-        rows.append(document.fields)
+        rows.append(values)
         yield document
         if len(rows) == VALUES_AT_ONCE:
             _write(part, kinds, rows)
@@ -118,7 +119,7 @@ class FieldWriter:
         if self.distinct is None:
             return FieldColumn(self.name, self.dtype, None)
         values = set(map(float, self.distinct)) if self.dtype == FRACTIONS else self.distinct
-        return FieldColumn(self.name, self.dtype, sorted(values, key=lambda value: (isinstance(value, str), value)))
+        return FieldColumn(self.name, self.dtype, sorted(values, key=order_of))
 
     def _add_numbers(self, array: np.ndarray) -> None:
         if array.dtype.kind == "f" and self.dtype == TYPES["number"]:

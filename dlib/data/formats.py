@@ -10,38 +10,17 @@ whose documents are no lines yields all of them for the range that starts at 0, 
 
 import hashlib
 import inspect
-import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from dlib.data.columnar import Row, iterate_arrow, iterate_parquet
+from dlib.data.json_files import read_json
 from dlib.data.lines import ByteRange, DocumentError, Piece, iterate_lines, iterate_pieces
 from dlib.data.passages import iterate_passages
+from dlib.data.records import JSON, Document, document_of
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.tables import read_conll, read_csv, read_tsv
 from dlib.process.errors import UserError
-
-Value = int | float | bool | str
-Text = str | tuple[str, ...]
-SHOWN_KEYS = 10
-LARGEST_INTEGER = 2**63 - 1
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Json(str):
-    """A value written as JSON: a list, an object, or whatever a field has that may be missing."""
-
-
-class Document(NamedTuple):
-    """What a format reads."""
-
-    offset: int  # byte of the file at which it starts, for messages
-    sequences: tuple[Text, ...]  # its texts, or lists of texts, in the order of `Columns.sequences`
-    fields: tuple[Value, ...] = ()  # its values, in the order of `Columns.fields`
-    is_whole: bool = True  # false where the next one goes on with it; only for documents of one text and no fields
-
 
 Reader = Callable[[Path, ByteRange, Columns, str], Iterator[Document]]
 
@@ -108,52 +87,13 @@ def _documents_of_rows(rows: Iterator[Row], columns: Columns, encoding_errors: s
         yield document_of(record, columns, number, encoding_errors)
 
 
-def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encoding_errors: str = "strict") -> Document:
-    """Take from a record, values by name, what is asked for; `offset` is the byte of the file at which it starts.
-
-    Raises:
-        DocumentError: a key is missing, or its value is of a type that cannot be used.
-    """
-    there = {name: record.get(name) for name in columns.names}
-    for name, value in there.items():
-        if value is None and name in columns.optional:
-            continue
-        if name not in record:
-            keys = ", ".join(map(_quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
-            raise DocumentError(offset, f"no key {_quoted(name)}; there are: {keys or 'none'}")
-        if missed := _missed(name, value, columns):
-            raise DocumentError(offset, f"key {_quoted(name)}: {_shown(value)} is {missed}")
-
-    def text(name: str) -> Text:
-        if name in columns.lists:
-            return tuple(_encodable(item, name, offset, encoding_errors) for item in there[name] or ())
-        return _encodable(there[name] or "", name, offset, encoding_errors)
-
-    def field(name: str) -> Any:
-        value = there[name]
-        if name in columns.optional or isinstance(value, list | dict):
-            value = Json(_encodable(_json(value, name, offset), name, offset, encoding_errors))
-        return _encodable(value, name, offset, encoding_errors) if type(value) is str else value
-
-    return Document(offset, tuple(map(text, columns.sequences)), tuple(map(field, columns.fields)))
-
-
-def kind_of(value: object) -> str:
-    """What a field is stored as: "truth value", "number", "text" or "list or object"; "" if it cannot be."""
-    if isinstance(value, Json):
-        return "list or object"
-    if isinstance(value, bool):
-        return "truth value"
-    if isinstance(value, int):
-        return "number" if -LARGEST_INTEGER <= value <= LARGEST_INTEGER else ""
-    if isinstance(value, float):
-        return "number" if math.isfinite(value) else ""
-    return "text" if isinstance(value, str) else ""
-
-
 FORMATS: dict[str, Reader] = {
     ".txt": read_text,
     ".jsonl": read_json_lines,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".json": read_json,
+    ".conll": read_conll,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
 }
@@ -177,53 +117,3 @@ def reader_sha256(suffix: str, document: str = "line") -> str:
     """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for lines of plain text."""
     reader = reader_of(suffix, document)
     return "" if reader is read_text else hashlib.sha256(inspect.getsource(reader).encode()).hexdigest()
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-JSON = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _missed(name: str, value: object, columns: Columns) -> str:
-    """What a value is not, in words, and has to be; "" where it is."""
-    if name in columns.lists:
-        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return "" if is_list else "no list of texts"
-    if name in columns.sequences:
-        return "" if isinstance(value, str) else "no text"
-    return "" if kind_of(value) or isinstance(value, list | dict) else "no number, text or truth value"
-
-
-def _json(value: object, name: str, offset: int) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(offset, f"key {_quoted(name)}: cannot be written as JSON ({error})") from error
-
-
-def _encodable(text: str, name: str, offset: int, encoding_errors: str) -> str:
-    """The text without halves of surrogate pairs, which JSON can escape and UTF-8 cannot hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        if encoding_errors == "strict":
-            reason = (
-                f"key {_quoted(name)}: half a surrogate pair is no character; --encoding_errors replace puts U+FFFD"
-            )
-            raise DocumentError(offset, reason) from error
-        return LONE_SURROGATE.sub("\ufffd" if encoding_errors == "replace" else "", text)
-    return text
-
-
-def _quoted(name: object) -> str:
-    return json.dumps(str(name)[:50], ensure_ascii=False)
-
-
-def _shown(value: object) -> str:
-    """A value in few words."""
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    shown = "null" if value is None else str(value)
-    return shown if len(shown) <= 30 else f"{shown[:30]}..."

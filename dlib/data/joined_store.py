@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dlib.config.corpora import Corpus
-from dlib.data.formats import Value
+from dlib.data.records import Value, order_of
 from dlib.data.token_store import TokenStore
 
 
@@ -65,7 +65,7 @@ class JoinedStore(TokenStore):
         Raises:
             UserError: a text has too many.
         """
-        return sorted({value for part in self.parts for value in part.distinct(name)})
+        return sorted({value for part in self.parts for value in part.distinct(name)}, key=order_of)
 
     @cached_property
     def tokens(self) -> np.ndarray:

@@ -5,7 +5,7 @@ up to a line feed, without it and without a carriage return before it. Everythin
 U+2028) is data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -86,12 +86,22 @@ def iterate_pieces(file: Path, byte_range: ByteRange, encoding_errors: str) -> I
 
 def iterate_lines(file: Path, byte_range: ByteRange, encoding_errors: str) -> Iterator[tuple[int, str]]:
     """Where each line of a range starts, in bytes, and its text, which is held whole; raises as `iterate_pieces`."""
-    pieces: list[Piece] = []
-    for piece in iterate_pieces(file, byte_range, encoding_errors):
-        pieces.append(piece)
+    return join_pieces(iterate_pieces(file, byte_range, encoding_errors))
+
+
+def join_pieces(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
+    """Where each line, or other whole, starts, and its text, put together from its pieces."""
+    own: list[Piece] = []
+    for piece in pieces:
+        own.append(piece)
         if piece.ends_line:
-            yield pieces[0].offset, "".join(piece.text for piece in pieces)
-            pieces = []
+            yield own[0].offset, "".join(piece.text for piece in own)
+            own = []
+
+
+def whole_file(file: Path) -> ByteRange:
+    """All of a file."""
+    return ByteRange(0, file.stat().st_size)
 
 
 def line_number(file: Path, offset: int) -> int:

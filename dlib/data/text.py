@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
-from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, Document, reader_of
+from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
+from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import is_on_hub, shards_of
 from dlib.process.errors import UserError
@@ -66,7 +67,7 @@ def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:
 
 
 def find_split(args: DataArgs, split: str) -> Path:
-    """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, or `<name>.txt`, else `<name>.jsonl`.
+    """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, or `<name>.txt`, else .jsonl...
 
     Raises:
         UserError: it is missing, cannot be read, or holds nothing but line ends; or there are several of this name.

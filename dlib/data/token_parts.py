@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dlib.data.fields import LENGTH_TYPE
-from dlib.data.formats import Document
 from dlib.data.lines import PIECE_BYTES
+from dlib.data.records import Document
 from dlib.data.samples import Columns
 from dlib.data.unknown_words import UnknownWordError
 

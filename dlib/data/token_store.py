@@ -32,8 +32,8 @@ from filelock import FileLock, Timeout
 
 from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, map_array
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
-from dlib.data.formats import Value
 from dlib.data.parts import take_over
+from dlib.data.records import Value
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import num_bytes_of, shards_of, text_reader_sha256
 from dlib.data.text import require_text

@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from dlib.data.fields import keep_fields, part_file
 from dlib.data.fingerprint import Recipe
-from dlib.data.formats import Document, reader_of
+from dlib.data.formats import reader_of
 from dlib.data.lines import ByteRange, DocumentError
 from dlib.data.parts import Part, find_part, finish, name_of
+from dlib.data.records import Document
 from dlib.data.shards import Slice, iterate_slices
 from dlib.data.text import located
 from dlib.data.token_parts import Encode, Encoding, PartArrays, Stretch, cut_documents, item_lead

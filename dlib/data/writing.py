@@ -15,9 +15,9 @@ import numpy as np
 
 from dlib.data.fields import LENGTH_TYPE, FieldWriter
 from dlib.data.fingerprint import Recipe
-from dlib.data.formats import kind_of
 from dlib.data.lines import MIB
 from dlib.data.parts import Part
+from dlib.data.records import kind_of
 from dlib.data.shards import num_bytes_of, shards_of
 from dlib.data.text import first_document
 from dlib.data.tokenizing import TokenizingJob

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dlib.data.joined_store import joined
 from dlib.data.packing import LineRows
 from dlib.data.samples import Columns, Sample
 from dlib.data.text import iterate_documents
@@ -203,6 +204,15 @@ def test_lists_and_spans_of_many_ranges_do_not_depend_on_the_number_of_processes
         lengths = store.item_lengths("words", number)
         assert (len(lengths), lengths.sum()) == (number % 4, len(store.segment(number, 2)))
         assert len(store.character_offsets("context", number)) == len(store.segment(number, 1))
+
+
+def test_lists_and_spans_of_several_stores_are_those_of_each(build: Build) -> None:
+    columns = Columns(("text", "words"), lists=("words",), offsets=("text",))
+    records = [{"text": "a b", "words": ["c", "d d"]}, {"text": "a  b", "words": ["c"]}]
+    store = joined([build([record], columns) for record in records])
+    for number, record in enumerate(records):
+        assert len(row(store, number).lengths["words"]) == len(record["words"])
+        assert row(store, number).offsets["text"][-1].tolist() == [len(record["text"]) - 1, len(record["text"])]
 
 
 @pytest.mark.parametrize("name", ["items.bin", "item-offsets.bin", "spans.bin"])

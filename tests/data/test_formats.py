@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from dlib.args import DataArgs
 from dlib.data import fields, formats
 from dlib.data.data_module import build_text_data, cut_rows
-from dlib.data.formats import Document, document_of
 from dlib.data.lines import ByteRange, iterate_lines
 from dlib.data.packing import LineRows, PackedRows
+from dlib.data.records import Document, document_of
 from dlib.data.samples import Columns
 from dlib.data.text import find_text, iterate_documents
 from dlib.data.token_roles import token_roles
@@ -300,21 +300,20 @@ def test_a_long_text_is_tokenized_in_pieces(
     assert store.segment(0).tolist()[:20] == byte_tokenizer(text[:cut], add_special_tokens=False)["input_ids"][:20]
 
 
-def read_tsv(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
-    """A format as a user writes one: the first line names the columns."""
-    start, header = next(iterate_lines(file, ByteRange(0, file.stat().st_size), encoding_errors))
+def read_fasttext(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
+    """A format as a user writes one."""
     for offset, line in iterate_lines(file, byte_range, encoding_errors):
-        if offset > start:
-            yield document_of(dict(zip(header.split("\t"), line.split("\t"), strict=False)), columns, offset)
+        label, _, text = line.partition(" ")
+        yield document_of({"label": label, "text": text} if text else {"label": label}, columns, offset)
 
 
 def test_a_format_of_ones_own_is_a_function_and_a_line(
     write: Write, build: Build, monkeypatch: pytest.MonkeyPatch, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    monkeypatch.setitem(formats.FORMATS, ".tsv", read_tsv)
+    monkeypatch.setitem(formats.FORMATS, ".fasttext", read_fasttext)
     columns = Columns(("text",), ("label",))
-    store = build(write(["label\ttext", "good\tone two", "bad\tthree"], "a.tsv"), columns)
+    store = build(write(["good one two", "bad three"], "a.fasttext"), columns)
     assert stored(store, byte_tokenizer) == [{"text": "one two", "label": "good"}, {"text": "three", "label": "bad"}]
     assert store.distinct("label") == ["bad", "good"]
-    with pytest.raises(UserError, match='line 3: no key "text"; there are: "label"'):
-        build(write(["label\ttext", "good\tone two", "bad"], "a.tsv"), columns)
+    with pytest.raises(UserError, match='line 2: no key "text"; there are: "label"'):
+        build(write(["good one two", "bad"], "a.fasttext"), columns)

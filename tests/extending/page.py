@@ -87,7 +87,7 @@ def add_block(section: Section, lead: str, language: str, code: str) -> None:
     if language == "bash":
         words = (shlex.split(line.rpartition("| ")[2], comments=True) for line in code.splitlines())
         section.commands.extend(command[1:] for command in words if command[:1] == [PYTHON])
-    elif language in ("json", "tsv") and not FILE.fullmatch(lead):
+    elif language in ("json", "text") and not FILE.fullmatch(lead):
         section.texts[found(TEXT, lead)[0]] = code
     elif language in ("python", "json"):
         section.changes.append(change_of(lead, code))
