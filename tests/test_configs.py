@@ -47,16 +47,24 @@ SHAPES = {
     "mlm": "configs/models/roberta-tiny",
     "clm": "configs/models/gpt2-tiny",
     "question_answering": "configs/models/roberta-tiny",
+    "sequence_classification": "configs/models/roberta-tiny",
+    "token_classification": "configs/models/roberta-tiny",
+    "multiple_choice": "configs/models/roberta-tiny",
 }
-LINES: dict[str, dict[str, Any]] = {
-    "question_answering": {
-        "question": "Who painted it?",
-        "context": "Ada painted the bridge.",
-        "answers": {"text": ["Ada"], "answer_start": [0]},
-    },
-    "seq2seq": {"source": "Ein Hund läuft.", "target": "A dog runs."},
+LINES: dict[str, list[dict[str, Any]]] = {
+    "question_answering": [
+        {
+            "question": "Who painted it?",
+            "context": "Ada painted the bridge.",
+            "answers": {"text": ["Ada"], "answer_start": [0]},
+        }
+    ],
+    "sequence_classification": [{"text": "So.", "label": "a"}, {"text": "No.", "label": "b"}],
+    "token_classification": [{"tokens": ["So", "it", "is"], "labels": [0, 1, 1]}],
+    "multiple_choice": [{"question": "Why?", "choices": ["So.", "No."], "label": 1}],
+    "seq2seq": [{"source": "Ein Hund läuft.", "target": "A dog runs."}],
 }
-"""A line of the text of objectives that read more than texts."""
+"""Lines of the text of objectives that read more than texts."""
 
 
 def name_of(path: Path) -> str:
@@ -79,11 +87,11 @@ def test_something_is_shipped() -> None:
 def test_a_shipped_configuration_parses_and_plans(path: Path, place: Place, tmp_path: Path) -> None:
     args = load_config([path])
     folder = place.data
-    if line := LINES.get(args.objective.objective):
+    if lines := LINES.get(args.objective.objective):
         folder = tmp_path / "data"
         folder.mkdir()
         for name in ("train", "dev"):
-            (folder / f"{name}.jsonl").write_text(f"{json.dumps(line)}\n" * 200)
+            (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines * 200))
     data = ["-d", str(folder), "--cache_dir", str(place.cache), "--out_dir", str(place.runs)]
     flags = ["--config_path", str(path), "-n", "planned", *data, "--accelerator", "cpu", "--offline", "--plan"]
     if not (ROOT / args.model.model).is_dir():  # a name on the hub, which no test may ask

@@ -33,6 +33,8 @@ class GenerationArgs:
     """Text: draw from the likeliest tokens that together have this probability."""
     num_beams: int = setting(1, at_least=1, at_most=2**10)
     """Text: search N beams for a likely one; draws nothing."""
+    scores: bool = False
+    """Labels: with their probabilities beside them."""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

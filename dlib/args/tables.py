@@ -43,6 +43,12 @@ OBJECTIVES: dict[str, Plugin] = {
     "span_corruption": Plugin(
         "dlib.objectives.span_corruption:SpanCorruption", "dlib.objectives.span_corruption_args:SpanCorruptionArgs"
     ),
+    "sequence_classification": Plugin(
+        "dlib.objectives.sequence_classification:SequenceClassification",
+        "dlib.objectives.sequence_classification_args:SequenceClassificationArgs",
+    ),
+    "token_classification": Plugin("dlib.objectives.token_classification:TokenClassification"),
+    "multiple_choice": Plugin("dlib.objectives.multiple_choice:MultipleChoice"),
 }
 OPTIMIZERS: dict[str, Plugin] = {
     "adamw": Plugin("dlib.training.optimizers:build_adamw", "dlib.training.optimizer_args:AdamWArgs"),

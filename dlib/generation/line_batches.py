@@ -6,12 +6,15 @@ Letters: B rows, T tokens a row.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.data.token_parts import item_lead
+from dlib.data.unknown_words import encode, naming_unknown
 from dlib.models.limits import max_positions
 
 BATCHES_IN_WINDOW = 8
@@ -20,6 +23,13 @@ LONGEST_UNLIMITED = 4096
 """Tokens that a model reads at once which says of itself that there is no limit."""
 NO_LIMIT = 10**9
 """A tokenizer without a limit names a larger number of tokens."""
+
+
+def encode_items(tokenizer: PreTrainedTokenizerBase, items: Sequence[str]) -> list[list[int]]:
+    """The ids of each item of a list, as a token store has them."""
+    lead = item_lead(partial(naming_unknown, lambda texts: tokenizer(texts, add_special_tokens=False).encodings))
+    texts = [item.strip() for item in items]
+    return encode(tokenizer, [text and lead + text for text in texts])
 
 
 def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trained_length: int | None) -> int:

@@ -26,7 +26,7 @@ from dlib.process.errors import UserError
 from dlib.training.devices import choose_accelerator
 
 DEFAULTS = GenerationArgs()
-OPTIONS_OF_ANSWERS = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams")
+OPTIONS_OF_ANSWERS = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams", "scores")
 
 
 class Answer(Protocol):

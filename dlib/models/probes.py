@@ -37,6 +37,8 @@ def probe_ids(model: PreTrainedModel, length: int) -> Tensor:
 
 def answer(model: PreTrainedModel, ids: Tensor, options: Mapping[str, Any]) -> Tensor:
     """What a model says of tokens (1, T), an encoder-decoder with the same for its decoder: logits or hidden states."""
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        ids = ids[:, None]  # (B, C, T): of one choice
     decoder = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
     found: Tensor = model(input_ids=ids, **decoder, **options)[0]
     return found

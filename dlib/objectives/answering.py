@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
 from dlib.data.packing import framed
+from dlib.data.samples import Sample
 from dlib.data.token_roles import Frame, token_roles
 from dlib.data.unknown_words import encode
 from dlib.objectives.padding import stack_rows
@@ -28,7 +29,7 @@ class RowAnswerer(ABC):
     """
 
     options: ClassVar[Collection[str]] = ()
-    """Which of `--top_k`, `--max_new_tokens`, `--temperature`, `--top_p` and `--num_beams` it takes."""
+    """Which options of an answer it takes, such as `top_k` and `scores`."""
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
@@ -45,22 +46,29 @@ class RowAnswerer(ABC):
 
         Args:
             lines: as they were given.
-            inputs: `input_ids` (B, T), and `attention_mask` (B, T) where a row is padded; on the model's device.
+            inputs: what `stack` made of them, on the model's device.
 
         Returns:
             A dataclass a line: `--json` shows all of it, else its `text` is printed.
         """
 
+    def read(self, lines: Sequence[str]) -> Sequence[Sample]:
+        """What the model reads of each line: here a text."""
+        return [Sample((framed(ids, self.context, *self.frame),)) for ids in encode(self.tokenizer, lines)]
+
+    def stack(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Samples as tensors: `input_ids` (B, T), and `attention_mask` (B, T) where a row is padded."""
+        return stack_rows([sample.ids for sample in samples], self.roles.pad_id)
+
     @torch.no_grad()
     def answer(self, lines: Sequence[str], first_number: int) -> list[Any]:
         """Answer lines in batches of like length; the first has the number `first_number`."""
-        encoded = encode(self.tokenizer, lines)
-        rows = [framed(ids, self.context, *self.frame) for ids in encoded]
-        by_length = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+        samples = self.read(lines)
+        by_length = sorted(range(len(samples)), key=lambda index: -samples[index].num_tokens)
         answers: dict[int, Any] = {}
-        for start in range(0, len(rows), self.args.batch_size):
+        for start in range(0, len(samples), self.args.batch_size):
             batch = by_length[start : start + self.args.batch_size]
-            stacked = stack_rows([rows[index] for index in batch], self.roles.pad_id)
+            stacked = self.stack([samples[index] for index in batch])
             inputs = {name: tensor.to(self.model.device) for name, tensor in stacked.items()}
             found = self.answer_batch([lines[index] for index in batch], inputs)
             answers.update(zip(batch, found, strict=True))
