@@ -109,3 +109,19 @@ def test_span_corruption_ends_as_if_it_had_not_been_killed_and_its_model_learns_
     folder = str(digits.folder("pairs").best / "model")
     result = evaluate([folder, "--objective", "seq2seq", "-d", str(digits.data), "--accelerator", "cpu"], tmp_path)
     assert (result.status, "sequence_accuracy" in result.stdout) == (0, True), result.stderr
+
+
+@pytest.mark.slow
+def test_digits_are_learned_backwards(place: Place, tmp_path: Path) -> None:
+    data = tmp_path / "digits"
+    write_digits(data, 4000, 200)
+    small = ["--model_overrides", "d_model=64", "encoder_ffn_dim=128", "decoder_ffn_dim=128", "dropout=0.0"]
+    further = ["-b", "64", "--micro_batch_size", "64", "--learning_rate", "3e-3", "--training_goal", "400"]
+    words = ["--tokenizer_type", "whitespace", "--eval_generate_samples", "-1", "--max_new_tokens", "8"]
+    words += ["--eval_metrics", "exact_match"]
+    arguments = replace(place, data=data).arguments("backwards", *SEQ2SEQ, *small, *further, *words)
+    result = train([*arguments, "--max_length", "16", "--log_interval", "100"], tmp_path)
+    assert result.status == 0, result.stderr
+    found = dev_metrics(place.folder("backwards"))
+    assert found["exact_match"] > 0.9
+    assert found["sequence_accuracy"] > 0.9
