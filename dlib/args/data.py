@@ -38,6 +38,8 @@ class DataArgs:
     """What a document of plain text is; its line breaks are part of it."""
     line_by_line: bool = setting(False, changes_evaluation=True)
     """One row a line, truncated and padded, as always where fields are read; else lines are packed into full rows."""
+    document_mask: bool = setting(False, changes_evaluation=True)
+    """Of packed rows: documents of one row neither see each other nor count positions on."""
     encoding_errors: str = setting("strict", choices=("strict", "replace", "ignore"), changes_evaluation=True)
     """What to do with bytes that are not UTF-8: stop, put U+FFFD in their place, or leave them out."""
     cache_dir: str = setting("cache", path=True, free=True)

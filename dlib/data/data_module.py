@@ -162,10 +162,16 @@ def tokenize(
 def cut_rows(
     args: DataArgs, store: TokenStore, roles: TokenRoles, *, keep_tail: bool, close_truncated: bool
 ) -> RowSource:
-    """Cut a tokenized text into rows, see `PackedRows` and `LineRows`; documents with fields are not packed."""
+    """Cut a tokenized text into rows, see `PackedRows` and `LineRows`; documents with fields are not packed.
+
+    Raises:
+        UserError: documents are to be kept apart that are rows of their own.
+    """
     if args.line_by_line or store.recipe.columns.is_aligned:
+        if args.document_mask:
+            raise UserError("--document_mask is for packed rows, and each row is a document here; leave it out")
         return LineRows(store, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
-    return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail)
+    return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail, keep_apart=args.document_mask)
 
 
 class DataModule(pl.LightningDataModule):

@@ -5,6 +5,7 @@ because what a row holds does not depend on what is learned from it. A row is co
 alone, in O(1); nothing is held but the mapped files.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +51,8 @@ class RowSource(Rows, Protocol):
 class PackedRows:
     """Rows filled with the documents end to end: the lead token, then the next tokens of the stream.
 
-    No token of the text is dropped but those of the last row, where it would be partial. That row stays
+    Documents that are kept apart each begin with a lead, as a row does: the stream has one before each document but the
+    first. No token of the text is dropped but those of the last row, where it would be partial. That row stays
     with `keep_tail`, so that an evaluation counts each token once, and where it is the only one.
     """
 
@@ -58,6 +60,7 @@ class PackedRows:
     max_length: int  # tokens in a row, the lead included
     lead_id: int  # id that starts each row
     keep_tail: bool  # whether a last, shorter row stays
+    keep_apart: bool = False  # whether each document has a lead of its own, and the row says where that is
 
     def __post_init__(self) -> None:
         """Check the length.
@@ -69,13 +72,13 @@ class PackedRows:
 
     def __len__(self) -> int:
         """Number of rows."""
-        full, tail = divmod(self.store.num_tokens, self.max_length - 1)
+        full, tail = divmod(self._stream_length, self.max_length - 1)
         return full + (tail > 0 and (self.keep_tail or full == 0))
 
     @property
     def num_tokens(self) -> int:
         """Sum of the lengths of all rows, lead tokens included."""
-        return min(self.store.num_tokens, len(self) * (self.max_length - 1)) + len(self)
+        return min(self._stream_length, len(self) * (self.max_length - 1)) + len(self)
 
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index`, (T,) int64; T = max_length but for a kept tail.
@@ -85,8 +88,24 @@ class PackedRows:
         """
         _require_row(index, len(self))
         start = index * (self.max_length - 1)
-        ids = _joined([self.lead_id], self.store.tokens[start : start + self.max_length - 1], [])
-        return Sample((ids,), number=index, key=key)
+        end = min(start + self.max_length - 1, self._stream_length)
+        if not self.keep_apart:
+            return Sample((_joined([self.lead_id], self.store.tokens[start:end], []),), number=index, key=key)
+        first, last = self._leads_before(start), self._leads_before(end)
+        own = np.arange(first + 1, last + 1)  # documents that begin in this row
+        tokens = self.store.tokens[start - first : end - last]
+        body = np.insert(tokens, self.store.offsets[own] - (start - first), self.lead_id)
+        starts = self.store.offsets[own] + own - start
+        return Sample((_joined([self.lead_id], body, []),), number=index, key=key, document_starts=starts)
+
+    @property
+    def _stream_length(self) -> int:
+        return self.store.num_tokens + (self.store.num_documents - 1 if self.keep_apart else 0)
+
+    def _leads_before(self, place: int) -> int:
+        """Number of leads in the stream before a place; that of document d stands at offsets[d] + d - 1."""
+        offsets, documents = self.store.offsets, range(1, self.store.num_documents)
+        return bisect_left(documents, place, key=lambda document: int(offsets[document]) + document - 1)
 
 
 @dataclass(frozen=True)

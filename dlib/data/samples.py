@@ -65,6 +65,9 @@ class Sample:
     offsets: Mapping[str, np.ndarray] = field(default_factory=dict)
     is_whole: bool = False  # whether it is one document, from its beginning to its end
 
+    # places where the further documents of a packed row begin, (n,) int64; None where they are not kept apart
+    document_starts: np.ndarray | None = None
+
     @property
     def ids(self) -> np.ndarray:
         """The first sequence, which is the only one of most samples, (T,) int64."""

@@ -26,11 +26,21 @@ def max_positions(model: PreTrainedModel) -> int | None:
 
     RoBERTa and its kin number positions from the padding id + 1, so some of their table is never used.
     """
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - first
-    return getattr(model.config, "max_position_embeddings", None)
+    table = position_table(model)
+    if table is None:
+        return getattr(model.config, "max_position_embeddings", None)
+    return table.num_embeddings - first_position(table)
+
+
+def position_table(model: PreTrainedModel) -> nn.Embedding | None:
+    """The table of its positions, if it has one."""
+    tables = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Embedding))
+    return next((module for name, module in tables if name.endswith("position_embeddings")), None)
+
+
+def first_position(table: nn.Embedding | None) -> int:
+    """Position of a text's first token."""
+    return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
 
 def check_positions(model: PreTrainedModel, max_length: int, source: str) -> None:

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from dlib.args import ExperimentArgs, ModelArgs
 from dlib.data.token_roles import first_id, num_ids
+from dlib.models.document_mask import keep_documents_apart
 from dlib.models.fitting import attention_options, checkpoint_activations, fit_config, fit_embeddings, freeze
 from dlib.models.head import Head
 from dlib.models.hub import explain_loading
@@ -109,6 +110,8 @@ def build_model(
         if head.looks_back_only:
             refuse_looking_ahead(model, source, head.forward_options)
         refuse_hidden_state(model, args.data.max_length, source, head.forward_options)
+    if args.data.document_mask:
+        keep_documents_apart(model, source, args.data.max_length, head)
     freeze(model, args.model.freeze)
     if args.model.compile:  # the trunk alone: the number of targets, and so the head's input, changes its shape
         trunk = model.base_model

@@ -32,10 +32,17 @@ class CausalLanguageModeling(TokenPrediction):
         """All tokens but the first."""
         return len(row) - 1
 
+    def weight(self, sample: Sample) -> float:
+        """Its target tokens: no document is predicted from the one before it."""
+        return self.count_targets(sample.ids) - len(() if sample.document_starts is None else sample.document_starts)
+
     def prepare(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The row as it is; position t predicts token t + 1. Nothing is drawn."""
+        """The row as it is; position t predicts token t + 1, if that is of its document. Nothing is drawn."""
         row = sample.ids
-        return row, np.arange(len(row) - 1), row[1:]
+        places = np.arange(len(row) - 1)
+        if sample.document_starts is not None:
+            places = np.delete(places, sample.document_starts - 1)
+        return row, places, row[places + 1]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Also, where rows are documents (`--line_by_line`), which of them are whole: `is_whole` (B,), truth values."""

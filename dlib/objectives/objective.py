@@ -97,6 +97,9 @@ class Objective(ABC):
     auto_models: ClassVar[Mapping[str, str]] = {}
     """... and of those that do it for some, by the `model_type` of their configuration."""
 
+    keeps_documents_apart: ClassVar[bool] = False
+    """Whether its batches say which documents packed rows hold (`stack_documents`), for `--document_mask`."""
+
     looks_back_only: ClassVar[bool] = False
     """Whether no position may see what follows it."""
 

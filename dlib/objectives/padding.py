@@ -33,9 +33,28 @@ def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
     return stacked
 
 
+def stack_documents(starts: Sequence[np.ndarray], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which document of its row each token of a stacked batch belongs to; padding is one more.
+
+    Args:
+        starts: places where the further documents of each row begin, (n,) each.
+        batch: of `stack_rows`.
+
+    Returns:
+        `input_ids` (B, T), and `documents` (B, T) int64 in place of the mask, for a model of `--document_mask`.
+    """
+    input_ids = batch["input_ids"]
+    begins = torch.zeros_like(input_ids)
+    if "attention_mask" in batch:
+        begins[:, 1:] = batch["attention_mask"].diff(dim=1).abs()
+    for row, places in zip(begins, starts, strict=True):
+        row[places] = 1
+    return {"input_ids": input_ids, "documents": begins.cumsum(1)}
+
+
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `stack_rows` made, of a batch that holds other tensors as well."""
-    return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "documents") if name in batch}
 
 
 def pack_texts(texts: Sequence[str]) -> Tensor:

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from dlib.data.samples import Sample
 from dlib.models.parts import output_layer
 from dlib.objectives.objective import Batch, Evaluated, Objective
-from dlib.objectives.padding import stack_rows
+from dlib.objectives.padding import stack_documents, stack_rows
 
 LARGEST_EXPONENT = 700
 """Of e, in a float."""
@@ -31,9 +31,11 @@ LARGEST_EXPONENT = 700
 class TokenPrediction(Objective):
     """Rows of tokens in, a sum of losses over target tokens out.
 
-    Its batches hold `input_ids` (B, T); `attention_mask` (B, T) where a row is padded; `target_positions` (K,), indices
-    into the B*T flattened tokens; `targets` (K,). All int64.
+    Its batches hold `input_ids` (B, T); `attention_mask` (B, T) where a row is padded, or `documents` (B, T) where its
+    documents are kept apart; `target_positions` (K,), indices into the B*T flattened tokens; `targets` (K,). All int64.
     """
+
+    keeps_documents_apart = True
 
     @abstractmethod
     def count_targets(self, row: np.ndarray) -> int:
@@ -51,6 +53,9 @@ class TokenPrediction(Objective):
         """Prepare each sample, pad the rows to one length, and stack them."""
         rows, positions, targets = zip(*map(self.prepare, samples), strict=True)
         batch = stack_rows(rows, self.roles.pad_id)
+        starts = [sample.document_starts for sample in samples if sample.document_starts is not None]
+        if starts:
+            batch = stack_documents(starts, batch)
         width = batch["input_ids"].shape[1]
         flat = np.concatenate([index * width + places for index, places in enumerate(positions)])
         return {
@@ -113,6 +118,8 @@ class TokenPrediction(Objective):
 
 def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Tensor:
     """Logits (K, V) at the batch's target positions, see `predict_at`."""
+    if "documents" in batch:
+        options["documents"] = batch["documents"]
     return predict_at(model, batch["input_ids"], batch["target_positions"], batch.get("attention_mask"), **options)
 
 

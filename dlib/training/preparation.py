@@ -21,6 +21,7 @@ from dlib.models.sources import flag_of_source
 from dlib.models.tokenization import add_tokens, build_tokenizer
 from dlib.objectives import build_objective, objective_class
 from dlib.objectives.objective import Objective
+from dlib.process.errors import UserError
 from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan, make_plan, shares, summarize
@@ -64,6 +65,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         refuse_damage(inputs.checkpoint)
     kind = objective_class(args.objective.objective)
     columns = kind.columns_of(args.objective)
+    if args.data.document_mask and not kind.keeps_documents_apart:
+        raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
     division = settle_division(args.data, inputs.texts.train, columns)
     args = replace(args, data=replace(args.data, document=division.document))
     for text in (*inputs.texts.training, *inputs.texts.development):  # what lacks a column is told at once
