@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,8 @@ from dlib.process.errors import UserError, quoted
 
 NAME = re.compile(r"[\w.-]+")
 OPTION = re.compile(r":(?:(?P<key>weight|limit|limit_tokens)=)?(?P<number>\d[\d_]*(?:\.\d+)?|\.\d+)(?P<suffix>[kMB]?)$")
+PERCENT = r"\d+(?:\.\d+)?|\.\d+"
+DEV_SPLIT = re.compile(rf"(?P<count>[1-9]\d{{0,17}})(?: = (?P<settled>{PERCENT})%)?|(?P<percent>{PERCENT})%")
 KEYS = ("path", "name", "weight", "limit", "limit_tokens")
 EXAMPLE = "[NAME=]FILE[:WEIGHT][:limit=DOCUMENTS][:limit_tokens=TOKENS], such as news.txt:0.3"
 LARGEST_CYCLE = 100_000
@@ -101,3 +104,32 @@ def whole_weights(corpora: Sequence[Corpus]) -> tuple[int, ...]:
     weights = [corpus.weight for corpus in corpora if corpus.weight is not None]
     whole = [int(weight * math.lcm(*(each.denominator for each in weights))) for weight in weights]
     return tuple(weight // math.gcd(*whole) for weight in whole)
+
+
+@dataclass(frozen=True)
+class DevSplit:
+    """How much of the training text is the development text."""
+
+    count: int | None  # documents
+    share: Fraction | None  # of all documents; None where the number has yet to be turned into one
+
+    @property
+    def text(self) -> str:
+        """As config.yml has it: "1%", or "2000 = 0.25%"."""
+        assert self.share is not None
+        percent = format(Decimal(self.share.numerator * 100) / Decimal(self.share.denominator), "f")
+        return f"{percent}%" if self.count is None else f"{self.count} = {percent}%"
+
+
+def parse_dev_split(text: str, place: str) -> DevSplit:
+    """Read a number of documents or a percentage of them.
+
+    Raises:
+        UserError: the text is neither.
+    """
+    match = DEV_SPLIT.fullmatch(text.strip())
+    percent = match and (match["percent"] or match["settled"])
+    share = Fraction(percent) / 100 if percent else None
+    if match is None or (share is not None and not 0 < share < 1):
+        raise UserError(f'{place}: {quoted(text)} is no part of the documents: write for example 2000, or "1%"')
+    return DevSplit(int(match["count"]) if match["count"] else None, share)

@@ -9,7 +9,7 @@ from typing import Any
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.args.fields import Facts, facts_of
 from dlib.args.run import TRACKER_NAMES
-from dlib.config.corpora import parse_corpora
+from dlib.config.corpora import parse_corpora, parse_dev_split
 from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
 from dlib.config.fields import FIELDS, bare_type, choices_of, flag_of, value_of
 from dlib.config.spelling import did_you_mean
@@ -41,6 +41,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
         if isinstance(value, str):
             check_text(value, field, place)
     check_corpora(args.data, places)
+    check_dev_split(args.data, places)
     check_decay(args, places)
     check_average(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
@@ -116,6 +117,17 @@ def check_corpora(data: DataArgs, places: Mapping[str, str]) -> None:
             raise UserError(
                 f"{place}: weights and limits are for --train; evaluations are shortened by --limit_dev_rows"
             )
+
+
+def check_dev_split(data: DataArgs, places: Mapping[str, str]) -> None:
+    """Refuses what is no part of the documents, and a development text beside it."""
+    if data.dev_split is None:
+        return
+    place = places.get("data.dev_split", "--dev_split")
+    parse_dev_split(data.dev_split, place)
+    if data.dev or data.dev_file is not None:
+        flag = "--dev" if data.dev else "--dev_file"
+        raise UserError(f"{place}: {flag} names a development text, too: leave one of them out")
 
 
 def check_average(args: ExperimentArgs, places: Mapping[str, str]) -> None:

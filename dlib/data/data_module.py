@@ -14,11 +14,13 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, whole_weights
 from dlib.data.batching import StepPlan
+from dlib.data.filtering import ALL_DOCUMENTS, Filter
 from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
 from dlib.data.mixture import MixedRows
 from dlib.data.packing import LineRows, PackedRows, RowSource
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.splitting import filter_of
 from dlib.data.steps import Collator, EvaluationBatches, TensorBatch, TrainingSteps
 from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
@@ -62,10 +64,10 @@ class TextData:
         train, dev = self.train_store.recipe, self.dev_store.recipe
         ids = [roles.lead_id, roles.separator_id, roles.pad_id, roles.mask_id, sorted(roles.special_ids)]
         tokenizer = f"{train.tokenizer_sha256} {train.store_format} {ids}"
-        further = {f"development text {dev.name}": dev.store.recipe.text_sha256 for dev in self.further}
+        further = {f"development text {dev.name}": dev.store.recipe.documents_sha256 for dev in self.further}
         return {
-            "training text": train.text_sha256,
-            "development text": dev.text_sha256,
+            "training text": train.documents_sha256,
+            "development text": dev.documents_sha256,
             **further,
             "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         }
@@ -75,6 +77,18 @@ class TextData:
         store = self.train_store
         length = store.num_tokens / store.num_documents - store.num_sequences
         return f"{store.num_documents:,}, {length:,.1f} tokens on average"
+
+    def describe_split(self, args: DataArgs) -> dict[str, str]:
+        """What was taken out of the training text, as lines of a summary."""
+        lines = {}
+        if args.dev_split is not None:
+            count = sum(dev.store.num_documents for dev in self.dev_sets)
+            share = args.dev_split.rpartition(" = ")[2]
+            lines["dev split"] = f"{count:,} documents; --dev_split {share} keeps them when the text grows"
+        if args.exclude:
+            stand = f"documents of the training text stand in {', '.join(args.exclude)}"
+            lines["left out"] = f"{self.train_store.num_excluded:,} {stand}"
+        return lines
 
     @property
     def dev_sets(self) -> tuple[DevSet, ...]:
@@ -106,9 +120,10 @@ def build_text_data(
     Raises:
         UserError: a text cannot be read or cut into such rows, or the cache cannot be written.
     """
+    kept_train, kept_dev = (filter_of(args, split, columns) for split in ("train", "dev"))
     train, (dev, *further) = (
-        [limited(tokenize(args, text.file, tokenizer, roles, columns), text.corpus) for text in texts]
-        for texts in (files.training, files.development)
+        [limited(tokenize(args, text.file, tokenizer, roles, columns, kept), text.corpus) for text in texts]
+        for texts, kept in ((files.training, kept_train), (files.development, kept_dev))
     )
     refuse_other_kinds(files, [*train, dev, *further])
 
@@ -145,8 +160,9 @@ def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     roles: TokenRoles,
     columns: Columns = TEXT_ONLY,
+    kept: Filter = ALL_DOCUMENTS,
 ) -> TokenStore:
-    """Tokenize one text, or find it tokenized; raises as `build_text_data` does."""
+    """Tokenize what is kept of one text, or find it tokenized; raises as `build_text_data` does."""
     return build_token_store(
         text_file,
         tokenizer,
@@ -155,6 +171,7 @@ def tokenize(
         columns=columns,
         document=args.document,
         encoding_errors=args.encoding_errors,
+        kept=kept.content,
         processes=args.tokenizer_processes,
     )
 

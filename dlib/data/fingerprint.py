@@ -44,6 +44,7 @@ class Recipe:
     optional: Sequence[str] = ()  # see `Columns`
     lists: Sequence[str] = ()  # see `Columns`
     offsets: Sequence[str] = ()  # see `Columns`
+    kept: str = ""  # which documents stay, see `Filter.content`; empty: all
 
     @property
     def columns(self) -> Columns:
@@ -56,10 +57,15 @@ class Recipe:
         content = asdict(self)
         if self.columns == TEXT_ONLY:
             del content["sequences"], content["fields"]
-        for name in ("reader_sha256", "optional", "lists", "offsets"):
+        for name in ("reader_sha256", "optional", "lists", "offsets", "kept"):
             if not content[name]:
                 del content[name]
         return content
+
+    @property
+    def documents_sha256(self) -> str:
+        """Of the text's bytes, and of what says which of its documents stay."""
+        return filtered_sha256(self.text_sha256, self.kept)
 
     @property
     def fingerprint(self) -> str:
@@ -92,6 +98,11 @@ def text_sha256(text_file: Path, cache_dir: Path) -> str:
 def _state(file: Path) -> tuple[int, int, int, int, str]:
     status = file.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, str(file.resolve())
+
+
+def filtered_sha256(sha256: str, kept: str) -> str:
+    """The hash of a text of which some documents stay; that of the text itself where all do."""
+    return hashlib.sha256(f"{sha256} {kept}".encode()).hexdigest() if kept else sha256
 
 
 def tokenizer_sha256(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -91,9 +91,9 @@ def joined(stores: Sequence[TokenStore]) -> TokenStore:
     first = stores[0]
     if len(stores) == 1:
         return first
-    hashes = " ".join(store.recipe.text_sha256 for store in stores)
+    hashes = " ".join(store.recipe.documents_sha256 for store in stores)
     known = {field.name: getattr(first, field.name) for field in fields(TokenStore)}
-    known["recipe"] = replace(first.recipe, text_sha256=sha256(hashes.encode()).hexdigest())
-    for name in ("num_documents", "num_tokens", "num_bytes"):
+    known["recipe"] = replace(first.recipe, text_sha256=sha256(hashes.encode()).hexdigest(), kept="")
+    for name in ("num_documents", "num_tokens", "num_bytes", "num_excluded"):
         known[name] = sum(getattr(store, name) for store in stores)
     return JoinedStore(**known, parts=tuple(stores))

@@ -20,6 +20,7 @@ class Part(NamedTuple):
     name: str  # of the files, before `.tokens`, `.lengths`, `.field-0` and so on
     num_bytes: int  # UTF-8 bytes of the sequences that are kept, and one for the end of each
     text_bytes: int  # of the files, that it was made from
+    num_excluded: int = 0  # documents that were left out because they stand in files of `--exclude`
     is_new: bool = True  # False where an earlier build left it
 
 
@@ -28,16 +29,17 @@ def name_of(number: int) -> str:
     return f"part-{number:06d}"
 
 
-def finish(part: Path, files: Sequence[Path], slices: Sequence[Slice], num_bytes: int) -> Part:
+def finish(part: Path, files: Sequence[Path], slices: Sequence[Slice], num_bytes: int, num_excluded: int = 0) -> Part:
     """Make a part whole whose files are written: from now on it outlives a kill."""
     for file in files:
         sync(file)
-    record = {"ranges": ranges_of(slices), "num_bytes": num_bytes, "sizes": {f.name: f.stat().st_size for f in files}}
+    counts = {"num_bytes": num_bytes, "num_excluded": num_excluded}
+    record = {"ranges": ranges_of(slices), **counts, "sizes": {f.name: f.stat().st_size for f in files}}
     writing = part.with_suffix(".writing")
     writing.write_text(json.dumps(record))
     sync(writing)
     writing.rename(part.with_suffix(".json"))
-    return Part(part.name, num_bytes, size_of(slices))
+    return Part(part.name, num_bytes, size_of(slices), num_excluded)
 
 
 def find_part(folder: Path, number: int, slices: Sequence[Slice]) -> Part | None:
@@ -47,7 +49,7 @@ def find_part(folder: Path, number: int, slices: Sequence[Slice]) -> Part | None
         record = json.loads((folder / f"{name}.json").read_text())
         is_whole = all((folder / file).stat().st_size == size for file, size in record["sizes"].items())
         if is_whole and record["ranges"] == ranges_of(slices):
-            return Part(name, record["num_bytes"], size_of(slices), is_new=False)
+            return Part(name, record["num_bytes"], size_of(slices), record["num_excluded"], is_new=False)
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
+from dlib.data.filtering import Sieve
 from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
 from dlib.data.records import Document
@@ -58,7 +59,12 @@ def find_text(args: DataArgs) -> TextFiles:
 
 
 def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:
-    """Find the texts of `--train` or `--dev`, or the only one where these say nothing; raises as `find_text`."""
+    """Find the texts of `--train` or `--dev`, or the only one where these say nothing; raises as `find_text`.
+
+    With `--dev_split` the development texts stand in the files of the training texts.
+    """
+    if split == "dev" and args.dev_split is not None:
+        return tuple(Text(Corpus(text.corpus.name, text.corpus.path), text.file) for text in find_texts(args, "train"))
     flag = f"--{split}"
     corpora = parse_corpora(getattr(args, split), flag)
     if not corpora:
@@ -72,9 +78,9 @@ def find_split(args: DataArgs, split: str) -> Path:
     Raises:
         UserError: it is missing, cannot be read, or holds nothing but line ends; or there are several of this name.
     """
-    if split in ("train", "dev") and getattr(args, split):
-        if split == "train" and len(args.train) > 1:
-            raise UserError(f"--split train: there are several; give the name of one of {' '.join(args.train)}")
+    if split == "train" and len(args.train) > 1:
+        raise UserError(f"--split train: there are several; give the name of one of {' '.join(args.train)}")
+    if (split in ("train", "dev") and getattr(args, split)) or (split == "dev" and args.dev_split):
         return find_texts(args, split)[0].file
     several = [*parse_corpora(args.dev, "--dev"), *parse_corpora(args.train, "--train")]
     if path := next((corpus.path for corpus in several if corpus.name == split), None):
@@ -134,7 +140,7 @@ def first_document(text_file: Path, columns: Columns, encoding_errors: str = "st
     Raises:
         UserError: the file is missing, or the document cannot be read or has not all columns.
     """
-    return next(_documents(text_file, columns, encoding_errors), None)
+    return next(iterate_raw(text_file, columns, encoding_errors), None)
 
 
 def iterate_documents(
@@ -144,17 +150,19 @@ def iterate_documents(
     document: str = "line",
     *,
     whole_words: bool = False,
+    sieve: Sieve | None = None,
 ) -> Iterator[str]:
     """All texts of each document, for the training of a tokenizer; a long one comes in parts.
 
     So does an endless word, but where `whole_words` are asked for.
 
-    The items of a list are joined by spaces.
+    A sieve leaves some documents out. The items of a list are joined by spaces.
 
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
     """
-    for found in _documents(text_file, columns.of_text, encoding_errors, document):
+    documents = iterate_raw(text_file, columns.of_text, encoding_errors, document)
+    for found in documents if sieve is None else sieve.keep(documents):
         for text in found.sequences:
             joined = text if isinstance(text, str) else " ".join(text)
             yield from [joined] if whole_words else cut_long_words(joined)
@@ -184,7 +192,12 @@ def require_text(text_file: Path) -> None:
         raise UserError(f"no text file {text_file}; name its folder with --data_dir and the file with --train_file")
 
 
-def _documents(text_file: Path, columns: Columns, encoding_errors: str, document: str = "line") -> Iterator[Document]:
+def iterate_raw(text_file: Path, columns: Columns, encoding_errors: str, document: str = "line") -> Iterator[Document]:
+    """All documents as they are read.
+
+    Raises:
+        UserError: the file is missing, or a document of it cannot be read.
+    """
     require_text(text_file)
     for file in shards_of(text_file):
         everything = ByteRange(0, file.stat().st_size)

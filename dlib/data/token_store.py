@@ -63,6 +63,7 @@ class TokenStore:
     num_bytes: int  # UTF-8 bytes of the sequences of those documents, and one for each separator
     dtype: str  # numpy's name of the type of an id, such as "<u2"
     fields: tuple[FieldColumn, ...] = ()  # what is known of each field's column, in the order of the recipe
+    num_excluded: int = 0  # documents that were left out because they stand in files of `--exclude`
 
     @cached_property
     def tokens(self) -> np.ndarray:
@@ -141,6 +142,7 @@ def build_token_store(
     columns: Columns = TEXT_ONLY,
     document: str = "line",
     encoding_errors: str = "strict",
+    kept: str = "",
     processes: int = -1,
 ) -> TokenStore:
     """Tokenize a text, or find it tokenized in `cache_dir`.
@@ -156,6 +158,7 @@ def build_token_store(
         columns: what is read of each document.
         document: what a document of plain text is, see `DataArgs.document`; `auto` is a line.
         encoding_errors: "strict", "replace" or "ignore" bytes that are not UTF-8.
+        kept: which documents stay, see `Filter.content`; empty: all.
         processes: number of processes that tokenize; -1: one a CPU core.
 
     Raises:
@@ -168,6 +171,7 @@ def build_token_store(
         int(separator_id),
         encoding_errors,
         reader_sha256=text_reader_sha256(text_file, document),
+        kept=kept,
         **asdict(columns),
     )
     folder = cache_dir / recipe.fingerprint

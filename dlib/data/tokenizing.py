@@ -14,6 +14,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from dlib.data.fields import keep_fields, part_file
+from dlib.data.filtering import Sieve
 from dlib.data.fingerprint import Recipe
 from dlib.data.formats import reader_of
 from dlib.data.lines import ByteRange, DocumentError
@@ -74,22 +75,26 @@ def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice],
     lead = item_lead(encode) if columns.lists else ""
     with ExitStack() as stack:
         files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
+        sieve = Sieve(job.recipe.kept, Path(job.folder).parent)
         for place, byte_range in slices:
             with located(Path(job.files[place]), job.names[place]):
-                documents = read_documents(job, Path(job.files[place]), byte_range, path)
+                documents = read_documents(job, Path(job.files[place]), byte_range, path, sieve)
                 for batch in _batches(cut_documents(documents, lead)):
                     for stretch, encoding in zip(batch, _encoded(batch, encode), strict=True):
                         arrays.add(stretch, encoding)
                     for suffix, file in files.items():
                         file.write(arrays.take(suffix).data)
     written = [*map(path.with_suffix, files), *(part_file(path, place) for place in range(len(columns.fields)))]
-    return finish(path, [file for file in written if file.exists()], slices, arrays.num_bytes)
+    return finish(path, [file for file in written if file.exists()], slices, arrays.num_bytes, sieve.num_excluded)
 
 
-def read_documents(job: TokenizingJob, file: Path, byte_range: ByteRange, part: Path) -> Iterable[Document]:
-    """The documents of a range; their fields are written beside `part`."""
+def read_documents(
+    job: TokenizingJob, file: Path, byte_range: ByteRange, part: Path, sieve: Sieve
+) -> Iterable[Document]:
+    """The documents of a range that stay; their fields are written beside `part`."""
     columns = job.recipe.columns
-    documents = reader_of(file.suffix, job.document)(file, byte_range, columns, job.recipe.encoding_errors)
+    read = reader_of(file.suffix, job.document)(file, byte_range, columns, job.recipe.encoding_errors)
+    documents = sieve.keep(read)
     return keep_fields(documents, part, columns.fields, job.kinds) if columns.fields else documents
 
 

@@ -50,7 +50,8 @@ def write_store(
     writers = [FieldWriter(beside, place, name, kind) for place, (name, kind) in enumerate(columns)]
     joined = {suffix: beside / name for suffix, name in _joined_files(recipe).items()}
     progress = Progress(f"Tokenizing {text_file}", num_bytes_of([*map(Path, job.files)]))
-    num_bytes = _join(parts, _watched(tokenize_text(job, tokenizer, processes), progress), writers, joined)
+    tokenized = _watched(tokenize_text(job, tokenizer, processes), progress)
+    num_bytes, num_excluded = _join(parts, tokenized, writers, joined)
     fields = [asdict(writer.close()) for writer in writers]
     files = [*joined.values(), *(file for writer in writers for file in writer.files)]
     sizes = {file.name: file.stat().st_size for file in files}
@@ -60,7 +61,10 @@ def write_store(
         "num_tokens": sizes[TOKENS] // np.dtype(job.dtype).itemsize,
         "num_bytes": num_bytes,
         "dtype": job.dtype,
+        **({"num_excluded": num_excluded} if num_excluded else {}),
     }
+    if not counts["num_tokens"] and recipe.kept:
+        raise UserError(f"{text_file}: --dev_split or --exclude leave no document of it: give more of it, or less")
     if not counts["num_tokens"]:
         raise UserError(f"{text_file} holds no text that the tokenizer has tokens for: write a document a line")
     manifest = {"store": counts, "sizes": sizes, "text_file": text_file.name, "recipe": recipe.content}
@@ -99,13 +103,16 @@ def _joined_files(recipe: Recipe) -> dict[str, str]:
     return files | ({".spans": SPANS} if recipe.offsets else {})
 
 
-def _join(folder: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], joined: Mapping[str, Path]) -> int:
-    """Append each part of a folder to the store's files; returns the bytes of all text."""
-    num_bytes, ends = 0, dict.fromkeys(joined, 0)
+def _join(
+    folder: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], joined: Mapping[str, Path]
+) -> tuple[int, int]:
+    """Append each part of a folder to the store's files; returns the bytes of all text, and excluded documents."""
+    num_bytes, num_excluded, ends = 0, 0, dict.fromkeys(joined, 0)
     for suffix, file in joined.items():
         file.write_bytes(np.zeros(1, LENGTH_TYPE).data if suffix in SUMMED else b"")
     for part in parts:
         num_bytes += part.num_bytes
+        num_excluded += part.num_excluded
         for suffix, file in joined.items():
             with (folder / f"{part.name}{suffix}").open("rb") as source, file.open("ab") as target:
                 if suffix in SUMMED:
@@ -114,7 +121,7 @@ def _join(folder: Path, parts: Iterable[Part], writers: Sequence[FieldWriter], j
                     shutil.copyfileobj(source, target, MIB)
         for writer in writers:
             writer.add(folder / part.name)
-    return num_bytes
+    return num_bytes, num_excluded
 
 
 def _append_ends(lengths: BinaryIO, target: BinaryIO, end: int) -> int:

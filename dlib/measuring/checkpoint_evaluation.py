@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.data.data_module import cut_rows, tokenize
 from dlib.data.packing import Rows
+from dlib.data.splitting import filter_of
 from dlib.data.steps import EvaluationBatches
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
@@ -91,7 +92,8 @@ class CheckpointEvaluation:
         assert evaluation.text is not None
         args, objective = self.args, self.objective
         columns = objective.columns_of(args.objective)
-        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns)
+        kept = filter_of(args.data, evaluation.order.split, columns)
+        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns, kept)
         rows = objective.rows(store, args.data.max_length) or cut_rows(
             args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
         )

@@ -15,7 +15,8 @@ from dlib.args.tables import OBJECTIVES, when_evaluated
 from dlib.config.configuration import load_config
 from dlib.config.fields import FIELDS, value_of
 from dlib.config.wandb_names import wandb_place
-from dlib.data.fingerprint import text_sha256
+from dlib.data.fingerprint import filtered_sha256, text_sha256
+from dlib.data.splitting import filter_of
 from dlib.data.text import find_split
 from dlib.measuring.flags import Order
 from dlib.measuring.settings import (
@@ -210,9 +211,20 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
         return Evaluation(args, order, None, settings, f"-harness-{short_hash(settings)}")
     text = find_split(args.data, order.split)
     refuse_unwritable_cache(args.data)
-    settings = settings_of_training(args, text_sha256(text, Path(args.data.cache_dir)))
+    settings = settings_of_training(args, hash_documents(args, order.split, text))
     if order.stride is not None:
         settings["stride"] = order.stride
     if order.pseudo_perplexity:
         settings["pseudo_perplexity"] = {"max_documents": order.max_documents}
     return Evaluation(args, order, text, settings, f"-{order.split}-{short_hash(settings)}")
+
+
+def hash_documents(args: ExperimentArgs, split: str, text: Path) -> str:
+    """The hash of a text, and of what says which of its documents stay, as a run's record has it."""
+    sha256 = text_sha256(text, Path(args.data.cache_dir))
+    if args.data.dev_split is None and not args.data.exclude:
+        return sha256
+    from dlib.objectives import objective_class  # here and not above: it takes seconds to import
+
+    columns = objective_class(args.objective.objective).columns_of(args.objective)
+    return filtered_sha256(sha256, filter_of(args.data, split, columns).content)

@@ -15,9 +15,11 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
 from dlib.args.tables import MODELS
+from dlib.data.filtering import Sieve
 from dlib.data.fingerprint import text_sha256
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import text_reader_sha256
+from dlib.data.splitting import filter_of
 from dlib.data.text import iterate_documents
 from dlib.data.token_roles import num_ids
 from dlib.models.hub import explain_loading
@@ -60,6 +62,7 @@ def train_tokenizer(
     *,
     open_ended: bool,
     further: Sequence[Path] = (),
+    sieve: Sieve | None = None,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on a text, or several.
 
@@ -73,7 +76,8 @@ def train_tokenizer(
     def texts() -> Iterator[str]:
         whole_words = kind.tokenizer_type == "whitespace"
         for text in (text_file, *further):
-            yield from iterate_documents(text, encoding_errors, columns, document, whole_words=whole_words)
+            reading = encoding_errors, columns, document
+            yield from iterate_documents(text, *reading, whole_words=whole_words, sieve=sieve)
 
     return train_kind(texts, vocab_size, kind, open_ended=open_ended)
 
@@ -165,6 +169,7 @@ def trained_tokenizer_folder(
         *((reader, *columns.sequences) if (reader := text_reader_sha256(text_file, document)) else ()),
         *([text_sha256(text, cache_dir), text_reader_sha256(text, document)] for text in further),
         *(astuple(kind) if kind != USUAL_KIND else ()),
+        *([kept] if (kept := filter_of(args.data, "train", columns).content) else []),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
     folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
@@ -177,6 +182,7 @@ def trained_tokenizer_folder(
                 names = ", ".join(map(str, (text_file, *further)))
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {names}")
                 reading = args.model.vocab_size, args.data.encoding_errors, columns, document, kind
-                tokenizer = train_tokenizer(text_file, *reading, open_ended=open_ended, further=further)
+                sieve = Sieve(kept, cache_dir)
+                tokenizer = train_tokenizer(text_file, *reading, open_ended=open_ended, further=further, sieve=sieve)
                 save_whole(tokenizer, folder)
     return folder

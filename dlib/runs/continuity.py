@@ -17,7 +17,7 @@ STARTING_WEIGHTS = "starting weights"
 
 
 def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> ExperimentArgs:
-    """The arguments, with the micro-batch size, precision and documents that the run chose by itself when it began.
+    """The arguments, with what the run settled when it began: micro-batch size, precision, documents, dev split.
 
     The first two are chosen by the devices and change the numbers, so a run keeps them on other devices.
     """
@@ -28,6 +28,8 @@ def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> Ex
         hardware = replace(hardware, precision=recorded.hardware.precision)
     if data.document == "auto":
         data = replace(data, document=recorded.data.document)
+    if (recorded.data.dev_split or "").startswith(f"{data.dev_split} = "):
+        data = replace(data, dev_split=recorded.data.dev_split)
     return replace(args, batch=batch, hardware=hardware, data=data)
 
 

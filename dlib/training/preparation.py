@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import ExperimentArgs
 from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
+from dlib.data.splitting import settle_dev_split
 from dlib.data.text import first_document
 from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode
@@ -69,6 +70,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
     division = settle_division(args.data, inputs.texts.train, columns)
     args = replace(args, data=replace(args.data, document=division.document))
+    args = replace(args, data=settle_dev_split(args.data, inputs.texts, columns))
     for text in (*inputs.texts.training, *inputs.texts.development):  # what lacks a column is told at once
         first_document(text.file, columns, args.data.encoding_errors)
     tokenizer = build_tokenizer(
@@ -100,6 +102,6 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {division.reason}"
-    texts = shares(data.train, plan)
+    texts = {**shares(data.train, plan), **data.describe_split(args.data)}
     summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

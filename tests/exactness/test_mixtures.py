@@ -79,3 +79,23 @@ def test_each_texts_loss_is_that_of_its_samples_in_the_step(two_texts: Place, tm
     for record in read_metrics(folder.metrics):
         mean = (3 * record["train/loss_train"] + record["train/loss_few"]) / 4
         assert math.isclose(record["train/loss"], mean, rel_tol=1e-6)
+
+
+def test_a_development_text_out_of_the_training_text_is_evaluated_again_as_in_training(
+    two_texts: Place, tmp_path: Path
+) -> None:
+    (two_texts.data / "dev.txt").unlink()
+    texts = ("--train", "train.txt:2", "few.txt:1", "--dev_split", "60", "--exclude", "few-dev.txt")
+    flags = (*GOAL, "--training_goal", "6", *texts)
+    fault = Fault("inside weights", 2, str(two_texts.runs))
+    assert train(two_texts.arguments("split", *flags), tmp_path, fault=fault).status == -signal.SIGKILL
+    result = train(two_texts.arguments("split", *flags), tmp_path)
+    assert result.status == 0, result.stderr
+    folder = two_texts.folder("split")
+    assert "dev_split: 60 = " in folder.config.read_text()
+    last = read_metrics(folder.metrics)[-1]
+    for split, prefix, name in (("dev", "dev/", ""), ("few", "dev/few/", "-few-")):
+        result = evaluate([str(folder.last), "--split", split, "--accelerator", "cpu", "--json"], tmp_path)
+        assert result.status == 0, result.stderr
+        assert json.loads(result.stdout)["metrics"]["loss"] == last[f"{prefix}loss"]
+        assert [*folder.root.glob(f"evals/step-00000006{name}*.json")]
