@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, whole_weights
 from dlib.data.batching import StepPlan
-from dlib.data.filtering import ALL_DOCUMENTS, Filter
+from dlib.data.filtering import ALL_DOCUMENTS, DocumentFilter
 from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
 from dlib.data.mixture import MixedRows
@@ -160,7 +160,7 @@ def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     roles: TokenRoles,
     columns: Columns = TEXT_ONLY,
-    kept: Filter = ALL_DOCUMENTS,
+    kept: DocumentFilter = ALL_DOCUMENTS,
 ) -> TokenStore:
     """Tokenize what is kept of one text, or find it tokenized; raises as `build_text_data` does."""
     return build_token_store(

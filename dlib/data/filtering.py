@@ -20,7 +20,7 @@ EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True)
-class Filter:
+class DocumentFilter:
     """Which documents stay; as it is, all of them."""
 
     excluded: str = ""  # name of a set of digests that do not stay, see `keep_digests`
@@ -33,10 +33,10 @@ class Filter:
         return "" if self == ALL_DOCUMENTS else json.dumps(asdict(self))
 
 
-ALL_DOCUMENTS = Filter()
+ALL_DOCUMENTS = DocumentFilter()
 
 
-class Sieve:
+class DocumentSieve:
     """Applies a filter.
 
     Attributes:
@@ -45,7 +45,7 @@ class Sieve:
 
     def __init__(self, content: str, cache_dir: Path) -> None:
         """Take a filter's content, and the folder in which its digests are kept."""
-        self.filter = Filter(**json.loads(content or "{}"))
+        self.filter = DocumentFilter(**json.loads(content or "{}"))
         self.excluded = read_digests(cache_dir / EXCLUDED / self.filter.excluded) if self.filter.excluded else set()
         self.num_excluded = 0
 

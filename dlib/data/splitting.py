@@ -15,7 +15,16 @@ import numpy as np
 
 from dlib.args import DataArgs
 from dlib.config.corpora import DevSplit, parse_corpora, parse_dev_split
-from dlib.data.filtering import ALL_DOCUMENTS, PLACES, Filter, Sieve, digest_of, keep_digests, place_of, whole_documents
+from dlib.data.filtering import (
+    ALL_DOCUMENTS,
+    PLACES,
+    DocumentFilter,
+    DocumentSieve,
+    digest_of,
+    keep_digests,
+    place_of,
+    whole_documents,
+)
 from dlib.data.samples import Columns
 from dlib.data.text import TextFiles, find_named, iterate_raw
 from dlib.process.durable import refusals_told
@@ -24,7 +33,7 @@ from dlib.process.errors import UserError
 PLACES_AT_ONCE = 1 << 20
 
 
-def filter_of(args: DataArgs, split: str, columns: Columns) -> Filter:
+def filter_of(args: DataArgs, split: str, columns: Columns) -> DocumentFilter:
     """What is left out of a text: of `train` and its parts, of `dev`, or of another, of which nothing is.
 
     Raises:
@@ -32,12 +41,12 @@ def filter_of(args: DataArgs, split: str, columns: Columns) -> Filter:
     """
     names = [corpus.name for corpus in parse_corpora(args.train, "--train")]
     if args.dev_split is None:
-        return Filter(exclude(args, columns)) if split == "train" else ALL_DOCUMENTS
+        return DocumentFilter(exclude(args, columns)) if split == "train" else ALL_DOCUMENTS
     if split not in ("train", "dev", *names):
         return ALL_DOCUMENTS
     share = parse_dev_split(args.dev_split, "--dev_split").share
     assert share is not None, "a number of documents is settled before"
-    return Filter(exclude(args, columns), "train" if split == "train" else "dev", int(share * PLACES))
+    return DocumentFilter(exclude(args, columns), "train" if split == "train" else "dev", int(share * PLACES))
 
 
 def exclude(args: DataArgs, columns: Columns) -> str:
@@ -65,7 +74,7 @@ def settle_dev_split(args: DataArgs, files: TextFiles, columns: Columns) -> Data
     if split is None or split.share is not None:
         return args
     assert split.count is not None
-    sieve = Sieve(Filter(exclude(args, columns)).content, Path(args.cache_dir))
+    sieve = DocumentSieve(DocumentFilter(exclude(args, columns)).content, Path(args.cache_dir))
     documents = chain.from_iterable(
         sieve.keep(iterate_raw(text.file, columns.of_text, args.encoding_errors, args.document))
         for text in files.training

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
-from dlib.data.filtering import Sieve
+from dlib.data.filtering import DocumentSieve
 from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, reader_of
 from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
 from dlib.data.records import Document
@@ -150,7 +150,7 @@ def iterate_documents(
     document: str = "line",
     *,
     whole_words: bool = False,
-    sieve: Sieve | None = None,
+    sieve: DocumentSieve | None = None,
 ) -> Iterator[str]:
     """All texts of each document, for the training of a tokenizer; a long one comes in parts.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from dlib.data.fields import keep_fields, part_file
-from dlib.data.filtering import Sieve
+from dlib.data.filtering import DocumentSieve
 from dlib.data.fingerprint import Recipe
 from dlib.data.formats import reader_of
 from dlib.data.lines import ByteRange, DocumentError
@@ -75,7 +75,7 @@ def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice],
     lead = item_lead(encode) if columns.lists else ""
     with ExitStack() as stack:
         files = {suffix: stack.enter_context(path.with_suffix(suffix).open("wb")) for suffix in arrays.dtypes}
-        sieve = Sieve(job.recipe.kept, Path(job.folder).parent)
+        sieve = DocumentSieve(job.recipe.kept, Path(job.folder).parent)
         for place, byte_range in slices:
             with located(Path(job.files[place]), job.names[place]):
                 documents = read_documents(job, Path(job.files[place]), byte_range, path, sieve)
@@ -89,7 +89,7 @@ def tokenize_slices(job: TokenizingJob, encode: Encode, slices: Sequence[Slice],
 
 
 def read_documents(
-    job: TokenizingJob, file: Path, byte_range: ByteRange, part: Path, sieve: Sieve
+    job: TokenizingJob, file: Path, byte_range: ByteRange, part: Path, sieve: DocumentSieve
 ) -> Iterable[Document]:
     """The documents of a range that stay; their fields are written beside `part`."""
     columns = job.recipe.columns

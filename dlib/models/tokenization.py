@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from dlib.args import ExperimentArgs
 from dlib.args.model import MOST_IDS
 from dlib.args.tables import MODELS
-from dlib.data.filtering import Sieve
+from dlib.data.filtering import DocumentSieve
 from dlib.data.fingerprint import text_sha256
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import text_reader_sha256
@@ -62,7 +62,7 @@ def train_tokenizer(
     *,
     open_ended: bool,
     further: Sequence[Path] = (),
-    sieve: Sieve | None = None,
+    sieve: DocumentSieve | None = None,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on a text, or several.
 
@@ -182,7 +182,7 @@ def trained_tokenizer_folder(
                 names = ", ".join(map(str, (text_file, *further)))
                 say(f"Training a tokenizer of {args.model.vocab_size} tokens on {names}")
                 reading = args.model.vocab_size, args.data.encoding_errors, columns, document, kind
-                sieve = Sieve(kept, cache_dir)
+                sieve = DocumentSieve(kept, cache_dir)
                 tokenizer = train_tokenizer(text_file, *reading, open_ended=open_ended, further=further, sieve=sieve)
                 save_whole(tokenizer, folder)
     return folder

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.config.configuration import parse_args
 from dlib.data.data_module import TextData, build_text_data
-from dlib.data.filtering import PLACES, Filter, Sieve, digest_of, place_of
+from dlib.data.filtering import PLACES, DocumentFilter, DocumentSieve, digest_of, place_of
 from dlib.data.formats import Document, Text
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.splitting import places_around, settle_dev_split, share_between
@@ -171,7 +171,7 @@ def test_a_document_in_pieces_is_one() -> None:
     assert digest is not None
     for side in ("train", "dev"):
         is_dev = place_of(digest) < PLACES // 2
-        kept = [*Sieve(Filter("", side, PLACES // 2).content, Path()).keep([*pieces])]
+        kept = [*DocumentSieve(DocumentFilter("", side, PLACES // 2).content, Path()).keep([*pieces])]
         assert kept == (pieces if is_dev == (side == "dev") else [])
 
 
