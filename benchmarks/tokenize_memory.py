@@ -20,12 +20,11 @@ from itertools import count
 from pathlib import Path
 from subprocess import PIPE
 
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from benchmarks.soak_parts.processes import process_tree, resident_bytes
 from dlib.data.shards import iterate_slices
 from dlib.data.token_store import TokenStore, open_token_store
-from dlib.models.tokenization import train_tokenizer
 from tests.launching import ROOT, sentence
 
 BUILD = """
@@ -41,9 +40,10 @@ processes, cache = int(sys.argv[3]), Path(sys.argv[4])
 print("ready", flush=True)
 build_token_store(Path(sys.argv[1]), tokenizer, separator_id=1, cache_dir=cache, processes=processes)
 """
-LINES = 20_000
+LINES = 5_000
 SECONDS_BETWEEN_LOOKS = 0.05
 VOCAB_SIZE = 2000
+UNKNOWN = "<unk>"
 
 
 @dataclass
@@ -75,12 +75,14 @@ def write_text(file: Path, num_bytes: int) -> None:
 
 
 def train_on_sentences(folder: Path) -> Path:
-    """A small tokenizer's file."""
+    """The file of a small tokenizer, of the words between blanks."""
     sample, file = folder / "sample.txt", folder / "tokenizer.json"
     write_text(sample, 1)
-    tokenizer = train_tokenizer(sample, VOCAB_SIZE, "strict", open_ended=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    tokenizer.backend_tokenizer.save(str(file))
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordLevelTrainer(vocab_size=VOCAB_SIZE, special_tokens=[UNKNOWN, "</s>"], show_progress=False)
+    tokenizer.train([str(sample)], trainer)
+    tokenizer.save(str(file))
     return file
 
 

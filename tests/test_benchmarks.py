@@ -44,6 +44,11 @@ def test_list_runs_prints_ratios() -> None:
     assert run("list_runs", *"--runs 3 --repeats 1".split()).count("x the time") == 3
 
 
+def test_tokenize_memory_goes_on_after_a_kill(tmp_path: Path) -> None:
+    printed = run("tokenize_memory", *f"--megabytes 3 --killed_only --folder {tmp_path}".split())
+    assert "store: " in printed
+
+
 def test_a_workspace_of_a_few_runs_is_listed_dropped_and_purged(tmp_path: Path) -> None:
     rows = list(workspace.measure(3, tmp_path))
     assert {row.problem for row in rows} <= {None, "slow"}
