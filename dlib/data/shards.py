@@ -111,5 +111,6 @@ def hub_shards(name: str) -> Sequence[Path]:
         loaded = datasets.load_dataset(dataset, config, split=split or "train")
     except Exception as error:  # it has errors of its own, of requests, pyarrow, fsspec and the hub
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"{name}: the dataset cannot be loaded: {reason}") from error
+        advice = "load it once where the hub can be reached, or name a folder of save_to_disk"
+        raise UserError(f"{name}: the dataset cannot be loaded: {reason}; {advice}") from error
     return [Path(file["filename"]) for file in loaded.cache_files]
