@@ -52,6 +52,7 @@ SHAPES = {
     "multiple_choice": "configs/models/roberta-tiny",
 }
 LINES: dict[str, list[dict[str, Any]]] = {
+    "metadata_clm": [{"text": "Ada painted the bridge.", "url": "example.org", "timestamp": 1843}],
     "question_answering": [
         {
             "question": "Who painted it?",

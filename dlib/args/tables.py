@@ -31,6 +31,9 @@ class Plugin(NamedTuple):
 OBJECTIVES: dict[str, Plugin] = {
     "mlm": Plugin("dlib.objectives.mlm:MaskedLanguageModeling", "dlib.objectives.mlm_args:MlmArgs"),
     "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
+    "metadata_clm": Plugin(
+        "dlib.objectives.metadata_clm:MetadataLanguageModeling", "dlib.objectives.metadata_clm_args:MetadataArgs"
+    ),
     "question_answering": Plugin(
         "dlib.objectives.question_answering:QuestionAnswering",
         "dlib.objectives.question_answering_args:QuestionAnsweringArgs",

@@ -58,6 +58,8 @@ seq_len seq_length max_seq_length max_seq_len max_sequence_length sequence_lengt
 context_size max_position_embeddings max_seq = --max_length; tokens in a row
 mlm_probability mlm_prob mask_prob masking_ratio = --mask_fraction
 mlm clm = --objective mlm; or clm
+doc_stride = --context_stride; tokens by which the window moves on
+version_2_with_negative = ; questions without an answer are found in the training text
 task training_objective = --objective mlm
 whole_word_mask = --whole_word_masking
 model_name_or_path model_name model_type pretrained model_path = --model

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dlib.objectives.characters import tokens_of
+
 NOWHERE = (0, 0)
 """First and last token of an answer that is not in a row: the token that leads the row."""
 
@@ -46,15 +48,10 @@ def answer_places(answers: Mapping[str, Any], offsets: np.ndarray) -> tuple[int,
         answers: `text` and `answer_start`, a list each; empty where the question has no answer.
         offsets: characters of the context that each token stands for (n, 2).
     """
-    if not answers["text"] or not len(offsets):
+    if not answers["text"]:
         return None
     text, start = answers["text"][0], answers["answer_start"][0]
-    begin, end = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
-    if begin < offsets[0, 0] or end > offsets[-1, 1]:
-        return None
-    first = int(np.searchsorted(offsets[:, 1], begin, side="right"))
-    last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
-    return (first, last) if first <= last else None
+    return tokens_of(offsets, start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
 
 
 def find_spans(starts: Tensor, ends: Tensor, bounds: Sequence[tuple[int, int]], most: int) -> list[Span]:

@@ -90,7 +90,7 @@ class Objective(ABC):
     """Whether the lead token stands before a text, in the eyes of a tokenizer that is trained for it."""
 
     special_tokens: ClassVar[tuple[str, ...]] = ()
-    """What its tokenizer has to have besides; added where it has not."""
+    """What its tokenizer has to have besides (`special_tokens_of`, where an argument says that)."""
 
     auto_model: ClassVar[str]
     """Name of the transformers class that loads a model with the right head,"""
@@ -128,6 +128,11 @@ class Objective(ABC):
     def columns_of(cls, args: ObjectiveArgs) -> Columns:
         """What it reads of each document, with such arguments."""
         return cls.columns
+
+    @classmethod
+    def special_tokens_of(cls, args: ObjectiveArgs) -> Sequence[str]:
+        """What its tokenizer has to have besides, with such arguments."""
+        return cls.special_tokens
 
     @property
     def config_changes(self) -> Mapping[str, Any]:

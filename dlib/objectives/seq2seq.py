@@ -22,11 +22,10 @@ from dlib.models.limits import max_positions
 from dlib.objectives.answering import RowAnswerer
 from dlib.objectives.encoder_decoder import EncoderDecoder
 from dlib.objectives.objective import Batch, Evaluated
-from dlib.objectives.padding import model_inputs, stack_rows
+from dlib.objectives.padding import model_inputs, pack_texts, unpack_texts
 from dlib.objectives.text_metrics import DECIDING, describe_scores, refuse_missing_sacrebleu, score_texts
 from dlib.runs.metrics_log import BestMetric
 
-NO_BYTE = -1
 DEFAULT_NEW_TOKENS = 128
 
 
@@ -158,16 +157,6 @@ def generate_texts(
     tokens = model.generate(**inputs, max_new_tokens=length, num_beams=num_beams, do_sample=False)
     texts: list[str] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return texts
-
-
-def pack_texts(texts: Sequence[str]) -> Tensor:
-    """Texts as their UTF-8 bytes (B, N), as a batch holds nothing but tensors."""
-    return stack_rows([np.frombuffer(text.encode(), np.uint8) for text in texts], NO_BYTE)["input_ids"]
-
-
-def unpack_texts(packed: Tensor) -> list[str]:
-    """The texts that `pack_texts` packed."""
-    return [bytes(row[row != NO_BYTE].tolist()).decode() for row in packed.cpu()]
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         columns=columns,
         further=[text.file for text in inputs.texts.training[1:]],
     )
-    add_tokens(tokenizer, kind.special_tokens)
+    add_tokens(tokenizer, kind.special_tokens_of(args.objective))
     objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
     data = build_text_data(
         args.data,

@@ -18,7 +18,8 @@ from dlib.models.loading import load_model_config
 from dlib.models.tokenization import train_tokenizer
 from dlib.models.tokenizer_types import TokenizerKind
 from dlib.objectives.objective import Evaluated
-from dlib.objectives.seq2seq import SequenceToSequence, Written, pack_texts, unpack_texts
+from dlib.objectives.padding import pack_texts, unpack_texts
+from dlib.objectives.seq2seq import SequenceToSequence, Written
 from dlib.objectives.text_metrics import describe_scores, score_texts
 from dlib.process.errors import UserError
 from dlib.runs.metrics_log import BestMetric
