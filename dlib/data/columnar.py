@@ -1,29 +1,16 @@
 """Rows of Parquet and Arrow files as records, a batch at a time. It needs pyarrow, which few runs do."""
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlib.data.lines import ByteRange
 from dlib.process.errors import UserError
+from dlib.process.packages import import_optional
 
 ROWS_AT_ONCE = 1024
 Row = tuple[int, Mapping[str, Any]]
 """A row's number in its file, from 0, and its values by name."""
-
-
-def import_optional(module: str, what: str) -> Any:
-    """A package that only some texts need, or one line that says for `what`.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise UserError(f"{what} needs the package {package}: pip install {package}") from error
 
 
 def iterate_parquet(file: Path, byte_range: ByteRange, names: Sequence[str]) -> Iterator[Row]:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from dlib.args import DataArgs
 from dlib.args.data import DOCUMENTS
+from dlib.data.compression import format_suffix, open_text
 from dlib.data.formats import TEXT_READERS, reader_of
 from dlib.data.lines import MIB
 from dlib.data.passages import BLANKS
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import shards_of
-from dlib.data.text import require_text
+from dlib.data.text import located, require_text
 
 SAMPLE_BYTES = 4 * MIB
 """Of the text's beginning; the rest is taken to look like it."""
@@ -41,8 +42,9 @@ def settle_division(args: DataArgs, text_file: Path, columns: Columns) -> Divisi
     """What a document of a run's training text is: `--document`, or what is found where that says `auto`."""
     require_text(text_file)
     first = shards_of(text_file)[0]
-    if reader_of(first.suffix) is not TEXT_READERS["line"]:
-        return Division("line" if args.document == "auto" else args.document, f"as {first.suffix} divides them")
+    suffix = format_suffix(first)
+    if reader_of(suffix) is not TEXT_READERS["line"]:
+        return Division("line" if args.document == "auto" else args.document, f"as {suffix} divides them")
     if args.document != "auto":
         return Division(args.document, f"each is {DOCUMENTS[args.document]} (--document {args.document})")
     if args.line_by_line or columns != TEXT_ONLY:
@@ -53,7 +55,7 @@ def settle_division(args: DataArgs, text_file: Path, columns: Columns) -> Divisi
 
 def divide(text_file: Path) -> Division:
     """Say what a document of a plain text is, by its first lines."""
-    with text_file.open("rb") as file:
+    with located(text_file), open_text(text_file) as file:
         content = file.read(SAMPLE_BYTES)
     lines = content.decode("utf-8", "replace").split("\n")
     return divide_lines(lines[:-1] if len(content) == SAMPLE_BYTES and len(lines) > 1 else lines)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dlib.data.lines import MIB, DocumentError
+from dlib.data.document_error import DocumentError
+from dlib.data.lines import MIB
 from dlib.data.records import Document, Value, kind_of, order_of, typed
 from dlib.process.durable import sync
 

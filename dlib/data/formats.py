@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dlib.data.columnar import Row, iterate_arrow, iterate_parquet
+from dlib.data.compression import COMPRESSIONS
+from dlib.data.document_error import DocumentError
 from dlib.data.json_files import read_json
-from dlib.data.lines import ByteRange, DocumentError, Piece, iterate_lines, iterate_pieces
+from dlib.data.lines import ByteRange, Piece, iterate_lines, iterate_pieces
 from dlib.data.passages import iterate_passages
 from dlib.data.records import JSON, Document, document_of
 from dlib.data.samples import TEXT_ONLY, Columns
@@ -105,6 +107,11 @@ COUNTED_IN_ROWS = (read_parquet, read_arrow)
 
 TEXT_READERS: dict[str, Reader] = {"line": read_text, "blank_line": read_paragraphs, "file": read_whole_text}
 """What plain text is read by, by `--document`; `auto` has been settled before, or is that of a run from before it."""
+
+
+def file_suffixes() -> list[str]:
+    """The suffixes by which files are found, compressed ones after the others of their format."""
+    return [f"{suffix}{compression}" for suffix in FORMATS for compression in ("", *COMPRESSIONS)]
 
 
 def reader_of(suffix: str, document: str = "line") -> Reader:

@@ -11,7 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from dlib.data.lines import ByteRange, DocumentError, iterate_lines, whole_file
+from dlib.data.document_error import DocumentError
+from dlib.data.lines import ByteRange, iterate_lines, whole_file
 from dlib.data.records import JSON, Document, document_of
 from dlib.data.samples import Columns
 

@@ -6,15 +6,22 @@ U+2028) is data.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from dlib.data.compression import is_compressed, open_text
+from dlib.data.document_error import DocumentError
 
 MIB = 1024 * 1024
 PIECE_BYTES = MIB
 """A longer line is read, decoded and tokenized in pieces of about this size."""
 RANGE_BYTES = MIB
 """A range of whole lines that is tokenized at one go has about this size."""
+
+ENDLESS = 2**63 - 1
+"""Where a text ends whose size is not known."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_CHARACTER_BYTES = 4
@@ -36,18 +43,11 @@ class Piece(NamedTuple):
     ends_line: bool  # whether the next piece belongs to the next line
 
 
-class DocumentError(Exception):
-    """What is wrong with a document, at a byte offset of its file. Becomes a `UserError` once the line is known."""
-
-    def __init__(self, offset: int, reason: str) -> None:
-        """Remember where and what: `offset` counts bytes from the file's start."""
-        super().__init__(offset, reason)
-        self.offset = offset
-        self.reason = reason
-
-
 def document_ranges(file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:
-    """Cut a file at line ends into ranges of about `range_bytes`, a longer line staying whole."""
+    """Cut a file at line ends into ranges of about `range_bytes`, a longer line staying whole; not a compressed one."""
+    if is_compressed(file):
+        yield whole_file(file)
+        return
     with file.open("rb") as opened:
         size = opened.seek(0, 2)
         start = 0
@@ -70,13 +70,16 @@ def iterate_pieces(file: Path, byte_range: ByteRange, encoding_errors: str) -> I
     Raises:
         DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".
     """
-    with file.open("rb") as opened:
-        offset = opened.seek(byte_range.start)
-        if offset == 0 and opened.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
-            opened.seek(0)
-        offset, rest = opened.tell(), b""
+    byte_range = text_range(file, byte_range)
+    with open_text(file) as opened:
+        offset, rest = byte_range.start, b""
+        if offset:
+            opened.seek(offset)
+        elif opened.peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
+            offset = len(opened.read(len(BYTE_ORDER_MARK)))
         while offset < byte_range.stop and (data := rest + opened.readline(PIECE_BYTES - len(rest))):
-            ends_line = data.endswith(b"\n") or offset + len(data) == byte_range.stop
+            # Less than was asked for is the last of the file, which can be without a line feed.
+            ends_line = data.endswith(b"\n") or len(data) < PIECE_BYTES or offset + len(data) == byte_range.stop
             cut = len(data) if ends_line else _cut(data)
             rest = data[cut:]
             content = _without_line_end(data) if ends_line else data[:cut]
@@ -104,10 +107,15 @@ def whole_file(file: Path) -> ByteRange:
     return ByteRange(0, file.stat().st_size)
 
 
+def text_range(file: Path, byte_range: ByteRange) -> ByteRange:
+    """The range of the text's own bytes: all of them where the file is compressed."""
+    return ByteRange(0, ENDLESS) if is_compressed(file) else byte_range
+
+
 def line_number(file: Path, offset: int) -> int:
     """The number of the line that the byte at `offset` stands in, from 1."""
-    with file.open("rb") as opened:
-        line, left = 1, offset
+    line, left = 1, offset
+    with open_text(file) as opened, suppress(DocumentError):  # it may be the place where a file is damaged
         while block := opened.read(min(MIB, left)):
             line, left = line + block.count(b"\n"), left - len(block)
     return line

@@ -6,7 +6,7 @@ It stands apart from `lines`, on which it builds: a document can begin in one ra
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlib.data.lines import PIECE_BYTES, ByteRange, Piece, iterate_pieces
+from dlib.data.lines import PIECE_BYTES, ByteRange, Piece, iterate_pieces, text_range
 
 BLANKS = " \t\r"
 """A line of these alone is blank."""
@@ -23,6 +23,7 @@ def iterate_passages(
     Raises:
         DocumentError: bytes are not UTF-8 and `encoding_errors` is "strict".
     """
+    byte_range = text_range(file, byte_range)
     is_ours, starts_line = byte_range.start == 0, True
     if not is_ours and not at_blank_lines:
         return

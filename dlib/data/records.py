@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dlib.data.lines import DocumentError
+from dlib.data.document_error import DocumentError
 from dlib.data.samples import Columns
 
 Value = int | float | bool | str

@@ -16,10 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dlib.data.columnar import import_optional
-from dlib.data.formats import FORMATS, reader_of, reader_sha256
+from dlib.data.compression import format_suffix
+from dlib.data.formats import file_suffixes, reader_of, reader_sha256
 from dlib.data.lines import RANGE_BYTES, ByteRange, document_ranges
 from dlib.process.errors import UserError
+from dlib.process.packages import import_optional
 
 HUB = "hf:"
 HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?::([\w.-]+))?")
@@ -42,7 +43,7 @@ def shards_of(text: Path) -> Sequence[Path]:
         return hub_shards(str(text))
     found = [*map(Path, glob.glob(str(text), recursive=True))] if glob.has_magic(str(text)) else []
     files = sorted(path for path in found if path.is_file()) or (files_in(text) if text.is_dir() else [])
-    readers = {reader_of(file.suffix): file for file in files}
+    readers = {reader_of(format_suffix(file)): file for file in files}
     if len(readers) > 1:
         names = " and ".join(file.name for file in readers.values())
         raise UserError(f"{text}: {names} are files of several formats: name those of one, such as {text}/*.jsonl")
@@ -62,13 +63,13 @@ def files_in(folder: Path) -> Sequence[Path]:
     if state.is_file():
         saved = json.loads(state.read_text(encoding="utf-8"))
         return [folder / file["filename"] for file in saved["_data_files"]]
-    suffixes = tuple(FORMATS)
+    suffixes = tuple(file_suffixes())
     return sorted(file for file in folder.iterdir() if file.name.endswith(suffixes) and file.name[0] not in "._")
 
 
 def text_reader_sha256(text: Path, document: str) -> str:
     """A hash of the code that reads a text which is there, see `reader_sha256`."""
-    return reader_sha256(shards_of(text)[0].suffix, document)
+    return reader_sha256(format_suffix(shards_of(text)[0]), document)
 
 
 def num_bytes_of(shards: Sequence[Path]) -> int:

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dlib.data.lines import ByteRange, DocumentError, iterate_lines, join_pieces, whole_file
+from dlib.data.document_error import DocumentError
+from dlib.data.lines import ByteRange, iterate_lines, join_pieces, whole_file
 from dlib.data.passages import iterate_passages
 from dlib.data.records import Cell, Document, document_of, quoted
 from dlib.data.samples import Columns

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
+from dlib.data.compression import format_suffix, open_text
+from dlib.data.document_error import DocumentError
 from dlib.data.filtering import DocumentSieve
-from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, reader_of
-from dlib.data.lines import MIB, ByteRange, DocumentError, line_number
+from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, file_suffixes, reader_of
+from dlib.data.lines import MIB, line_number, whole_file
 from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import is_on_hub, shards_of
@@ -93,7 +95,7 @@ def find_split(args: DataArgs, split: str) -> Path:
     if own_name:
         return find_named(args, (own_name,), advice)
     stems = DEV_NAMES if split == "dev" else (split,)
-    names = [f"{stem}{suffix}" for suffix in (*FORMATS, "") for stem in stems]
+    names = [f"{stem}{suffix}" for suffix in (*file_suffixes(), "") for stem in stems]
     return find_named(args, names, advice, f"{' or '.join(stems)} ({', '.join(FORMATS)}, or a folder)")
 
 
@@ -126,7 +128,7 @@ def is_empty(text_file: Path) -> bool:
     """
     for shard in shards_of(text_file):
         try:
-            with shard.open("rb") as file:
+            with located(shard), open_text(shard) as file:
                 if any(block.strip(b"\r\n") for block in iter(partial(file.read, MIB), b"")):
                     return False
         except OSError as error:
@@ -200,9 +202,9 @@ def iterate_raw(text_file: Path, columns: Columns, encoding_errors: str, documen
     """
     require_text(text_file)
     for file in shards_of(text_file):
-        everything = ByteRange(0, file.stat().st_size)
+        everything = whole_file(file)
         with located(file):
-            yield from reader_of(file.suffix, document)(file, everything, columns, encoding_errors)
+            yield from reader_of(format_suffix(file), document)(file, everything, columns, encoding_errors)
 
 
 @contextmanager
@@ -215,6 +217,6 @@ def located(file: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     except DocumentError as error:
-        is_row = reader_of(file.suffix) in COUNTED_IN_ROWS
+        is_row = reader_of(format_suffix(file)) in COUNTED_IN_ROWS
         place = f"row {error.offset + 1}" if is_row else f"line {line_number(file, error.offset)}"
         raise UserError(f"{name or file} {place}: {error.reason}") from error

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from dlib.data.compression import format_suffix
+from dlib.data.document_error import DocumentError
 from dlib.data.fields import keep_fields, part_file
 from dlib.data.filtering import DocumentSieve
 from dlib.data.fingerprint import Recipe
 from dlib.data.formats import reader_of
-from dlib.data.lines import ByteRange, DocumentError
+from dlib.data.lines import ByteRange
 from dlib.data.parts import Part, find_part, finish, name_of
 from dlib.data.records import Document
 from dlib.data.shards import Slice, iterate_slices
@@ -93,7 +95,7 @@ def read_documents(
 ) -> Iterable[Document]:
     """The documents of a range that stay; their fields are written beside `part`."""
     columns = job.recipe.columns
-    read = reader_of(file.suffix, job.document)(file, byte_range, columns, job.recipe.encoding_errors)
+    read = reader_of(format_suffix(file), job.document)(file, byte_range, columns, job.recipe.encoding_errors)
     documents = sieve.keep(read)
     return keep_fields(documents, part, columns.fields, job.kinds) if columns.fields else documents
 

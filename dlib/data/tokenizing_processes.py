@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dlib.data.fingerprint import Recipe, serialized_backend
-from dlib.data.lines import MIB, RANGE_BYTES
+from dlib.data.lines import MIB
 from dlib.data.parts import Part
 from dlib.data.shards import iterate_slices, num_bytes_of
 from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
@@ -62,8 +62,8 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
 
         return tokenize_here(job, encode)
     backend, encode_special_tokens = serialized_backend(tokenizer)
-    size = num_bytes_of([*map(Path, job.files)])
-    wanted = min(usable_cores() if processes == -1 else processes, -(-size // RANGE_BYTES))
+    size, num_parts = num_bytes_of([*map(Path, job.files)]), sum(1 for _ in iterate_slices(job.files))
+    wanted = min(usable_cores() if processes == -1 else processes, num_parts)
     if wanted < 2 or size < SMALL_TEXT_BYTES:
         return tokenize_here(job, load_encode(backend, encode_special_tokens, with_offsets=with_offsets))
     return tokenize_in_processes(job, backend, encode_special_tokens, wanted)
