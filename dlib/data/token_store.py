@@ -38,6 +38,7 @@ from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import num_bytes_of, shards_of, text_reader_sha256
 from dlib.data.text import require_text
 from dlib.data.token_parts import SPAN_TYPE
+from dlib.data.tokenizing_processes import KilledProcessError
 from dlib.data.writing import ITEM_OFFSETS, ITEMS, MANIFEST, OFFSETS, SPANS, TOKENS, write_store
 from dlib.process.durable import refusals_told, sync
 from dlib.process.errors import UserError
@@ -177,6 +178,8 @@ def build_token_store(
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
     if store is not None:
+        for left in _builds_of(folder):  # a kill came when it was whole, and its parts still there
+            shutil.rmtree(left, ignore_errors=True)
         return store
     with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -208,7 +211,7 @@ def _build(
     if folder.exists():
         folder.rename(_name_beside(folder))
     beside, parts = _name_beside(folder), _name_beside(folder)
-    dead_builds = [*folder.parent.glob(f".{folder.name}{BUILDING}*")]
+    dead_builds = _builds_of(folder)
     parts.mkdir()
     for dead in dead_builds:
         take_over(dead, parts)
@@ -222,9 +225,14 @@ def _build(
             raise UserError(f"{text_file} changed while it was read; start again once it is complete")
         beside.rename(folder)
         sync(folder.parent)
+    except KilledProcessError:
+        raise
+    except BaseException:
+        shutil.rmtree(parts, ignore_errors=True)
+        raise
     finally:
-        for left in (beside, parts):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(parts, ignore_errors=True)
     store = open_token_store(folder)
     assert store is not None, f"the token store {folder} vanished as soon as it was built"
     return store
@@ -237,6 +245,10 @@ def _lock_file(folder: Path) -> Path:
 def _name_beside(folder: Path) -> Path:
     """A name of its own for each build: processes of a killed one may go on writing for a moment."""
     return folder.with_name(f".{folder.name}{BUILDING}{uuid.uuid4().hex[:8]}")
+
+
+def _builds_of(folder: Path) -> list[Path]:
+    return [*folder.parent.glob(f".{folder.name}{BUILDING}*")]
 
 
 def _remove_dead_builds(folder: Path) -> None:

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+WORKER = [sys.executable, "-m", "dlib.data.tokenizing_processes"]
 # A smaller text is tokenized before further processes would have started.
 SMALL_TEXT_BYTES = 2 * MIB
+
+
+class KilledProcessError(UserError):
+    """A tokenizing process was killed: the parts that are whole serve the next start."""
 
 
 def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", processes: int) -> Iterator[Part]:
@@ -115,9 +120,8 @@ def carry_out() -> None:
 @contextmanager
 def _worker() -> Iterator[subprocess.Popen[bytes]]:
     """A tokenizing process, killed at the end if it still works."""
-    command = [sys.executable, "-m", "dlib.data.tokenizing_processes"]
     with subprocess.Popen(
-        command,
+        WORKER,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=PACKAGE_ROOT,
@@ -159,9 +163,9 @@ def _dead(worker: subprocess.Popen[bytes]) -> UserError:
     status = worker.wait()
     if status > 0:
         return UserError(f"a tokenizing process ended with status {status}, see above; try --tokenizer_processes 1")
-    return UserError(
+    return KilledProcessError(
         f"a tokenizing process was killed by signal {-status}, most likely out of memory; "
-        "take fewer of them with --tokenizer_processes"
+        "take fewer of them with --tokenizer_processes: what is tokenized stays"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,24 @@ def test_a_part_that_is_not_whole_or_of_other_ranges_is_made_again(tmp_path: Pat
     assert find_part(new, 0, slices) == made._replace(is_new=False)
     (new / tokens.name).write_bytes(b"12")
     assert find_part(new, 0, slices) is None
+
+
+def test_parts_stay_where_a_tokenizing_process_was_killed(
+    build: Build, big_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlib.data.tokenizing_processes.WORKER", [sys.executable, "-c", KILLED_AFTER_A_PART])
+    with pytest.raises(UserError, match=r"killed by signal 9.*what is tokenized stays"):
+        build(big_text, processes=2)
+    assert [*(tmp_path / "cache").glob(".*building*/part-000000.json")]
+
+
+KILLED_AFTER_A_PART = """
+import os, signal
+from dlib.data import parts, tokenizing, tokenizing_processes
+finish = parts.finish
+def kill(*words):
+    finish(*words)
+    os.kill(os.getpid(), signal.SIGKILL)
+tokenizing.finish = kill
+tokenizing_processes.serve()
+"""
