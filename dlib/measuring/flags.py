@@ -151,7 +151,7 @@ def make_parser() -> ScriptParser:
 
 
 def _add_metrics(group: "argparse._ArgumentGroup") -> None:
-    text = "dev, train, or NAME for NAME.txt, NAME.jsonl and so on in the data folder."
+    text = "dev, train, a name of --dev or --train, or NAME for NAME.txt, NAME.jsonl and so on in the data folder."
     add_flag(group, "--split", text, "NAME", default="dev")
     text = "Next tokens: also the perplexity of whole documents, by windows of max_length tokens that move by N."
     add_flag(group, "--stride", text, "N", type=int)

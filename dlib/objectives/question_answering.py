@@ -84,6 +84,11 @@ class QuestionAnswering(Objective):
         """Sum over rows of the mean of two cross-entropies."""
         return sum_losses(*span_logits(model, batch), batch)
 
+    def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """The mean of two cross-entropies of each row, (B,)."""
+        pairs = zip(span_logits(model, batch), (batch["starts"], batch["ends"]), strict=True)
+        return torch.stack([F.cross_entropy(*pair, reduction="none") for pair in pairs]).mean(0)
+
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The loss, and the likeliest answer of each window."""
         starts, ends = span_logits(model, batch)

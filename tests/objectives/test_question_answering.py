@@ -170,6 +170,8 @@ def test_the_loss_is_that_of_the_plain_model(build: Build, tokenizer: PreTrained
     assert float(objective.loss_sum(model, objective.collate(full))) == pytest.approx(plain(full), rel=1e-5)
     alone = sum(plain([sample]) for sample in samples)  # a padded row is none other for its padding
     assert float(objective.loss_sum(model, objective.collate(samples))) == pytest.approx(alone, rel=1e-5)
+    rows = objective.row_losses(model, objective.collate(samples))
+    assert rows.tolist() == pytest.approx([plain([sample]) for sample in samples], rel=1e-4)
 
 
 @pytest.mark.parametrize("most", [1, 3, 50])

@@ -83,6 +83,10 @@ def test_smoothing_is_of_the_loss_in_training_alone() -> None:
         logits.flatten(0, 1), batch["labels"].flatten(), label_smoothing=0.1, reduction="sum"
     )
     assert objective.loss_sum(model, batch).item() == pytest.approx(smoothed.item(), rel=1e-5)
+    assert objective.row_losses(model, batch).sum().item() == pytest.approx(smoothed.item(), rel=1e-5)
+    alone = [objective.loss_sum(model, objective.collate([sample])).item() for sample in plain]
+    assert objective.row_losses(model, batch).tolist() == pytest.approx(alone, rel=1e-4)
+    assert usual.row_losses(model, batch).sum().item() == pytest.approx(usual.loss_sum(model, batch).item(), rel=1e-5)
     assert objective.evaluate(model, batch).sums == usual.evaluate(model, batch).sums
 
 

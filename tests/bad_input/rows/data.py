@@ -46,6 +46,13 @@ ROWS = [
     json_lines('{"text": ""}', "error: data/train.jsonl holds no text that the tokenizer has tokens for"),
     json_lines(b'{"text": "a"}\n{"text": "\xff"}', "error: data/train.jsonl line 2: bytes that are not UTF-8"),
     Row("train.py TINY --dev_file dev.jsonl", 'dev.jsonl line 1: no key "text"', {"data/dev.jsonl": '{"a": "b"}'}),
+    Row("train.py TINY --train train.txt:0.7 more.txt:0.3", "it has no more.txt; name it with --train"),
+    Row("train.py TINY --train train.txt:0.7 dev.txt", "error: --train: dev.txt has no weight and others have"),
+    Row("train.py TINY --dev dev.txt other/dev.txt", "error: --dev: two texts have the name dev"),
+    Row("train.py TINY --exclude more.txt", "it has no more.txt; name it with --exclude"),
+    Row("train.py TINY --exclude train.txt", "data/train.txt: --dev_split or --exclude leave no document of it"),
+    Row("train.py TINY --dev_split 100000", "error: --dev_split 100000: the training text has only "),
+    Row("train.py TINY --dev_split all", "error: --dev_split: 'all' is no part of the documents"),
     Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt is a file: give its folder"),
     Row(
         "train.py TINY --train_file shards",
