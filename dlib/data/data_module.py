@@ -27,6 +27,7 @@ from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError
 
+NOT_PACKED = "--document_mask is for packed rows, and each row is a document here; leave it out"
 OwnRows = Callable[[TokenStore, int], RowSource | None]
 
 
@@ -129,6 +130,8 @@ def build_text_data(
 
     def rows(store: TokenStore, *, keep_tail: bool) -> RowSource:
         own = own_rows(store, args.max_length)
+        if own is not None and args.document_mask:
+            raise UserError(NOT_PACKED)
         return own or cut_rows(args, store, roles, keep_tail=keep_tail, close_truncated=close_truncated)
 
     names = [text.corpus.name for text in files.development[1:]]
@@ -186,7 +189,7 @@ def cut_rows(
     """
     if args.line_by_line or store.recipe.columns.is_aligned:
         if args.document_mask:
-            raise UserError("--document_mask is for packed rows, and each row is a document here; leave it out")
+            raise UserError(NOT_PACKED)
         return LineRows(store, args.max_length, [roles.lead_id], [roles.separator_id], close_truncated)
     return PackedRows(store, args.max_length, lead_id=roles.lead_id, keep_tail=keep_tail, keep_apart=args.document_mask)
 

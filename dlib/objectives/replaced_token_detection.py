@@ -44,6 +44,7 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
 
     auto_model = "AutoModelForTokenClassification"
     auto_models: ClassVar[Mapping[str, str]] = {"electra": "AutoModelForPreTraining"}
+    keeps_documents_apart = False  # the generator would see them all
     measures = ()
     answerer = "dlib.objectives.replaced_token_detection:ReplacementFinder"
     card: ClassVar[Mapping[str, str]] = {"kind": "detector of replaced tokens"}

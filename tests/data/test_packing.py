@@ -54,6 +54,27 @@ def test_a_text_shorter_than_a_row_is_one_row(make_store: MakeStore) -> None:
     assert source.num_tokens == store.num_tokens + 1
 
 
+@pytest.mark.parametrize("keep_tail", [True, False])
+@pytest.mark.parametrize("max_length", [2, 5, 9, 64])
+def test_documents_that_are_kept_apart_each_begin_with_a_lead(
+    make_store: MakeStore, max_length: int, keep_tail: bool
+) -> None:
+    store = make_store("one two three\nfour\na b\nfive six seven eight nine ten\n" * 3)
+    source = PackedRows(store, max_length, LEAD, keep_tail, keep_apart=True)
+    samples = [source.sample(index) for index in range(len(source))]
+    documents = [np.append(LEAD, store.tokens[slice(*store.offsets[d : d + 2])]) for d in range(store.num_documents)]
+    stream, begins = np.concatenate(documents), np.cumsum([0, *map(len, documents)])[:-1]
+    found = np.concatenate([[LEAD], *(sample.ids[1:] for sample in samples)])
+    assert np.array_equal(found, stream[: len(found)])
+    assert len(found) == len(stream) or not (keep_tail or len(source) == 0)
+    assert source.num_tokens == sum(len(sample.ids) for sample in samples)
+    for index, sample in enumerate(samples):
+        assert sample.document_starts is not None
+        inside = begins - index * (max_length - 1)
+        assert sample.document_starts.tolist() == [place for place in inside if 1 <= place < len(sample.ids)]
+        assert (sample.ids[[0, *sample.document_starts]] == LEAD).all()
+
+
 def test_line_rows_are_documents_without_separator_truncated(make_store: MakeStore) -> None:
     store = make_store("a\nb b b b b b b b b b b\n\nc d\n")
     source = LineRows(store, max_length=6, prefix_ids=[0], suffix_ids=[1, 2])

@@ -115,6 +115,7 @@ def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
     [
         pytest.param(UNEVEN, id="mlm-packed"),
         pytest.param((*LINES, "--max_tokens_per_batch", "320"), id="mlm-buckets", marks=pytest.mark.slow),
+        pytest.param(("--document_mask", "--max_length", "40"), id="mlm-apart", marks=pytest.mark.slow),
         pytest.param((*CLM, *LINES), id="clm-lines", marks=pytest.mark.slow),
     ],
 )
