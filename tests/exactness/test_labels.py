@@ -165,3 +165,21 @@ def test_a_document_that_cannot_be_learned_from_is_told_before_training(
     place = replace(place, data=tmp_path)
     result = train(place.arguments("run", *SHAPE, "--objective", *objective.split(), "--plan"), tmp_path / "output")
     assert (result.status, result.last_line) == (2, f"error: {told}")
+
+
+TABLES = {
+    "a pair in .tsv": ("sequence_classification", "tsv", "text\ttext_pair\tlabel\nSo.\t\tgood\nNo.\tWhy?\tbad\n"),
+    "numbers in .csv": ("sequence_classification", "csv", "label,text\n0.5,So.\n3,No.\n"),
+    "words in .conll": ("token_classification", "conll", "EU NNP B-ORG\nrejects VBZ O\n\nSo RB O\n"),
+}
+
+
+@pytest.mark.parametrize(("objective", "suffix", "text"), TABLES.values(), ids=TABLES)
+def test_tables_and_columns_of_words_are_learned_from(
+    objective: str, suffix: str, text: str, place: Place, tmp_path: Path
+) -> None:
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.{suffix}").write_text(text)
+    place = replace(place, data=tmp_path)
+    result = train(place.arguments("run", *SHAPE, "--objective", objective, "--plan"), tmp_path / "output")
+    assert result.status == 0, result.stderr
