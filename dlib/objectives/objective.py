@@ -125,6 +125,11 @@ class Objective(ABC):
         self.modules = nn.ModuleDict()
 
     @classmethod
+    def may_have_trained(cls, config: Any) -> bool:
+        """Whether a model with the head of `auto_model` can be its own; other objectives may have the same head."""
+        return True
+
+    @classmethod
     def columns_of(cls, args: ObjectiveArgs) -> Columns:
         """What it reads of each document, with such arguments."""
         return cls.columns

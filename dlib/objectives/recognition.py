@@ -25,7 +25,8 @@ def recognize(config: PretrainedConfig, name: str) -> str:
     told = getattr(config, "auto_model", None)  # by a network of one's own
     own = {told, *(config.architectures or ())}
     for key, kind in objectives.items():
-        if own & {kind.auto_model, *class_names(kind.auto_model)} or is_of_its_type(config, kind):
+        is_own = own & {kind.auto_model, *class_names(kind.auto_model)} and kind.may_have_trained(config)
+        if is_own or is_of_its_type(config, kind):
             return key
     foreign = set(getattr(config, "auto_map", None) or {})  # what code of the model's own can do
     can = [key for key, kind in objectives.items() if kind.auto_model in foreign or has_head(config, kind.auto_model)]

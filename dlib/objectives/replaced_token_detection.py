@@ -49,6 +49,11 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
     answerer = "dlib.objectives.replaced_token_detection:ReplacementFinder"
     card: ClassVar[Mapping[str, str]] = {"kind": "detector of replaced tokens"}
 
+    @classmethod
+    def may_have_trained(cls, config: Any) -> bool:
+        """Labels of words are two at least."""
+        return bool(config.num_labels == 1)
+
     @property
     def config_changes(self) -> Mapping[str, Any]:
         """One number a token."""

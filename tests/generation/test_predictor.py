@@ -143,6 +143,10 @@ def test_a_model_is_asked_as_its_class_says() -> None:
     assert ask(transformers.BertConfig(is_decoder=True))
     assert recognize(transformers.T5Config(architectures=["T5ForConditionalGeneration"]), "model") == "seq2seq"
     assert recognize(transformers.BartConfig(), "model") == "seq2seq"
+    tagger = transformers.BertConfig(architectures=["BertForTokenClassification"], num_labels=2)
+    assert recognize(tagger, "model") == "token_classification"
+    tagger.num_labels = 1
+    assert recognize(tagger, "model") == "replaced_token_detection"
     with pytest.raises(UserError, match="a vit model has learned none of mlm, clm, "):
         ask(transformers.ViTConfig(), "ViTForImageClassification")
 
