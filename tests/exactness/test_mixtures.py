@@ -49,11 +49,13 @@ def test_a_killed_run_on_several_texts_ends_as_the_undisturbed_one(
         assert min(told) <= record["train/loss"] <= max(told)
 
 
-def test_two_processes_have_the_bytes_of_one_and_every_development_text_its_numbers(
+def test_a_run_that_goes_on_with_two_processes_has_the_bytes_of_one_and_every_development_text_its_numbers(
     two_texts: Place, tmp_path: Path
 ) -> None:
     exact = (*GOAL, *TEXTS, "--exact_reduce")
     assert train(two_texts.arguments("one", *exact), tmp_path).status == 0
+    fault = Fault("inside weights", 2, str(two_texts.runs))  # alone up to there, then two
+    assert train(two_texts.arguments("two", *exact), tmp_path, fault=fault).status == -signal.SIGKILL
     results = train_ranks(two_texts.arguments("two", *exact), 2, tmp_path)
     assert [result.status for result in results] == [0, 0], results[0].stderr
     one, two = two_texts.folder("one"), two_texts.folder("two")
