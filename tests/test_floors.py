@@ -20,7 +20,7 @@ FLOORS = (
     "models",
     "objectives",
     "training",
-    "callbacks measuring generation demo",
+    "callbacks measuring generation preparing demo",
 )
 """The rooms below `dlib`, the lowest floor first. No room imports another in a circle, on one floor or over several."""
 
@@ -30,7 +30,7 @@ ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
     *"process args config runs browse reproduce transfer".split(),
-    *"models.hub models.names models.sources training.devices training.plan training.preflight".split(),
+    *"models.hub models.names models.sources preparing.flags training.devices training.plan training.preflight".split(),
 }
 """Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""
 LAZY = {("process.seeding", "torch"), ("training.devices", "torch"), ("models.hub", "transformers")}
@@ -120,7 +120,7 @@ def test_the_light_rooms_import_no_heavy_library(module: str) -> None:
 
 def test_a_process_that_imports_the_light_rooms_has_no_heavy_library() -> None:
     modules = ", ".join(module for module in ROOMED if is_light(module))
-    scripts = "eval, generate, runs, train"
+    scripts = "eval, generate, prepare, runs, train"
     script = f"import sys, {modules}, {scripts}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("\n", "")

@@ -1,7 +1,7 @@
 """Curves as a figure that can be printed, by matplotlib."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,43 @@ def save_plot(curves: Sequence[Curve], x: str, output: Path, *, log: bool) -> No
     Raises:
         UserError: matplotlib is missing or does not know the format, or the file cannot be written.
     """
+    refuse_figure(output, "-o")
+    save_figure(lambda figure: _draw(figure.subplots(), curves, x, log), output, INCHES)
+    print(f"wrote {output}")
+
+
+def refuse_figure(output: Path, flag: str) -> None:
+    """Refuse, before the work is done, a file that no figure could be written to; `flag` is named.
+
+    Raises:
+        UserError: matplotlib is missing or does not know the format, or there is no such folder.
+    """
     try:
-        import matplotlib
+        from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
-        raise UserError("plot -o needs matplotlib: pip install matplotlib, or leave -o out") from error
+        raise UserError(f"{flag} needs matplotlib: pip install matplotlib, or leave {flag} out") from error
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if output.suffix.removeprefix(".").lower() not in known:
+        raise UserError(f"{flag} {output}: give a file that ends in one of {', '.join(known)}")
+    refuse_output(output, flag)
+
+
+def save_figure(draw: Callable[[Any], None], output: Path, inches: tuple[float, float]) -> None:
+    """Let `draw` fill a figure of this size and write it, as `refuse_figure` allowed; raises UserError if it cannot."""
+    import matplotlib
+
     matplotlib.use("Agg")  # no display is needed
     from matplotlib.figure import Figure
 
+    kind = output.suffix.removeprefix(".").lower()
+    # Without the date the same figure gives the same bytes.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=INCHES, layout="constrained")
-        _draw(figure.subplots(), curves, x, log)
-        _save(figure, output)
-    print(f"wrote {output}")
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind, dpi=300, metadata=metadata)
+    write_output(output, drawn.getvalue())
 
 
 def _draw(axes: Any, curves: Sequence[Curve], x: str, log: bool) -> None:
@@ -94,16 +119,3 @@ def _y_label(metrics: Sequence[str]) -> str:
     name = names.pop()
     unit = f" ({UNITS[name]})" if name in UNITS else ""
     return (metrics[0] if len(metrics) == 1 else name).replace("_", " ") + unit
-
-
-def _save(figure: Any, output: Path) -> None:
-    known = sorted(figure.canvas.get_supported_filetypes())
-    kind = output.suffix.removeprefix(".").lower()
-    if kind not in known:
-        raise UserError(f"-o {output}: give a file that ends in one of {', '.join(known)}")
-    refuse_output(output, "-o")
-    # Without the date the same curves give the same bytes.
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind, dpi=300, metadata=metadata)
-    write_output(output, drawn.getvalue())

@@ -33,6 +33,8 @@ from dlib.process.versions import tokenizer_series
 
 TRAINING_FORMAT = 3
 """Raised whenever the same text and options train another tokenizer."""
+TRAINED = "tokenizers"
+"""Folder of the cache that holds those that were trained."""
 USUAL_KIND = TokenizerKind()
 """What goes without saying in the name of a trained tokenizer, so that those of before are found again."""
 
@@ -85,7 +87,7 @@ def train_tokenizer(
 def build_tokenizer(
     args: ExperimentArgs,
     text_file: Path,
-    model_folder: str,
+    model_folder: str | None,
     *,
     open_ended: bool,
     leads: bool = True,
@@ -95,19 +97,19 @@ def build_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: `--tokenizer`, else that of the model's folder, else one trained on the run's texts.
 
-    A trained one is kept in the cache by the content of the texts, and found there again. Where a run `goes_on`, the
-    folder is its own checkpoint, which holds its tokenizer.
+    Without a model there is only the first and the last. A trained one is kept in the cache by the content of the
+    texts, and found there again. Where a run `goes_on`, the folder is its own checkpoint, which holds its tokenizer.
 
     Raises:
         UserError: a tokenizer cannot be had.
     """
     load = partial(load_tokenizer, trust_remote_code=args.model.trust_remote_code)
-    if goes_on:
+    if goes_on and model_folder is not None:
         return load(model_folder, "the checkpoint")
     if args.model.tokenizer is not None:
         refuse_training(args, f"--tokenizer {args.model.tokenizer} is there")
         return load(args.model.tokenizer, "--tokenizer")
-    if model_folder not in MODELS and (not Path(model_folder).is_dir() or has_tokenizer(Path(model_folder))):
+    if model_folder is not None and brings_tokenizer(model_folder):
         if args.model.checkpoint is not None:
             return load(model_folder, "--checkpoint")
         refuse_training(args, f"{model_folder} brings its own")
@@ -121,6 +123,11 @@ def add_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> Non
     vocabulary = tokenizer.get_vocab()
     missing = [AddedToken(token, special=True, normalized=False) for token in tokens if token not in vocabulary]
     tokenizer.add_tokens(missing, special_tokens=True)
+
+
+def brings_tokenizer(model: str) -> bool:
+    """Whether a model, by its name or folder, comes with a tokenizer."""
+    return model not in MODELS and (not Path(model).is_dir() or has_tokenizer(Path(model)))
 
 
 def refuse_training(args: ExperimentArgs, reason: str) -> None:
@@ -172,7 +179,7 @@ def trained_tokenizer_folder(
         *([kept] if (kept := filter_of(args.data, "train", columns).content) else []),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])
-    folder = cache_dir / "tokenizers" / hashlib.sha256(recipe.encode()).hexdigest()
+    folder = cache_dir / TRAINED / hashlib.sha256(recipe.encode()).hexdigest()
     if has_tokenizer(folder):
         return folder
     with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):

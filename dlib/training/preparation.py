@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import ExperimentArgs
 from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
+from dlib.data.samples import Columns
 from dlib.data.splitting import settle_dev_split
-from dlib.data.text import first_document
+from dlib.data.text import TextFiles, first_document
 from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode
 from dlib.models.limits import count_parameters
@@ -54,6 +55,17 @@ class Preparation:
         }
 
 
+@dataclass(frozen=True)
+class PreparedData:
+    """What a run reads, tokenized."""
+
+    args: ExperimentArgs  # the experiment, with what was settled by looking at the text
+    tokenizer: PreTrainedTokenizerBase  # loaded, or trained on the text
+    objective: Objective  # which has not studied the texts yet
+    data: TextData  # their rows
+    reason: str  # what a document is, and why
+
+
 def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparation:
     """Work out a run, of the arguments as `settle_hardware` leaves them.
 
@@ -64,36 +76,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
     if inputs.checkpoint is not None:
         refuse_damage(inputs.checkpoint)
-    kind = objective_class(args.objective.objective)
-    columns = kind.columns_of(args.objective)
-    if args.data.document_mask and not kind.keeps_documents_apart:
-        raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
-    division = settle_division(args.data, inputs.texts.train, columns)
-    args = replace(args, data=replace(args.data, document=division.document))
-    args = replace(args, data=settle_dev_split(args.data, inputs.texts, columns))
-    for text in (*inputs.texts.training, *inputs.texts.development):  # what lacks a column is told at once
-        first_document(text.file, columns, args.data.encoding_errors)
-    tokenizer = build_tokenizer(
-        args,
-        inputs.texts.train,
-        source,
-        open_ended=kind.open_ended,
-        leads=kind.leads,
-        goes_on=goes_on,
-        columns=columns,
-        further=[text.file for text in inputs.texts.training[1:]],
-    )
-    add_tokens(tokenizer, kind.special_tokens_of(args.objective))
-    objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
-    data = build_text_data(
-        args.data,
-        inputs.texts,
-        tokenizer,
-        objective.roles,
-        columns=columns,
-        close_truncated=not objective.open_ended,
-        own_rows=objective.rows,
-    )
+    prepared = prepare_data(args, inputs.texts, source, goes_on=goes_on)
+    args, tokenizer, objective, data = prepared.args, prepared.tokenizer, prepared.objective, prepared.data
     objective.study(data.train_store, data.dev_store)
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
@@ -101,7 +85,61 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     modules = nn.ModuleDict(objective.build_modules(model))
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
-    documents = f"{data.describe_documents()}; {division.reason}"
+    documents = f"{data.describe_documents()}; {prepared.reason}"
     texts = {**shares(data.train, plan), **data.describe_split(args.data)}
     summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)
+
+
+def prepare_data(args: ExperimentArgs, texts: TextFiles, source: str | None, *, goes_on: bool = False) -> PreparedData:
+    """Tokenize the texts of a run, or find them tokenized; what `prepare.py` does ahead of it.
+
+    Args:
+        args: the experiment.
+        texts: its texts.
+        source: name or folder of its model, which may bring a tokenizer; None: it brings none.
+        goes_on: whether that is the run's own checkpoint.
+
+    Raises:
+        UserError: a text cannot be read, or the tokenizer cannot be had.
+    """
+    kind = objective_class(args.objective.objective)
+    columns = kind.columns_of(args.objective)
+    if args.data.document_mask and not kind.keeps_documents_apart:
+        raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
+    args, reason = settle_documents(args, texts, columns)
+    for text in (*texts.training, *texts.development):  # what lacks a column is told at once
+        first_document(text.file, columns, args.data.encoding_errors)
+    tokenizer = build_tokenizer(
+        args,
+        texts.train,
+        source,
+        open_ended=kind.open_ended,
+        leads=kind.leads,
+        goes_on=goes_on,
+        columns=columns,
+        further=[text.file for text in texts.training[1:]],
+    )
+    add_tokens(tokenizer, kind.special_tokens_of(args.objective))
+    objective = build_objective(args.objective, token_roles(tokenizer), tokenizer)
+    data = build_text_data(
+        args.data,
+        texts,
+        tokenizer,
+        objective.roles,
+        columns=columns,
+        close_truncated=not objective.open_ended,
+        own_rows=objective.rows,
+    )
+    return PreparedData(args, tokenizer, objective, data, reason)
+
+
+def settle_documents(args: ExperimentArgs, texts: TextFiles, columns: Columns) -> tuple[ExperimentArgs, str]:
+    """The arguments with what looking at the training texts says: what a document is, and why; which are set apart.
+
+    Raises:
+        UserError: a text cannot be read, or has too few documents.
+    """
+    division = settle_division(args.data, texts.train, columns)
+    args = replace(args, data=replace(args.data, document=division.document))
+    return replace(args, data=settle_dev_split(args.data, texts, columns)), division.reason

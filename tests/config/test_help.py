@@ -44,6 +44,7 @@ def test_help_lists_every_field_under_its_group(help_text: str) -> None:
         ("train.py", "dlib.config.configuration"),
         ("eval.py", "dlib.config.configuration"),
         ("generate.py", "dlib.process.errors"),
+        ("prepare.py", "dlib.config.configuration"),
         ("runs.py", "dlib.process.errors"),
     ],
 )
@@ -55,7 +56,8 @@ def test_help_imports_no_heavy_library(script: str, module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "limit_seconds"), [("train.py", 1.0), ("eval.py", 1.0), ("generate.py", 1.0), ("runs.py", 0.3)]
+    ("script", "limit_seconds"),
+    [("train.py", 1.0), ("eval.py", 1.0), ("generate.py", 1.0), ("prepare.py", 1.0), ("runs.py", 0.3)],
 )
 def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
     seconds = []
@@ -80,3 +82,12 @@ def test_help_of_runs_lists_its_sub_commands_and_their_flags() -> None:
     text = call("reproduce", "--help", script="runs.py").stdout
     for word in ("RUN", "--steps N", "--data_dir", "--present_code", "--keep"):
         assert word in text
+
+
+def test_help_of_prepare_lists_its_sub_commands_and_what_they_take() -> None:
+    text = call("--help", script="prepare.py").stdout
+    for command, flag in (("tokenizer", "--out FOLDER"), ("tokens", "--objective"), ("report", "--png FILE")):
+        assert f"\n    {command}" in text
+        shown = call(command, "--help", script="prepare.py").stdout
+        for word in (flag, "--data_dir", "--tokenizer_type", "--config_path FILE"):
+            assert word in shown

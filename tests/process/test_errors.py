@@ -111,7 +111,7 @@ def test_a_path_that_no_system_takes_is_the_users_mistake(body: str) -> None:
     assert result.stderr.endswith("File name too long\n")
 
 
-@pytest.mark.parametrize("name", ["train.py", "eval.py", "generate.py", "runs.py"])
+@pytest.mark.parametrize("name", ["train.py", "eval.py", "generate.py", "prepare.py", "runs.py"])
 @pytest.mark.parametrize("is_set_up", [False, True])
 def test_where_nothing_is_installed_a_script_says_what_to_do(name: str, is_set_up: bool, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "dlib", tmp_path / "dlib", ignore=shutil.ignore_patterns("__pycache__"))
