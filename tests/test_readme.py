@@ -50,7 +50,8 @@ def test_a_training_command_is_understood_and_plans(arguments: list[str], place:
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     shown = {change.path for section in sections() for change in section.changes}
-    for target in re.findall(r"\]\((?!https:)([^)#:]+)[^)]*\)", text):
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)  # heads[0](hidden) is code, and no link
+    for target in re.findall(r"\]\((?!https:)([^)#:]+)[^)]*\)", prose):
         assert (page.parent / target).exists(), target
     for path in re.findall(r"`((?:dlib|configs|scripts|tests|docs)/[\w./-]+)`", text):
         assert (ROOT / path).exists() or "mine" in path or path in shown, path
@@ -65,5 +66,6 @@ def test_every_part_of_the_package_stands_in_the_architecture() -> None:
         for path in modules
         if path.parent.name not in ("args", "callbacks", "reproduce", "transfer", "demo", "tracking")
         and path.name not in text
+        and not path.name.endswith("_args.py")  # beside their implementations, as the page says of all of them
     ]
-    assert not missing
+    assert not missing, f"docs/architecture.md: write a line for each under its room: {', '.join(missing)}"
