@@ -1,5 +1,6 @@
 """Many files are one text, whatever they are named by, and what a killed build had is not made again."""
 
+import gzip
 import json
 import shutil
 import signal
@@ -219,3 +220,25 @@ def kill(*words):
 tokenizing.finish = kill
 tokenizing_processes.serve()
 """
+
+
+def test_compressed_shards_are_the_joined_text_and_each_format_is_found(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for name, content in (("a.txt.gz", "one\ntwo\n"), ("b.txt", "three\n")):
+        text = content.encode()
+        (tmp_path / "train" / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    joined = tmp_path / "joined.txt"
+    joined.write_text("one\ntwo\nthree\n")
+    assert same_content(build(tmp_path / "train"), build(joined))
+    args = DataArgs(str(tmp_path))
+    for name in (
+        "train",
+        "train.arrow",
+        "train.parquet",
+        "train.jsonl.gz",
+        "train.jsonl",
+        "train.txt",
+    ):  # the last first
+        if name != "train":
+            (tmp_path / name).write_bytes(b"something")
+        assert find_split(args, "train").name == name

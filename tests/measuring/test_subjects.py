@@ -18,6 +18,7 @@ def name_of(changes: dict[str, Any]) -> str:
         ({}, "1ccf3740"),
         ({"objective.objective": "clm"}, "bee071d8"),
         ({"objective.mask_fraction": 0.3, "data.max_length": 64, "data.line_by_line": True}, "d9c139b4"),
+        ({"data.document": "line"}, "1ccf3740"),
         ({"hardware.exact_reduce": True, "data.data_dir": "x", "optim.learning_rate": 3}, "1ccf3740"),
     ],
 )
@@ -29,3 +30,7 @@ def test_a_new_argument_names_a_result_where_it_is_not_at_its_default(monkeypatc
     monkeypatch.setattr("dlib.measuring.settings.ALWAYS_NAMED", ())
     args = load_config([], {"objective.mask_fraction": 0.3})
     assert settings_of_training(args, None) == {"text_sha256": None, "mask_fraction": 0.3}
+
+
+def test_documents_of_several_lines_name_a_result() -> None:
+    assert len({name_of({"data.document": document}) for document in ("auto", "line", "blank_line", "file")}) == 3
