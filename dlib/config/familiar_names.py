@@ -46,6 +46,8 @@ max_tokens total_tokens num_tokens train_tokens = --training_goal "N tokens"
 base_unit = --training_goal "N tokens"; each duration names its own unit
 max_tokens_per_step tokens_per_batch batch_size_tokens max_batch_tokens token_batch_size batch_tokens = \
 --max_tokens_per_batch; padding included, rows that are not packed
+reset_position_ids reset_attention_mask intra_document_masking document_masking varlen_packing doc_mask = \
+--document_mask
 effective_batch_size global_batch_size total_batch_size train_batch_size bs = --batch_size; sequences in an optimizer \
 step, over all devices
 per_device_train_batch_size per_gpu_train_batch_size batch_size_per_device batch_size_per_gpu per_device_batch_size \
