@@ -16,6 +16,7 @@ from dlib.models.head import Head
 from dlib.models.hub import explain_loading
 from dlib.models.limits import check_positions, max_positions, refuse_broken_weights, tell_many_layers
 from dlib.models.overrides import override_config
+from dlib.models.parts import trunk_parameters
 from dlib.models.pretrained import config_fields, draw_model, read_config, read_model
 from dlib.models.probes import computes_on_cpu, keep_attention_type, refuse_hidden_state, refuse_looking_ahead
 from dlib.process.errors import UserError
@@ -169,13 +170,28 @@ def load_weights(
         UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
+    options["ignore_mismatched_sizes"] = True  # which a head of other labels has
     model, loading = read_model(head.auto_model_of(config), source, config, **options)
     if is_checkpoint:
         refuse_other_model(loading, source)
-    if loading["missing_keys"]:  # a head, mostly, which then has to be learned
-        parts = sorted({name.rpartition(".")[0] for name in loading["missing_keys"]})
+    other = {name if isinstance(name, str) else name[0] for name in loading["mismatched_keys"]}
+    refuse_other_trunk(model, other)
+    if new := {*loading["missing_keys"], *other}:  # a head, mostly, which then has to be learned
+        parts = sorted({name.rpartition(".")[0] for name in new})
         say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
     return model
+
+
+def refuse_other_trunk(model: PreTrainedModel, names: Collection[str]) -> None:
+    """Refuse weights below the head whose shapes are not those of the configuration.
+
+    Raises:
+        ValueError: there are some among these names; who calls explains it (`explain_loading`).
+    """
+    trunk = set(trunk_parameters(model))
+    wrong = sorted({*names} - {name for name, weight in model.named_parameters() if weight not in trunk})
+    if wrong:
+        raise ValueError(f"its weights have other shapes than its configuration says: {len(wrong)}, {wrong[0]} for one")
 
 
 def refuse_other_model(loading: Mapping[str, Collection[Any]], source: str) -> None:

@@ -483,6 +483,23 @@ def test_a_head_changes_the_configuration_before_the_model_is_built(
     assert build_meta_model(arguments(), str(folder), tokenizer, head).num_labels == 3
 
 
+def test_a_head_of_other_labels_is_drawn_anew_and_a_trunk_of_another_size_is_refused(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = [Head("AutoModelForSequenceClassification", config_changes={"num_labels": count}) for count in (3, 2)]
+    before = build_model(arguments(), str(folder), tokenizer, heads[0], "32-true")
+    before.save_pretrained(tmp_path / "three")
+    capsys.readouterr()
+    after = build_model(arguments(), str(tmp_path / "three"), tokenizer, heads[1], "32-true")
+    assert after.classifier.out_proj.weight.shape[0] == 2
+    assert torch.equal(
+        after.base_model.embeddings.word_embeddings.weight, before.base_model.embeddings.word_embeddings.weight
+    )
+    assert "three does not hold classifier.out_proj: new weights are drawn there" in capsys.readouterr().err
+    with pytest.raises(UserError, match="its weights have other shapes than its configuration says: "):
+        build_model(arguments(model_overrides=["hidden_size=8"]), str(folder), tokenizer, heads[0], "32-true")
+
+
 @pytest.mark.parametrize("auto_model", ["AutoModel", "AutoModelForQuestionAnswering"])
 def test_a_head_of_any_kind_is_tried_out(folder: Path, tokenizer: PreTrainedTokenizerFast, auto_model: str) -> None:
     assert build_model(arguments(), str(folder), tokenizer, Head(auto_model), "32-true")
