@@ -26,7 +26,7 @@ class GenerationArgs:
     trust_remote_code: bool = False
     """Run Python code that the model's folder brings: read it first."""
     max_new_tokens: int | None = setting(None, at_least=1, at_most=MOST)
-    """Text: tokens after a line at most (default: 64, or half of what the model reads at once)."""
+    """Text: tokens after a line at most (default: 64, or half of what the model reads at once; seq2seq: 128)."""
     temperature: float | None = setting(None, at_least=0, at_most=MOST)
     """Text: lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7, and 0 for beams)."""
     top_p: float = setting(0.9, more_than=0, at_most=1)
@@ -34,7 +34,7 @@ class GenerationArgs:
     num_beams: int = setting(1, at_least=1, at_most=2**10)
     """Text: search N beams for a likely one; draws nothing."""
     scores: bool = False
-    """Labels: with their probabilities beside them."""
+    """Labels: with their probabilities beside them; seq2seq: with the mean log-probability of a token."""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

@@ -18,6 +18,7 @@ from dlib.objectives.padding import model_inputs, stack_rows
 
 NO_TARGET = -100
 """What transformers, too, puts where a row of targets is padded."""
+NO_CACHE = {"use_cache": False}
 
 
 class EncoderDecoder(Objective):
@@ -25,7 +26,7 @@ class EncoderDecoder(Objective):
 
     leads = False
     auto_model = "AutoModelForSeq2SeqLM"
-    forward_options: ClassVar[Mapping[str, Any]] = {"use_cache": False}
+    forward_options: ClassVar[Mapping[str, Any]] = NO_CACHE
     card: ClassVar[Mapping[str, str]] = {"kind": "encoder-decoder", "pipeline_tag": "text2text-generation"}
 
     def stack(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Batch:
@@ -33,22 +34,9 @@ class EncoderDecoder(Objective):
         labels = stack_rows(targets, NO_TARGET)["input_ids"]
         return {**stack_rows(sources, self.roles.pad_id), "labels": labels}
 
-    def losses(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Cross-entropy in nats of each target token (B, T), 0 where there is none, and logits (B, T, V)."""
-        decoder_input_ids = shift_right(model, batch["labels"])
-        logits = model(**model_inputs(batch), decoder_input_ids=decoder_input_ids, **self.forward_options).logits
-        losses = F.cross_entropy(
-            logits.flatten(0, 1).float(),
-            batch["labels"].flatten(),
-            ignore_index=NO_TARGET,
-            label_smoothing=smoothing,
-            reduction="none",
-        )
-        return losses.view_as(batch["labels"]), logits
-
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
-        return self.losses(model, batch)[0].sum()
+        return token_losses(model, batch)[0].sum()
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sums of the losses of each row's target tokens, (B,) with a gradient."""
@@ -56,7 +44,7 @@ class EncoderDecoder(Objective):
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The loss, and how many target tokens and whole targets would have been written as they are."""
-        losses, logits = self.losses(model, batch)
+        losses, logits = token_losses(model, batch)
         is_target = batch["labels"] != NO_TARGET
         is_right = (logits.argmax(-1) == batch["labels"]) | ~is_target
         sums = {
@@ -72,6 +60,20 @@ class EncoderDecoder(Objective):
         """Loss and accuracy of a target token."""
         sums, targets = evaluated.sums, max(evaluated.sums["targets"], 1.0)
         return {"loss": sums["loss"] / targets, "accuracy": sums["correct"] / targets}
+
+
+def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats of each target token (B, T), 0 where there is none, and logits (B, T, V)."""
+    labels = batch["labels"]
+    logits = model(**model_inputs(batch), decoder_input_ids=shift_right(model, labels), **NO_CACHE).logits
+    losses = F.cross_entropy(
+        logits.flatten(0, 1).float(),
+        labels.flatten(),
+        ignore_index=NO_TARGET,
+        label_smoothing=smoothing,
+        reduction="none",
+    )
+    return losses.view_as(labels), logits
 
 
 def shift_right(model: Any, labels: Tensor) -> Tensor:

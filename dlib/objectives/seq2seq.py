@@ -13,20 +13,16 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ObjectiveArgs
-from dlib.args.generation import GenerationArgs
 from dlib.data.packing import LineRows, RowSource
 from dlib.data.samples import Columns, Sample
 from dlib.data.token_roles import Frame, TokenRoles, find_frame
 from dlib.data.token_store import TokenStore
 from dlib.models.limits import max_positions
-from dlib.objectives.answering import RowAnswerer
-from dlib.objectives.encoder_decoder import EncoderDecoder
+from dlib.objectives.encoder_decoder import EncoderDecoder, token_losses
 from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.padding import model_inputs, pack_texts, unpack_texts
 from dlib.objectives.text_metrics import DECIDING, describe_scores, refuse_missing_sacrebleu, score_texts
 from dlib.runs.metrics_log import BestMetric
-
-DEFAULT_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Written:
 class SequenceToSequence(EncoderDecoder):
     """`source` and `target`, framed as the tokenizer frames a text; loss and accuracy are of the target's tokens."""
 
-    answerer = "dlib.objectives.seq2seq:Writer"
+    answerer = "dlib.generation.writing:Writer"
 
     def __init__(
         self, args: ObjectiveArgs, roles: TokenRoles, tokenizer: PreTrainedTokenizerBase | None = None
@@ -102,7 +98,7 @@ class SequenceToSequence(EncoderDecoder):
 
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of the target tokens, smoothed where that is asked for."""
-        return self.losses(model, batch, self.args.label_smoothing_factor)[0].sum()
+        return token_losses(model, batch, self.args.label_smoothing_factor)[0].sum()
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """The same for each row, (B,)."""
@@ -116,7 +112,8 @@ class SequenceToSequence(EncoderDecoder):
         items: list[Written | None] = [None] * len(batch["input_ids"])
         if "places" in batch:
             inputs = {name: tensor[batch["places"]] for name, tensor in model_inputs(batch).items()}
-            texts = generate_texts(model, self.tokenizer, inputs, self.args.max_new_tokens, self.args.num_beams)
+            tokens = generate_tokens(model, inputs, self.args.max_new_tokens, self.args.num_beams)
+            texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
             pairs = zip(unpack_texts(batch["source"]), unpack_texts(batch["target"]), texts, strict=True)
             for place, pair in zip(batch["places"].tolist(), pairs, strict=True):
                 items[place] = Written(*pair)
@@ -145,46 +142,18 @@ def frame_of(tokenizer: PreTrainedTokenizerBase, roles: TokenRoles) -> Frame:
     return Frame(start, end or [roles.separator_id])
 
 
-def generate_texts(
-    model: Any, tokenizer: Any, inputs: Mapping[str, Tensor], max_new_tokens: int, num_beams: int
-) -> list[str]:
+def generate_tokens(model: Any, inputs: Mapping[str, Tensor], max_new_tokens: int, num_beams: int) -> Tensor:
     """The likeliest texts for sources, found token by token; nothing is drawn.
 
     Args:
         model: in evaluation mode.
-        tokenizer: its own.
         inputs: `input_ids` (B, S), and `attention_mask` (B, S) where a row is padded.
         max_new_tokens: tokens of a text at most, or all that the model has positions for.
         num_beams: so many are kept at each token.
+
+    Returns:
+        Tokens (B, 1 + T), the one that the decoder starts with before them, and padding where a text has ended.
     """
     length = min(max_new_tokens, (max_positions(model) or max_new_tokens + 1) - 1)
-    tokens = model.generate(**inputs, max_new_tokens=length, num_beams=num_beams, do_sample=False)
-    texts: list[str] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    return texts
-
-
-@dataclass(frozen=True)
-class WrittenLine:
-    """A line and what the model makes of it."""
-
-    line: str
-    text: str
-
-
-class Writer(RowAnswerer):
-    """Writes what is likeliest to belong to a line."""
-
-    options = ("max_new_tokens", "num_beams")
-
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
-    ) -> None:
-        """Frame lines as in training."""
-        super().__init__(model, tokenizer, context, args)
-        self.frame = frame_of(tokenizer, self.roles)
-
-    def answer_batch(self, lines: Sequence[str], inputs: Mapping[str, Tensor]) -> Sequence[WrittenLine]:
-        """What is written for some lines."""
-        length = self.args.max_new_tokens or DEFAULT_NEW_TOKENS
-        texts = generate_texts(self.model, self.tokenizer, inputs, length, self.args.num_beams)
-        return [*map(WrittenLine, lines, texts)]
+    tokens: Tensor = model.generate(**inputs, max_new_tokens=length, num_beams=num_beams, do_sample=False)
+    return tokens

@@ -30,6 +30,7 @@ class SpanCorruption(EncoderDecoder):
     """The text is a row without its special tokens: documents follow each other, as in T5's own training."""
 
     special_tokens = SENTINELS
+    answerer = "dlib.generation.writing:SpanFiller"
     card: ClassVar[Mapping[str, str]] = {"kind": "denoising encoder-decoder", "pipeline_tag": "text2text-generation"}
 
     @cached_property
