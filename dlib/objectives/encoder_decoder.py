@@ -40,7 +40,7 @@ class EncoderDecoder(Objective):
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sums of the losses of each row's target tokens, (B,) with a gradient."""
-        return self.losses(model, batch)[0].sum(1)
+        return token_losses(model, batch)[0].sum(1)
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The loss, and how many target tokens and whole targets would have been written as they are."""

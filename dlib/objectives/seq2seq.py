@@ -102,7 +102,7 @@ class SequenceToSequence(EncoderDecoder):
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """The same for each row, (B,)."""
-        return self.losses(model, batch, self.args.label_smoothing_factor)[0].sum(1)
+        return token_losses(model, batch, self.args.label_smoothing_factor)[0].sum(1)
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of the loss without smoothing, and what is written for a row; None where nothing is."""
