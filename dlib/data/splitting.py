@@ -29,6 +29,7 @@ from dlib.data.samples import Columns
 from dlib.data.text import TextFiles, find_named, iterate_raw
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
+from dlib.process.ranks import say
 
 PLACES_AT_ONCE = 1 << 20
 
@@ -74,6 +75,7 @@ def settle_dev_split(args: DataArgs, files: TextFiles, columns: Columns) -> Data
     if split is None or split.share is not None:
         return args
     assert split.count is not None
+    say(f"Reading the training text for --dev_split {split.count}; a share needs no reading")
     sieve = DocumentSieve(DocumentFilter(exclude(args, columns)).content, Path(args.cache_dir))
     documents = chain.from_iterable(
         sieve.keep(iterate_raw(text.file, columns.of_text, args.encoding_errors, args.document))
