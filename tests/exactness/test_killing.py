@@ -18,6 +18,7 @@ from tests.launching import Place, Training, start, start_warm, train, write_cor
 UNEVEN = ("--learning_rate", "3e-2")
 CLM = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 LINES = ("--line_by_line", "--max_length", "40")
+WORDS = ("--tokenizer_type", "whitespace", "--unknown_token", "token")
 KEEP_ALL = ("--max_checkpoints", "-1")
 # Dropout is on everywhere, and a step has four micro-batches. Each evaluation of the first is a new best: all links
 # move each time.
@@ -117,6 +118,7 @@ def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
         pytest.param((*LINES, "--max_tokens_per_batch", "320"), id="mlm-buckets", marks=pytest.mark.slow),
         pytest.param(("--document_mask", "--max_length", "40"), id="mlm-apart", marks=pytest.mark.slow),
         pytest.param((*CLM, *LINES), id="clm-lines", marks=pytest.mark.slow),
+        pytest.param((*CLM, *LINES, *WORDS), id="clm-lines-of-words", marks=pytest.mark.slow),
     ],
 )
 def test_after_five_kills_each_step_has_one_record(place: Place, tmp_path: Path, kind: Sequence[str]) -> None:

@@ -50,7 +50,8 @@ def test_numbers_are_those_counted_by_hand(reports: list[TextReport]) -> None:
     train, dev = reports
     assert (train.documents, train.tokens, train.num_bytes) == (7, 15, sum(map(len, TRAIN)))
     assert (train.longest, train.longer_than_row, train.unknown) == (5, 1, 1)
-    assert (train.mean_length, train.quantiles) == (pytest.approx(15 / 7), (2, 2, 2))
+    assert train.mean_length == pytest.approx(15 / 7)
+    assert train.quantiles == (2, 2, 2)
     assert train.histogram.tolist() == [0, 2, 4, 1]
     assert (train.duplicates, train.overlap) == (2, None)
     assert (dev.duplicates, dev.overlap, dev.unknown) == (1, 3, 0)
