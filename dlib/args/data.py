@@ -24,6 +24,10 @@ class DataArgs:
     """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` and so on is found."""
     dev_file: str | None = setting(None, path=True, free=True)
     """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same in another format."""
+    source_suffix: str | None = setting(None, free=True)
+    """Of parallel files, whose lines belong together: de, for the keys `source` in `train.de` and `dev.de`,"""
+    target_suffix: str | None = setting(None, free=True)
+    """... and en, for the keys `target` in `train.en` and `dev.en`."""
     train: list[str] = setting([], corpora=True, keeps_commas=True)
     """Several training texts in `data_dir`, [NAME=]FILE[:WEIGHT][:limit=DOCUMENTS][:limit_tokens=TOKENS] each; without
     weights all rows count alike."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dlib.data.document_error import DocumentError
+from dlib.data.pairs import files_of
 from dlib.process.packages import import_optional
 
 COMPRESSIONS = (".gz", ".zst")
@@ -33,19 +34,20 @@ def format_suffix(file: Path) -> str:
 
 
 def is_compressed(file: Path) -> bool:
-    """Whether a file is compressed."""
-    with file.open("rb") as opened:
+    """Whether a file, or the first of two, is compressed."""
+    with files_of(file)[0].open("rb") as opened:
         return opened.read(len(ZSTANDARD)).startswith((GZIP, ZSTANDARD))
 
 
 def open_text(file: Path) -> io.BufferedReader:
-    """Open a text. One that is compressed can be read from its start to its end alone.
+    """Open a text, or the first of two. One that is compressed can be read from its start to its end alone.
 
     Where it is damaged, reading raises `DocumentError`.
 
     Raises:
         UserError: a package is missing.
     """
+    file = files_of(file)[0]
     opened = file.open("rb")
     if not is_compressed(file):
         return opened

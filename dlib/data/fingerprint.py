@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlib.data.pairs import files_of
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import shards_of
 from dlib.data.text import require_text
@@ -83,7 +84,7 @@ def text_sha256(text_file: Path, cache_dir: Path) -> str:
         UserError: the file is missing or cannot be read.
     """
     require_text(text_file)
-    files = shards_of(text_file)
+    files = [file for shard in shards_of(text_file) for file in files_of(shard)]
     try:
         states = [_state(file) for file in files]
         # A later change could carry the same time as long as the clock has not moved on: do not remember it yet.

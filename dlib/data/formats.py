@@ -18,6 +18,8 @@ from dlib.data.compression import COMPRESSIONS
 from dlib.data.document_error import DocumentError
 from dlib.data.json_files import read_json
 from dlib.data.lines import ByteRange, Piece, iterate_lines, iterate_pieces
+from dlib.data.pairs import is_pair
+from dlib.data.parallel import read_parallel
 from dlib.data.passages import iterate_passages
 from dlib.data.records import JSON, Document, document_of
 from dlib.data.samples import TEXT_ONLY, Columns
@@ -116,6 +118,8 @@ def file_suffixes() -> list[str]:
 
 def reader_of(suffix: str, document: str = "line") -> Reader:
     """What files of a suffix are read by; plain text by what a document is in it."""
+    if is_pair(suffix):
+        return read_parallel
     reader = FORMATS.get(suffix, read_text)
     return TEXT_READERS.get(document, read_text) if reader is read_text else reader
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from dlib.data.compression import is_compressed, open_text
 from dlib.data.document_error import DocumentError
+from dlib.data.pairs import files_of, is_pair
 
 MIB = 1024 * 1024
 PIECE_BYTES = MIB
@@ -44,8 +45,11 @@ class Piece(NamedTuple):
 
 
 def document_ranges(file: Path, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:
-    """Cut a file at line ends into ranges of about `range_bytes`, a longer line staying whole; not a compressed one."""
-    if is_compressed(file):
+    """Cut a file at line ends into ranges of about `range_bytes`, a longer line staying whole.
+
+    A compressed one, and two that belong together, are not cut.
+    """
+    if is_compressed(file) or is_pair(file.name):
         yield whole_file(file)
         return
     with file.open("rb") as opened:
@@ -103,8 +107,8 @@ def join_pieces(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
 
 
 def whole_file(file: Path) -> ByteRange:
-    """All of a file."""
-    return ByteRange(0, file.stat().st_size)
+    """All of a file, or of the first of two."""
+    return ByteRange(0, files_of(file)[0].stat().st_size)
 
 
 def text_range(file: Path, byte_range: ByteRange) -> ByteRange:

@@ -1,6 +1,7 @@
 """The files of a text: one path-like string names a file, a glob, a folder of shards, or a dataset of Hugging Face's.
 
     train.txt               a file
+    train.{de,en}           parallel files, train.de and train.en
     shards/*.jsonl          files by a pattern, `**` over folders, in the order of their names
     shards                  a folder: its files of known formats by name, or what `datasets` saved there
     hf:glue                 a dataset by its name on the hub, or hf:NAMESPACE/NAME[/CONFIG][:SPLIT]
@@ -18,7 +19,8 @@ from typing import Any
 
 from dlib.data.compression import format_suffix
 from dlib.data.formats import file_suffixes, reader_of, reader_sha256
-from dlib.data.lines import RANGE_BYTES, ByteRange, document_ranges
+from dlib.data.lines import RANGE_BYTES, ByteRange, document_ranges, whole_file
+from dlib.data.pairs import files_of
 from dlib.process.errors import UserError
 from dlib.process.packages import import_optional
 
@@ -37,7 +39,7 @@ def shards_of(text: Path) -> Sequence[Path]:
     Raises:
         UserError: a folder or a dataset cannot be read as one text.
     """
-    if text.is_file():
+    if all(file.is_file() for file in files_of(text)):
         return [text]
     if is_on_hub(text):
         return hub_shards(str(text))
@@ -74,7 +76,7 @@ def text_reader_sha256(text: Path, document: str) -> str:
 
 def num_bytes_of(shards: Sequence[Path]) -> int:
     """Size of a text's files."""
-    return sum(file.stat().st_size for file in shards)
+    return sum(whole_file(file).stop for file in shards)
 
 
 def iterate_slices(files: Sequence[str]) -> Iterator[list[Slice]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, parse_corpora
-from dlib.data.compression import format_suffix, open_text
+from dlib.data.compression import COMPRESSIONS, format_suffix, open_text
 from dlib.data.document_error import DocumentError
 from dlib.data.filtering import DocumentSieve
 from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, file_suffixes, reader_of
 from dlib.data.lines import MIB, line_number, whole_file
+from dlib.data.pairs import pair_suffix
 from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import is_on_hub, shards_of
@@ -92,11 +93,29 @@ def find_split(args: DataArgs, split: str) -> Path:
     if split in named:
         advice = f"name the {'training' if split == 'train' else split} text with --{split}_file"
     own_name = split if is_on_hub(Path(split)) else named.get(split)
-    if own_name:
+    pair = parallel_suffix(args)
+    if own_name and not (pair and Path(own_name).suffix == ""):
         return find_named(args, (own_name,), advice)
-    stems = DEV_NAMES if split == "dev" else (split,)
-    names = [f"{stem}{suffix}" for suffix in (*file_suffixes(), "") for stem in stems]
-    return find_named(args, names, advice, f"{' or '.join(stems)} ({', '.join(FORMATS)}, or a folder)")
+    stems = (own_name,) if own_name else DEV_NAMES if split == "dev" else (split,)
+    suffixes = [f"{pair}{compression}" for compression in ("", *COMPRESSIONS)] if pair else (*file_suffixes(), "")
+    names = [f"{stem}{suffix}" for suffix in suffixes for stem in stems]
+    shown = f"{' or '.join(stems)} ({pair or ', '.join(FORMATS) + ', or a folder'})"
+    return find_named(args, names, advice, shown)
+
+
+def parallel_suffix(args: DataArgs) -> str:
+    """What stands behind the names of parallel files; "" where texts are no such.
+
+    Raises:
+        UserError: one of two suffixes is missing.
+    """
+    source, target = args.source_suffix, args.target_suffix
+    if source and target:
+        return pair_suffix(source, target)
+    if source or target:
+        missing = "target" if source else "source"
+        raise UserError(f"--{missing}_suffix: give it too, as in --source_suffix de --target_suffix en")
+    return ""
 
 
 def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "") -> Path:

@@ -53,6 +53,13 @@ ROWS = [
     Row("train.py TINY --exclude train.txt", "data/train.txt: --dev_split or --exclude leave no document of it"),
     Row("train.py TINY --dev_split 100000", "error: --dev_split 100000: the training text has only "),
     Row("train.py TINY --dev_split all", "error: --dev_split: 'all' is no part of the documents"),
+    Row(
+        "train.py TINY",
+        "error: data/train.txt.gz line 1: here the compressed file breaks off",
+        {"data/train.txt": None, "data/train.txt.gz": b"\x1f\x8b\x08\0"},
+    ),
+    Row("train.py TINY --source_suffix de", "error: --target_suffix: give it too, as in --source_suffix de"),
+    Row("train.py TINY --source_suffix de --target_suffix en", "it has no train (.{de,en}); name the training text"),
     Row("train.py TINY -d data/train.txt", "--data_dir data/train.txt is a file: give its folder"),
     Row(
         "train.py TINY --train_file shards",
