@@ -63,10 +63,14 @@ def files_in(folder: Path) -> Sequence[Path]:
         raise UserError(f"{folder}: a dataset with several splits: name one of its folders")
     state = folder / "state.json"
     if state.is_file():
-        saved = json.loads(state.read_text(encoding="utf-8"))
-        return [folder / file["filename"] for file in saved["_data_files"]]
+        try:
+            saved = json.loads(state.read_text(encoding="utf-8"))
+            return [folder / file["filename"] for file in saved["_data_files"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{state} is not what datasets' save_to_disk writes; save the dataset again") from error
     suffixes = tuple(file_suffixes())
-    return sorted(file for file in folder.iterdir() if file.name.endswith(suffixes) and file.name[0] not in "._")
+    visible = (file for file in folder.iterdir() if file.name[0] not in "._" and file.is_file())
+    return sorted(file for file in visible if file.name.endswith(suffixes))
 
 
 def text_reader_sha256(text: Path, document: str) -> str:

@@ -23,7 +23,7 @@ from dlib.process.errors import UserError
 LONGEST_WORD = 1024
 """Characters of a word, or of a stretch of blanks, in what a tokenizer is trained on."""
 LONGER_WORD = re.compile(rf"(?<!\S)\S{{{LONGEST_WORD + 1},}}|(?<!\s)\s{{{LONGEST_WORD + 1},}}")
-DEV_NAMES = ("dev", "val")
+DEV_NAMES = ("dev", "val", "validation")
 
 
 @dataclass(frozen=True)

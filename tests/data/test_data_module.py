@@ -201,7 +201,7 @@ def test_missing_texts_are_told_with_the_flag_that_names_them(tmp_path: Path) ->
     with pytest.raises(UserError, match="--train_file"):
         find_text(DataArgs(str(tmp_path)))
     (tmp_path / "train.txt").write_text("a\n")
-    with pytest.raises(UserError, match=r"no dev or val \(\.txt, .*--dev_file"):
+    with pytest.raises(UserError, match=r"no dev or val or validation \(\.txt, .*--dev_file"):
         find_text(DataArgs(str(tmp_path)))
     (tmp_path / "dev.txt").write_text("\r\n\n")
     with pytest.raises(UserError, match=r"dev\.txt is empty; .*--dev_file"):
