@@ -60,6 +60,11 @@ seq_len seq_length max_seq_length max_seq_len max_sequence_length sequence_lengt
 context_size max_position_embeddings max_seq = --max_length; tokens in a row
 mlm_probability mlm_prob mask_prob masking_ratio = --mask_fraction
 mlm clm = --objective mlm; or clm
+predict_with_generate = --eval_generate_samples -1; or the first N rows
+generation_num_beams = --num_beams
+generation_max_length val_max_target_length = --max_new_tokens
+max_source_length max_target_length = --max_length; of each of the two texts
+label_smoothing = --label_smoothing_factor
 doc_stride = --context_stride; tokens by which the window moves on
 version_2_with_negative = ; questions without an answer are found in the training text
 task training_objective = --objective mlm
