@@ -21,7 +21,9 @@ def refuse_missing_sacrebleu(metrics: Sequence[str]) -> None:
         UserError: they are asked for.
     """
     if {"bleu", "chrf"} & {*metrics} and find_spec("sacrebleu") is None:
-        raise UserError("--eval_metrics bleu chrf need the package sacrebleu: pip install sacrebleu")
+        raise UserError(
+            "--eval_metrics bleu chrf need the package sacrebleu: pip install sacrebleu, or --eval_generate_samples 0"
+        )
 
 
 def score_texts(metrics: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
