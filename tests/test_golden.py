@@ -1,4 +1,4 @@
-"""The loss curves of two short runs stay what they were: order, masks, weights, dropout, schedule and optimizer.
+"""The loss curves of short runs stay what they were: order, masks, weights, dropout, schedule and optimizer.
 
 Whoever changes one of them on purpose runs `python -m tests.golden.regenerate` and says why in the changelog.
 """
@@ -36,7 +36,7 @@ def test_the_loss_curve_is_the_golden_one(objective: str, place: Place, tmp_path
     assert difference is None, f"{difference}\nrecorded with {content['packages']}, now {versions}"
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
 @pytest.mark.parametrize(
     "changed", [["--seed", "2"], ["--weight_decay", "0.1"], ["--mask_fraction", "0.2"]], ids=" ".join
 )
