@@ -96,7 +96,8 @@ def cpu_seconds(pid: int) -> float:
 
 def watch(words: list[str], cache: Path, kill_at: int | None = None) -> Watched:
     """Build a store; kill it with SIGKILL where it has so many parts."""
-    peak, most, parts, computed = 0, 1, 0, {}
+    peak, most, parts = 0, 1, 0
+    computed: dict[int, float] = {}
     with subprocess.Popen([sys.executable, "-c", BUILD, *words, str(cache)], cwd=ROOT, stdout=PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

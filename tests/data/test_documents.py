@@ -87,7 +87,7 @@ def test_documents_are_the_same_in_ranges_and_pieces_of_any_size(
     file = tmp_path_factory.getbasetemp() / "passages.txt"
     file.write_bytes(content.encode())
     text_lines = [line.removesuffix("\r") for line in content.split("\n")]
-    paragraphs = [[]] if text_lines else []
+    paragraphs: list[list[str]] = [[]] if text_lines else []
     for line in text_lines:
         if line.strip(BLANKS):
             paragraphs[-1].append(line)

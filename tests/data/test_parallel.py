@@ -127,6 +127,10 @@ def test_mistakes_are_one_line(write: Write, build: Build, tmp_path: Path) -> No
     (tmp_path / "train.en").unlink()
     with pytest.raises(UserError, match=r"it has no train \(\.\{de,en\}\); name the training text with --train_file"):
         find_text(arguments(tmp_path))
-    for given, missing in (("source", "target"), ("target", "source")):
+    one_given = {
+        "target": DataArgs(str(tmp_path), source_suffix="de"),
+        "source": DataArgs(str(tmp_path), target_suffix="de"),
+    }
+    for missing, args in one_given.items():
         with pytest.raises(UserError, match=rf"--{missing}_suffix: give it too"):
-            find_text(DataArgs(str(tmp_path), **{f"{given}_suffix": "de"}))
+            find_text(args)

@@ -143,7 +143,7 @@ def test_a_model_is_asked_as_its_class_says() -> None:
     assert ask(transformers.BertConfig(is_decoder=True))
     assert recognize(transformers.T5Config(architectures=["T5ForConditionalGeneration"]), "model") == "seq2seq"
     assert recognize(transformers.BartConfig(), "model") == "seq2seq"
-    tagger = transformers.BertConfig(architectures=["BertForTokenClassification"], num_labels=2)
+    tagger = transformers.BertConfig(architectures=["BertForTokenClassification"], num_labels=2)  # type: ignore[call-arg]
     assert recognize(tagger, "model") == "token_classification"
     tagger.num_labels = 1
     assert recognize(tagger, "model") == "replaced_token_detection"

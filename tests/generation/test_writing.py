@@ -1,5 +1,7 @@
 """What an encoder-decoder makes of lines: its tokens' probability, and where in a line they belong."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -29,7 +31,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
 
 @pytest.mark.parametrize("name", ["t5", "bart"])
 def test_a_score_is_the_mean_log_probability_of_what_is_written(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    model = build_shape(name, len(tokenizer))
+    model: Any = build_shape(name, len(tokenizer))
     model.generation_config.forced_eos_token_id = None  # else the scores of generate know of no other last token
     args = GenerationArgs(max_new_tokens=NEW_TOKENS, scores=True)
     writer = Writer(model, tokenizer, 64, args)

@@ -487,10 +487,10 @@ def test_a_head_of_other_labels_is_drawn_anew_and_a_trunk_of_another_size_is_ref
     folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heads = [Head("AutoModelForSequenceClassification", config_changes={"num_labels": count}) for count in (3, 2)]
-    before = build_model(arguments(), str(folder), tokenizer, heads[0], "32-true")
+    before: Any = build_model(arguments(), str(folder), tokenizer, heads[0], "32-true")
     before.save_pretrained(tmp_path / "three")
     capsys.readouterr()
-    after = build_model(arguments(), str(tmp_path / "three"), tokenizer, heads[1], "32-true")
+    after: Any = build_model(arguments(), str(tmp_path / "three"), tokenizer, heads[1], "32-true")
     assert after.classifier.out_proj.weight.shape[0] == 2
     assert torch.equal(
         after.base_model.embeddings.word_embeddings.weight, before.base_model.embeddings.word_embeddings.weight

@@ -148,15 +148,15 @@ def test_each_token_of_a_text_is_a_target_once_whatever_is_drawn(build: Build, m
 
 
 def test_what_is_drawn_depends_on_the_key_alone_and_on_the_weights() -> None:
-    args = ObjectiveArgs(metadata_probability=0.5, metadata_weights={"a": 3.0, "c": 0.0})  # type: ignore[call-arg]
-    drawn = [tuple(choose(args, ["a", "b", "c"], (1, 0, number))) for number in range(4000)]  # type: ignore[arg-type]
-    assert drawn == [tuple(choose(args, ["a", "b", "c"], (1, 0, number))) for number in range(4000)]  # type: ignore[arg-type]
+    args = ObjectiveArgs(metadata_probability=0.5, metadata_weights={"a": 3.0, "c": 0.0})
+    drawn = [tuple(choose(args, ["a", "b", "c"], (1, 0, number))) for number in range(4000)]
+    assert drawn == [tuple(choose(args, ["a", "b", "c"], (1, 0, number))) for number in range(4000)]
     shares = {fields: count / 4000 for fields, count in Counter(drawn).items()}
     # Half have none; of the others half have one field, three times out of four the likelier.
     assert shares == pytest.approx({(): 0.5, ("a", "b"): 0.25, ("a",): 0.1875, ("b",): 0.0625}, abs=0.03)
-    every = ObjectiveArgs(metadata_probability=1.0)  # type: ignore[call-arg]
-    assert choose(every, ["a", "b"], (1, 0, 5)) == ["a", "b"]  # type: ignore[arg-type]
-    assert choose(every, [], (1, 0, 5)) == []  # type: ignore[arg-type]
+    every = ObjectiveArgs(metadata_probability=1.0)
+    assert choose(every, ["a", "b"], (1, 0, 5)) == ["a", "b"]
+    assert choose(every, [], (1, 0, 5)) == []
 
 
 @torch.no_grad()

@@ -93,7 +93,7 @@ def own_step(objective: Objective, model: PreTrainedModel, samples: Sequence[Sam
     weight, loss = sum(map(objective.weight, samples)), 0.0
     for start, stop in STEP:
         part = objective.loss_sum(model, objective.collate(samples[start:stop])) / weight
-        part.backward()  # type: ignore[no-untyped-call]
+        part.backward()
         loss += float(part.detach())
     return loss, gradients(model)
 

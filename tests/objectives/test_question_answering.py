@@ -204,7 +204,7 @@ def test_scores_are_squads_own_over_the_windows_of_a_question() -> None:
     right = [["the red Bridge", "bridge"], ["letter"], [""], [""]]
     wanted = squad(
         [{"id": str(number), "prediction_text": text} for number, text in enumerate(given)],
-        [{"id": str(n), "answers": {"text": texts, "answer_start": []}} for n, texts in enumerate(right)],  # type: ignore[arg-type]
+        [{"id": str(n), "answers": {"text": texts, "answer_start": []}} for n, texts in enumerate(right)],
     )
     scores = score_answers(found, may_lack=True)
     assert {name: scores[name] for name in wanted} == {name: float(value) for name, value in wanted.items()}
@@ -285,8 +285,8 @@ def test_a_killed_run_goes_on_bitwise_learns_and_is_asked(place: Place, tmp_path
     run("killed", Fault("inside weights", 2, str(place.runs)))
     assert differences(run("killed"), undisturbed) == []
     assert read_metrics(undisturbed.metrics)[-1]["dev/f1"] > 90
-    lines = (
+    asked_lines = (
         b'What is it?\tthe bridge is quiet while it rained\n\n{"question": "What is it?", "context": "her letter"}\n'
     )
-    asked = generate([str(undisturbed.root), "--accelerator", "cpu"], lines, tmp_path)
+    asked = generate([str(undisturbed.root), "--accelerator", "cpu"], asked_lines, tmp_path)
     assert asked.stdout == "quiet\n\n\n"

@@ -74,7 +74,7 @@ def test_the_loss_of_a_batch_is_that_of_the_plain_model_with_its_own_loss(name: 
 
 
 def test_smoothing_is_of_the_loss_in_training_alone() -> None:
-    args = ObjectiveArgs(objective="seq2seq", label_smoothing_factor=0.1)  # type: ignore[call-arg]
+    args = ObjectiveArgs(objective="seq2seq", label_smoothing_factor=0.1)
     model, objective, plain = build_shape("t5"), SequenceToSequence(args, toy_roles()), samples()
     batch = objective.collate(plain)
     usual = SequenceToSequence(ObjectiveArgs(objective="seq2seq"), toy_roles())
