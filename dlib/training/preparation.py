@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from dlib.args import ExperimentArgs
 from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
+from dlib.data.joined_store import joined
 from dlib.data.samples import Columns
 from dlib.data.splitting import settle_dev_split
 from dlib.data.text import TextFiles, first_document
@@ -78,7 +79,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         refuse_damage(inputs.checkpoint)
     prepared = prepare_data(args, inputs.texts, source, goes_on=goes_on)
     args, tokenizer, objective, data = prepared.args, prepared.tokenizer, prepared.objective, prepared.data
-    objective.study(data.train_store, data.dev_store)
+    objective.study(data.train_store, joined([dev.store for dev in data.dev_sets]))
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)
