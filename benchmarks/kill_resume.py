@@ -29,6 +29,7 @@ from benchmarks.killed_runs import (
     Kill,
     KilledRun,
     draw_configurations,
+    write_records,
 )
 from dlib.runs.folder import RunFolder
 from tests.exactness.faults import Fault
@@ -210,6 +211,7 @@ def main() -> int:
     configurations = draw_configurations(randomness, -(-args.kills // KILLS_OF_A_RUN))
     with folder_of(args.keep) as root:
         place = Place(write_corpus(root / "data", num_lines=TEXT_LINES), root / "cache", root / "runs")
+        write_records(place.data)
         attack = Attack(place, randomness, draw_aims(randomness, args.kills), [])
         for configuration in configurations:
             attack.attack(configuration, min(KILLS_OF_A_RUN, len(attack.aims)))

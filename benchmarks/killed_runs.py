@@ -4,6 +4,7 @@ It stands apart from `kill_resume.py`, which draws the kills and counts what cam
 """
 
 import itertools
+import json
 import random
 import re
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Container
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from dlib.runs.folder import RunFolder
 from tests.exactness.comparing import damage, differences
@@ -27,6 +29,18 @@ GRACE_SECONDS = 60
 MODELS = {
     "mlm": ("--model", "configs/models/roberta-tiny"),
     "clm": ("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"),
+    "replaced_token_detection": ("--model", "configs/models/electra-tiny"),
+    "span_corruption": ("--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32"),
+    "seq2seq": ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32"),
+    "sequence_classification": ("--model", "configs/models/bert-tiny"),
+}
+OF_RECORDS = ("seq2seq", "sequence_classification")
+"""Objectives whose text is `write_records`' and has a row a document."""
+ROWS = {
+    "packed": (),
+    "line by line": ("--line_by_line", "--max_length", "40"),
+    "of like length": ("--line_by_line", "--max_length", "40", "--max_tokens_per_batch", str(BATCH_SIZE * 40)),
+    "of two texts": ("--train", "{train}:0.7", "b={dev}:0.3"),
 }
 
 
@@ -35,16 +49,15 @@ class Configuration:
     """A kind of run; dropout is on in all of them."""
 
     objective: str
-    line_by_line: bool
+    rows: str  # of ROWS
     num_workers: int
     accumulates: bool
     num_devices: int
 
     def __str__(self) -> str:
         """In words."""
-        rows = "line by line" if self.line_by_line else "packed"
         batch = f"{BATCH_SIZE // self.num_devices // self.micro_batch_size} x {self.micro_batch_size}"
-        return f"{self.objective}, {rows}, {batch} samples on {self.num_devices}, workers {self.num_workers}"
+        return f"{self.objective}, {self.rows}, {batch} samples on {self.num_devices}, workers {self.num_workers}"
 
     @property
     def micro_batch_size(self) -> int:
@@ -56,9 +69,23 @@ class Configuration:
         batch = f"-b {BATCH_SIZE} --micro_batch_size {self.micro_batch_size} --eval_batch_size 16"
         times = f"--training_goal {TOTAL_STEPS} --save_interval 6 --eval_interval 10 --max_checkpoints -1"
         processes = f"--num_devices {self.num_devices} --num_workers {self.num_workers} --tokenizer_processes 2"
-        lines = ("--line_by_line", "--max_length", "40") if self.line_by_line else ()
+        train, dev = (
+            ("records.jsonl", "records-dev.jsonl") if self.objective in OF_RECORDS else ("train.txt", "dev.txt")
+        )
+        rows = [word.format(train=train, dev=dev) for word in ROWS[self.rows]]
+        files = ("--dev_file", dev) if "--train" in rows else ("--train_file", train, "--dev_file", dev)
         model = ("--objective", self.objective, *MODELS[self.objective])
-        return (*model, *lines, *f"{batch} {times} {processes}".split())
+        return (*model, *rows, *files, *f"{batch} {times} {processes}".split())
+
+
+def write_records(folder: Path) -> None:
+    """Write each line of train.txt and dev.txt as a record of a text and its label, a source and its target."""
+    for name, records in (("train.txt", "records.jsonl"), ("dev.txt", "records-dev.jsonl")):
+        with (folder / name).open() as lines, (folder / records).open("w") as file:
+            for words in map(str.split, lines):
+                text, backwards = " ".join(words), " ".join(reversed(words))
+                record = {"text": text, "label": len(words) % 3, "source": text, "target": backwards}
+                file.write(f"{json.dumps(record)}\n")
 
 
 @dataclass
@@ -218,9 +245,9 @@ def result_of(training: Training) -> Result:
 def draw_configurations(randomness: random.Random, count: int) -> list[Configuration]:
     """Some of all configurations, every third with two processes."""
     kinds = [
-        (objective, lines, workers, accumulates)
+        (objective, rows, workers, accumulates)
         for objective in MODELS
-        for lines in (False, True)
+        for rows in ROWS
         for workers in (0, 2)
         for accumulates in (True, False)
     ]
