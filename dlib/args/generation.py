@@ -34,7 +34,7 @@ class GenerationArgs:
     num_beams: int = setting(1, at_least=1, at_most=2**10)
     """Text: search N beams for a likely one; draws nothing."""
     scores: bool = False
-    """Labels: with their probabilities beside them; seq2seq: with the mean log-probability of a token."""
+    """Labels and answers: with their probabilities beside them; seq2seq: with the mean log-probability of a token."""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""

@@ -17,10 +17,11 @@ from dlib.args import ObjectiveArgs
 from dlib.data.samples import Sample
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore, build_token_store
+from dlib.generation.answering_questions import read_line
 from dlib.objectives import build_objective
 from dlib.objectives.answer_spans import Found, find_spans, score_answers
 from dlib.objectives.answer_windows import QuestionRows
-from dlib.objectives.question_answering import QuestionAnswering, read_line
+from dlib.objectives.question_answering import QuestionAnswering
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
