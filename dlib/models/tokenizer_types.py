@@ -63,7 +63,7 @@ def train_kind(texts: Texts, vocab_size: int, kind: TokenizerKind, *, open_ended
     """
     if twice := [token for token in kind.special_tokens if token in SPECIAL_TOKENS.values()]:
         raise UserError(f"--special_tokens {twice[0]}: every trained tokenizer has it; leave it out")
-    tokenizer = TOKENIZER_TYPES[kind.tokenizer_type](texts, vocab_size, kind)
+    tokenizer = _without_added(TOKENIZER_TYPES[kind.tokenizer_type](texts, vocab_size, kind))
     if tokenizer.get_vocab_size() > vocab_size:
         raise no_room(vocab_size, kind, tokenizer.get_vocab_size())
     # As in RoBERTa the mask takes the space before it, where words begin with theirs.
@@ -122,13 +122,16 @@ def train_wordpiece(texts: Texts, vocab_size: int, kind: TokenizerKind) -> Token
     The trainer numbers the characters after ## in an order that chance decides, and merges equally frequent pairs in
     the order of these numbers. So the characters are found first, and get their numbers here.
     """
-    trained = _wordpiece()
-    trained.train_from_iterator(texts(), trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
-    marked = sorted(token for token in trained.get_vocab() if token.startswith("##"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(texts(), trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
+    marked = sorted(token for token in tokenizer.get_vocab() if token.startswith("##"))
     first = [*kind.first_tokens, *marked]
     trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first, show_progress=False)
-    trained.train_from_iterator(texts(), trainer)
-    return _wordpiece(trained.get_vocab())  # anew: that one takes the characters for special tokens
+    tokenizer.train_from_iterator(texts(), trainer)
+    return tokenizer
 
 
 def train_unigram(texts: Texts, vocab_size: int, kind: TokenizerKind) -> Tokenizer:
@@ -176,15 +179,16 @@ def _with_marked_spaces(model: models.Model) -> Tokenizer:
     """A tokenizer whose words carry the space before them as ▁, as in SentencePiece; a first word has one, too."""
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace()
     return tokenizer
 
 
-def _wordpiece(vocabulary: dict[str, int] | None = None) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(vocabulary or {}, unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+def _without_added(trained: Tokenizer) -> Tokenizer:
+    """The same without added tokens: all that stood first in training would stay special."""
+    tokenizer = Tokenizer(trained.model)
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        if getattr(trained, part) is not None:
+            setattr(tokenizer, part, getattr(trained, part))
     return tokenizer
 
 

@@ -17,6 +17,8 @@ from dlib.models.tokenizer_types import SPECIAL_TOKENS, TOKENIZER_TYPES, Tokeniz
 from dlib.process.errors import UserError
 from tests.toys import SENTENCES
 
+pytestmark = pytest.mark.oldest
+
 TYPES = tuple(TOKENIZER_TYPES)
 SUBWORDS = tuple(name for name in TYPES if name != "whitespace")
 SIZE = 330
