@@ -75,7 +75,7 @@ def test_several_texts_have_a_column_each(ask: Ask, tmp_path: Path) -> None:
     assert ["train", "b", "dev", "other"] in map(str.split, answer.stdout.splitlines())
     rows = {line[:28].strip(): line[28:].split() for line in answer.stdout.splitlines()}
     assert rows["documents"] == ["40", "3", "10", "5"]
-    assert rows["duplicates"][1:4] == ["2", "(67", "%)"]
+    assert rows["duplicates"][1:4] == ["2", "(66.7", "%)"]
 
 
 def test_documents_set_apart_have_a_column_too(ask: Ask) -> None:

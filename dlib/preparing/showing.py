@@ -43,7 +43,7 @@ def lengths(reports: Sequence[TextReport]) -> list[str]:
 def _share(count: int | None, total: int) -> str | None:
     if count is None:
         return None
-    return f"{count:,} ({100 * count / max(1, total):.2g} %)" if count else "0"
+    return f"{count:,} ({100 * count / max(1, total):.1f} %)" if count else "0"
 
 
 def _bar(report: TextReport, place: int) -> str:

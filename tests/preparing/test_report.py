@@ -82,8 +82,8 @@ def test_all_texts_of_a_document_make_it_what_it_is(tmp_path: Path, tokenizer: P
 def test_the_text_has_a_column_a_text_and_a_bar_a_length(reports: list[TextReport]) -> None:
     rows = {line[:28].strip(): line[28:].split() for line in facts(reports)}
     assert rows["documents"] == ["7", "4"]
-    assert rows["duplicates"] == ["2", "(29", "%)", "1", "(25", "%)"]
-    assert rows["also in a training text"] == ["-", "3", "(75", "%)"]
+    assert rows["duplicates"] == ["2", "(28.6", "%)", "1", "(25.0", "%)"]
+    assert rows["also in a training text"] == ["-", "3", "(75.0", "%)"]
     shown = [line.split() for line in lengths(reports)]
     assert [row[0] for row in shown[1:]] == ["1", "2-3", "4-7"]
     assert shown[1][1:3] == ["28.6", "%"]
