@@ -168,7 +168,7 @@ def test_a_killed_build_goes_on_from_the_parts_that_it_had(
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
     let_go(process)
-    wait_for(lambda cache: any(cache.glob(".*building*/part-000001.json")), cache, process)
+    wait_for(lambda cache: len([*cache.glob(".*building*/part-00000[01].json")]) == 2, cache, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (record,) = cache.glob(".*building*/part-000001.json")
