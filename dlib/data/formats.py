@@ -10,6 +10,7 @@ whose documents are no lines yields all of them for the range that starts at 0, 
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,6 +126,14 @@ def reader_of(suffix: str, document: str = "line") -> Reader:
 
 
 def reader_sha256(suffix: str, document: str = "line") -> str:
-    """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for lines of plain text."""
+    """A hash of the code that reads a suffix, so that no cache outlives a change of it; "" for lines of plain text.
+
+    It covers the function, and where that stands in another file, all of the file.
+    """
     reader = reader_of(suffix, document)
-    return "" if reader is read_text else hashlib.sha256(inspect.getsource(reader).encode()).hexdigest()
+    if reader is read_text:
+        return ""
+    code = inspect.getsource(reader)
+    if reader.__module__ != __name__:
+        code += inspect.getsource(sys.modules[reader.__module__])
+    return hashlib.sha256(code.encode()).hexdigest()

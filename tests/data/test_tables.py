@@ -178,6 +178,12 @@ def test_an_empty_list_holds_no_text(build: Build, content: str) -> None:
         build("a.json", content)
 
 
+def test_no_format_takes_the_store_of_another(build: Build) -> None:
+    content = "text\na\n"
+    stores = [build(f"a{suffix}", content, Columns()) for suffix in (".csv", ".tsv", ".txt")]
+    assert len({store.fingerprint for store in stores}) == 3
+
+
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "open quote": ("a.csv", 'text,label\na,1\n"b,2\nc,3\n', r"a\.csv line 3: broken quotes \(unexpected end of data\)"),
     "quote inside": ("a.csv", 'text,label\n"a"b,1\n', "line 2: broken quotes"),
