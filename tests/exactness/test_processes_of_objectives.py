@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import assert_same_end
 from tests.exactness.ranks import start_ranks, train_ranks
+from tests.exactness.test_labels import choices, labelled_text, labelled_words
 from tests.launching import Place, train
 from tests.objectives.test_metadata_clm import RECORD
 from tests.objectives.test_question_answering import question
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 GOAL = ("--training_goal", "12", "--eval_interval", "6", "--save_interval", "6", "--max_checkpoints", "-1")
 GPT2 = ("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
+BERT = ("--model", "configs/models/bert-tiny")
 KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
     "replaced_token_detection": (
         [],
@@ -29,6 +32,9 @@ KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
         [{**RECORD, "year": year} for year in range(60)],
         ("--metadata_fields", "url,year", "--metadata_span_fields", "names", "--metadata_weights", "url=2", *GPT2),
     ),
+    "sequence_classification": ([dict(labelled_text(Random(number))) for number in range(60)], BERT),
+    "token_classification": ([dict(labelled_words(Random(number))) for number in range(60)], BERT),
+    "multiple_choice": ([dict(choices(Random(number))) for number in range(60)], BERT),
 }
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from dlib.runs.metrics_log import read_metrics
+from tests.exactness.test_labels import choices, labelled_text, labelled_words
 from tests.launching import Place, train, write_corpus
 from tests.objectives.test_metadata_clm import RECORD
 from tests.objectives.test_question_answering import question
@@ -29,6 +31,10 @@ OBJECTIVES = {
         *("--metadata_weights", "url=2"),
     ],
     "question_answering": ["--objective", "question_answering", "--context_stride", "8"],
+    **{
+        name: ["--objective", name, "--model", "configs/models/bert-tiny"]
+        for name in ("sequence_classification", "token_classification", "multiple_choice")
+    },
     "replaced_token_detection": [
         *("--objective", "replaced_token_detection", "--model", "configs/models/electra-tiny"),
         *("--model_overrides", "num_hidden_layers=2"),
@@ -39,6 +45,9 @@ OBJECTIVES = {
 DOCUMENTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "metadata_clm": lambda number: {**RECORD, "year": number},
     "question_answering": question,
+    "sequence_classification": lambda number: dict(labelled_text(Random(number))),
+    "token_classification": lambda number: dict(labelled_words(Random(number))),
+    "multiple_choice": lambda number: dict(choices(Random(number))),
 }
 """Documents by number, of objectives that read more than a text."""
 
