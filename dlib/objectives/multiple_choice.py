@@ -43,6 +43,10 @@ class ChoiceRows:
         """Sum of the lengths of all rows, special tokens included."""
         return sum(self.sample(index).num_tokens for index in range(len(self)))
 
+    def lengths(self, first: int, last: int) -> np.ndarray:
+        """Tokens of the documents `first` to `last` with all choices as long as the longest, (n, 1) int64."""
+        return np.array([[padded_tokens(self.sample(index).sequences)] for index in range(first, last)])
+
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """The rows of document `index`, and its label."""
         lengths = self.store.item_lengths(CHOICES, index)
@@ -118,6 +122,12 @@ def target(value: object, num_choices: int, document: int) -> int:
 def choice_parts(joiner: Joiner, question: Ids, choices: Sequence[Ids]) -> tuple[np.ndarray, ...]:
     """The two parts of each choice's row, one after another."""
     return tuple(chain.from_iterable(joiner.join(question, choice) for choice in choices))
+
+
+def padded_tokens(parts: Sequence[np.ndarray]) -> int:
+    """Tokens of the rows of a document's choices, which are two parts each, all as long as the longest."""
+    lengths = [len(head) + len(tail) for head, tail in zip(parts[::2], parts[1::2], strict=True)]
+    return len(lengths) * max(lengths, default=1)
 
 
 def stack_choices(samples: Sequence[Sample], pad_id: int) -> Batch:
