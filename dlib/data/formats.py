@@ -46,14 +46,24 @@ def read_paragraphs(file: Path, byte_range: ByteRange, columns: Columns, encodin
 
 
 def read_whole_text(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
-    """All of a file is a document, with its line breaks; raises as `read_text` does."""
-    yield from _documents(file, columns, iterate_passages(file, byte_range, encoding_errors, at_blank_lines=False))
+    """All of a file is a document, with its line breaks; raises as `read_text` does.
+
+    Where a label is asked for, it is the name of the file's folder.
+    """
+    pieces = iterate_passages(file, byte_range, encoding_errors, at_blank_lines=False)
+    if columns == TEXT_ONLY or not {*columns.names} - {*columns.optional} <= {"text", "label"}:
+        yield from _documents(file, columns, pieces)
+    elif byte_range.start == 0:
+        record = {"text": "".join(piece.text for piece in pieces), "label": file.resolve().parent.name}
+        yield document_of(record, columns, 0, encoding_errors)
 
 
 def _documents(file: Path, columns: Columns, pieces: Iterator[Piece]) -> Iterator[Document]:
     if columns != TEXT_ONLY:
-        keys = ", ".join(columns.names)
-        raise UserError(f"{file}: plain text has no {keys}; give a .jsonl, with these keys in each line's JSON object")
+        keys, advice = ", ".join(columns.names), "give a .jsonl, with these keys in each line's JSON object"
+        if columns.fields == ("label",):
+            advice += ", or --document file for files in folders that have the labels' names"
+        raise UserError(f"{file}: plain text has no {keys}; {advice}")
     for piece in pieces:
         yield Document(piece.offset, (piece.text,), (), piece.ends_line)
 

@@ -155,13 +155,15 @@ def is_empty(text_file: Path) -> bool:
     return True
 
 
-def first_document(text_file: Path, columns: Columns, encoding_errors: str = "strict") -> Document | None:
+def first_document(
+    text_file: Path, columns: Columns, encoding_errors: str = "strict", document: str = "line"
+) -> Document | None:
     """The first document, by which a text without the columns is told at once; None where there is none.
 
     Raises:
         UserError: the file is missing, or the document cannot be read or has not all columns.
     """
-    return next(iterate_raw(text_file, columns, encoding_errors), None)
+    return next(iterate_raw(text_file, columns, encoding_errors, document), None)
 
 
 def iterate_documents(

@@ -78,7 +78,7 @@ def write_store(
 
 def _job(parts: Path, text_file: Path, document: str, dtype: np.dtype, recipe: Recipe) -> TokenizingJob:
     """What is to be done; the first document says of which kind each field is."""
-    first = first_document(text_file, recipe.columns, recipe.encoding_errors)
+    first = first_document(text_file, recipe.columns, recipe.encoding_errors, document)
     kinds = [kind_of(value) for value in first.fields] if first else ["text"] * len(recipe.fields)
     names = [*map(str, shards_of(text_file))]
     return TokenizingJob(

@@ -110,7 +110,7 @@ def prepare_data(args: ExperimentArgs, texts: TextFiles, source: str | None, *, 
         raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
     args, reason = settle_documents(args, texts, columns)
     for text in (*texts.training, *texts.development):  # what lacks a column is told at once
-        first_document(text.file, columns, args.data.encoding_errors)
+        first_document(text.file, columns, args.data.encoding_errors, args.data.document)
     tokenizer = build_tokenizer(
         args,
         texts.train,

@@ -16,8 +16,9 @@ from dlib.data.documents import divide_lines, settle_division
 from dlib.data.lines import document_ranges
 from dlib.data.passages import BLANKS, iterate_passages
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.text import iterate_documents
+from dlib.data.text import iterate_documents, iterate_raw
 from dlib.data.token_store import build_token_store
+from dlib.process.errors import UserError
 from tests.data.conftest import SENTENCES, SEPARATOR_ID
 from tests.launching import sentence
 
@@ -48,6 +49,23 @@ ALPHABET = st.sampled_from(["a", "b", " ", "  ", "\t", "\r\n", "\n", "\n", "\n\n
 def test_a_document_is_what_the_text_looks_like(text: list[str], document: str) -> None:
     assert divide_lines(text).document == document
     assert divide_lines([f"{line}\r" for line in text]).document == document
+
+
+def test_a_files_folder_is_its_label(tmp_path: Path) -> None:
+    columns = Columns(("text", "text_pair"), ("label",), optional=("text_pair",))
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.txt").write_text(f"Two lines\nof a {name} film.\n")
+    text = tmp_path / "[bg]*" / "*.txt"
+    found = [*iterate_raw(text, columns, "strict", "file")]
+    assert [(document.sequences, document.fields) for document in found] == [
+        ((f"Two lines\nof a {name} film.", ""), (name,)) for name in ("bad", "good")
+    ]
+    assert [*iterate_documents(text, columns=columns, document="file")][::2] == [d.sequences[0] for d in found]
+    with pytest.raises(UserError, match="or --document file for files in folders that have the labels' names"):
+        next(iterate_raw(text, columns, "strict"))
+    with pytest.raises(UserError, match="plain text has no source, target"):
+        next(iterate_raw(text, Columns(("source", "target")), "strict", "file"))
 
 
 def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> None:
