@@ -39,6 +39,14 @@ OBJECTIVES = {
         *("--objective", "replaced_token_detection", "--model", "configs/models/electra-tiny"),
         *("--model_overrides", "num_hidden_layers=2"),
     ],
+    "seq2seq": [
+        *("--objective", "seq2seq", "--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32"),
+        *("--label_smoothing_factor", "0.1"),
+    ],
+    "span_corruption": [
+        *("--objective", "span_corruption", "--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32"),
+        *("d_kv=16", "num_heads=2"),
+    ],
 }
 """Flags of each curve. Dropout is on, a step has four micro-batches, a quarter of the steps warms up."""
 
@@ -48,6 +56,7 @@ DOCUMENTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "sequence_classification": lambda number: dict(labelled_text(Random(number))),
     "token_classification": lambda number: dict(labelled_words(Random(number))),
     "multiple_choice": lambda number: dict(choices(Random(number))),
+    "seq2seq": lambda number: {"source": f"{number:b}", "target": f"{number:b}"[::-1]},
 }
 """Documents by number, of objectives that read more than a text."""
 
