@@ -185,14 +185,3 @@ def test_a_killed_run_goes_on_bitwise_and_its_model_is_asked_and_fine_tuned(plac
     assert [line.replace("[", "").replace("]", "") for line in asked.stdout.split("\n")] == ["The old keeper", "", ""]
     tuned = run("tuned", "--objective", "mlm", "--checkpoint", str(undisturbed.root), "--training_goal", "1")
     assert len(read_metrics(tuned.metrics)) == 1
-
-
-@pytest.mark.slow
-def test_it_learns_to_tell_replaced_tokens(place: Place, tmp_path: Path) -> None:
-    still = ("--model_overrides", "num_hidden_layers=2", "hidden_dropout_prob=0.0", "attention_probs_dropout_prob=0.0")
-    goal = ("--training_goal", "1500", "--eval_interval", "500", "--max_length", "16", "-b", "32")
-    result = train(place.arguments("run", *ELECTRA, *still, *goal, "--learning_rate", "1e-3"), tmp_path)
-    assert result.status == 0, result.stderr
-    first, *_, last = [record for record in read_metrics(place.folder("run").metrics) if "dev/loss" in record]
-    assert last["dev/generator_loss"] < first["dev/generator_loss"]
-    assert last["dev/recall"] > 0.3
