@@ -26,6 +26,9 @@ INTERPOLATION_LIKE = st.lists(PIECES).map("".join).filter(str.strip)
 CHECKED_TEXTS = {
     "run.name",
     *(key for key, field in FIELDS.items() if facts_of(field).path or facts_of(field).duration),
+    "data.train",
+    "data.dev",
+    "data.dev_split",
     "tracking.wandb_project",
     "tracking.wandb_entity",
     "tracking.wandb_tags",
@@ -35,13 +38,14 @@ CHECKED_TEXTS = {
 def values_of(key: str) -> st.SearchStrategy[Any]:
     """Any value of a field that is free in its range."""
     field = FIELDS[key]
+    texts = st.sampled_from(choices_of(field)) if choices_of(field) else TEXTS | INTERPOLATION_LIKE
     scalars = {
         bool: st.booleans(),
         int: st.integers(-(10**12), 10**12),
         float: st.floats(allow_nan=False, allow_infinity=False),
-        str: st.sampled_from(choices_of(field)) if choices_of(field) else TEXTS | INTERPOLATION_LIKE,
+        str: texts,
         list[int]: st.lists(st.integers(), max_size=3),
-        list[str]: st.lists(TEXTS | INTERPOLATION_LIKE, max_size=3),
+        list[str]: st.lists(texts, max_size=3),
     }
     values = scalars[bare_type(field)]
     return values | st.none() if is_optional(field) else values

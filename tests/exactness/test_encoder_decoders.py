@@ -116,9 +116,9 @@ def test_digits_are_learned_backwards(place: Place, tmp_path: Path) -> None:
     data = tmp_path / "digits"
     write_digits(data, 4000, 200)
     small = ["--model_overrides", "d_model=64", "encoder_ffn_dim=128", "decoder_ffn_dim=128", "dropout=0.0"]
-    further = ["-b", "64", "--micro_batch_size", "64", "--learning_rate", "3e-3", "--training_goal", "400"]
+    further = ["-b", "64", "--micro_batch_size", "64", "--learning_rate", "3e-3", "--training_goal", "200"]
     words = ["--tokenizer_type", "whitespace", "--eval_generate_samples", "-1", "--max_new_tokens", "8"]
-    words += ["--eval_metrics", "exact_match"]
+    words += ["--eval_metrics", "exact_match", "--num_beams", "1", "--eval_interval", "100"]
     arguments = replace(place, data=data).arguments("backwards", *SEQ2SEQ, *small, *further, *words)
     result = train([*arguments, "--max_length", "16", "--log_interval", "100"], tmp_path)
     assert result.status == 0, result.stderr

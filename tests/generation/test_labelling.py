@@ -22,7 +22,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return train_wordpiece()
 
 
-def answerer(kind: Any, auto_model: str, tokenizer: PreTrainedTokenizerFast, **options: bool) -> Any:
+def answerer(kind: Any, auto_model: str, tokenizer: PreTrainedTokenizerFast, scores: bool = False) -> Any:
     """A model drawn anew, with labels "a" and "b"."""
     names = {0: "a", 1: "b"}
     config = transformers.BertConfig(**SIZES, **special_ids(tokenizer), max_position_embeddings=32, id2label=names)
@@ -30,7 +30,7 @@ def answerer(kind: Any, auto_model: str, tokenizer: PreTrainedTokenizerFast, **o
     model = getattr(transformers, auto_model).from_config(config).eval()
     for weight in model.parameters():
         weight.data *= SPREAD if weight.dim() > 1 else 1
-    return kind(model, tokenizer, CONTEXT, GenerationArgs(batch_size=3, **options))
+    return kind(model, tokenizer, CONTEXT, GenerationArgs(batch_size=3, scores=scores))
 
 
 def test_a_line_of_any_length_has_a_label_a_word(tokenizer: PreTrainedTokenizerFast) -> None:
