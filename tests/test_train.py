@@ -124,7 +124,7 @@ def test_a_run_prints_its_own_lines_and_nothing_of_the_libraries(finished: tuple
     own = (
         r"Training a tokenizer of 400 tokens on .*/train\.txt",
         r"Tokenizing .*/(train|dev)\.txt \(0\.0 MB\) into .*",
-        r"(model|objective|devices|batch|training|optimizer|evaluation|checkpoints) {2,}.+",
+        r"(model|objective|documents|devices|batch|training|optimizer|evaluation|checkpoints) {2,}.+",
         r"step \d+/40  loss [\d.]+(  dev loss [\d.]+)?  tokens/s [\d,.]+",
         r"run 'whole' is finished: dev loss [\d.]+, perplexity [\d.]+, bits_per_byte [\d.]+, accuracy [\d.]+",
         r"model: .*/runs/whole/checkpoints/best/model",

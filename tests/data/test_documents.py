@@ -95,7 +95,7 @@ def passages_of(file: Path, range_bytes: int, *, at_blank_lines: bool) -> list[s
 
 
 @settings(max_examples=300, deadline=None)
-@given(parts=st.lists(ALPHABET, max_size=60), range_bytes=st.integers(1, 30), piece_bytes=st.integers(5, 20))
+@given(parts=st.lists(ALPHABET, max_size=60), range_bytes=st.integers(1, 30), piece_bytes=st.integers(7, 20))
 def test_documents_are_the_same_in_ranges_and_pieces_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, parts: list[str], range_bytes: int, piece_bytes: int
 ) -> None:

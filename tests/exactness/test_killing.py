@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dlib.data.writing import TOKENS
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import contents, damage, differences
@@ -138,12 +139,14 @@ def test_a_kill_at_each_operation_of_the_tokenization_changes_nothing(place: Pla
     # The text's hash, which the second session does, so that the tokenizer's operations are the first ones after it.
     landed = [run.session(Fault("before durable", count, under)) for count in (1, 2, *range(2, of_tokenizer + 1))]
     run.session(Fault("after mkdir", 1, under, BUILDING))
-    run.session(Fault("before unlink", 2, under, BUILDING))
-    # A store takes six operations. The first store's sixth cannot be had beside the seventh, of the second text's hash.
-    counts = (1, 2, 3, 4, 5, 7, 1, 2, 3, 4, 5, 6)
-    landed += [run.session(Fault("before durable", count, under, BUILDING)) for count in counts]
-    sixth = 1 + of_tokenizer + 5
-    assert [unnumbered(line, run.place.cache) for line in landed] == wanted[:sixth] + wanted[sixth + 1 :]
+    # A store takes ten operations. Its part is whole after four of them, and later sessions take it over by operations
+    # of their own: these count from the store's first file. The first store's tenth cannot be had beside the one after
+    # it, of the second text's hash.
+    for last in (7, 6):
+        aims = [*((count, BUILDING) for count in (1, 2, 3, 4, 5)), *((count, TOKENS) for count in (2, 3, 4, 5, last))]
+        landed += [run.session(Fault("before durable", count, under, since)) for count, since in aims]
+    tenth = 1 + of_tokenizer + 9
+    assert [unnumbered(line, run.place.cache) for line in landed] == wanted[:tenth] + wanted[tenth + 1 :]
     run.end()
     assert stores(run.place.cache) == stores(fresh.cache)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dlib.args import ObjectiveArgs
-from dlib.data import batching
+from dlib.data import mixture
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import DataModule, TextData
 from dlib.data.permutation import permute
@@ -72,7 +72,7 @@ def asked_positions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.extend(positions.tolist())
         return permute(positions, size, key)
 
-    monkeypatch.setattr(batching, "permute", noting)
+    monkeypatch.setattr(mixture, "permute", noting)
     return asked
 
 
