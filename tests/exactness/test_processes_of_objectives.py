@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 GOAL = ("--training_goal", "12", "--eval_interval", "6", "--save_interval", "6", "--max_checkpoints", "-1")
 GPT2 = ("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 BERT = ("--model", "configs/models/bert-tiny")
+BART = ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32", "--eval_generate_samples", "9")
 KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
     "replaced_token_detection": (
         [],
@@ -35,6 +36,8 @@ KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
     "sequence_classification": ([dict(labelled_text(Random(number))) for number in range(60)], BERT),
     "token_classification": ([dict(labelled_words(Random(number))) for number in range(60)], BERT),
     "multiple_choice": ([dict(choices(Random(number))) for number in range(60)], BERT),
+    "seq2seq": ([{"source": f"{number:b}", "target": f"{number:b}"[::-1]} for number in range(60)], BART),
+    "span_corruption": ([], ("--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32", "d_kv=16")),
 }
 
 
