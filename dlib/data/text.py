@@ -100,6 +100,8 @@ def find_split(args: DataArgs, split: str) -> Path:
     suffixes = [f"{pair}{compression}" for compression in ("", *COMPRESSIONS)] if pair else (*file_suffixes(), "")
     names = [f"{stem}{suffix}" for suffix in suffixes for stem in stems]
     shown = f"{' or '.join(stems)} ({pair or ', '.join(FORMATS) + ', or a folder'})"
+    if split == "dev":
+        advice += ", or take it out of the training text with --dev_split 1%"
     return find_named(args, names, advice, shown)
 
 
