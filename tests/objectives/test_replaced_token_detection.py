@@ -154,6 +154,7 @@ def test_one_and_two_processes_evaluate_alike() -> None:
         (transformers.ElectraConfig(architectures=["ElectraForPreTraining"]), NAME),
         (transformers.ElectraConfig(architectures=["ElectraForMaskedLM"]), "mlm"),
         (transformers.BertConfig(architectures=["BertForPreTraining"]), "mlm"),
+        (transformers.BertConfig(architectures=["BertForTokenClassification"]), "token_classification"),
     ],
 )
 def test_a_saved_model_is_recognized(config: PretrainedConfig, objective: str) -> None:
