@@ -5,7 +5,6 @@ probabilities together (Radford et al. 2018, "Improving Language Understanding b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar
@@ -21,22 +20,14 @@ from dlib.data.samples import Columns, Sample, SampleKey
 from dlib.data.token_store import TokenStore
 from dlib.objectives.labels import LabelPrediction, check_documents
 from dlib.objectives.objective import Batch, Evaluated
-from dlib.objectives.pairs import Ids, Joiner, PairFrame, Parts, logits_of, stack_pairs
+from dlib.objectives.pairs import Ids, JoinedRows, Joiner, PairFrame, Parts, logits_of, stack_pairs
 from dlib.process.errors import UserError
 
 QUESTION, CHOICES, LABEL = "question", "choices", "label"
 
 
-@dataclass(frozen=True)
-class ChoiceRows:
+class ChoiceRows(JoinedRows):
     """A document a sample: its `sequences` are the two parts of the row of each choice, one after another."""
-
-    store: TokenStore  # the text
-    joiner: Joiner
-
-    def __len__(self) -> int:
-        """Number of documents."""
-        return self.store.num_documents
 
     @cached_property
     def num_tokens(self) -> int:

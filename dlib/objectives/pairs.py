@@ -92,15 +92,19 @@ class Joiner:
 
 
 @dataclass(frozen=True)
-class PairRows:
-    """One row a document of two sequences, the second of which may be empty; `Sample.sequences` are its parts."""
+class JoinedRows:
+    """A sample a document, whose texts are joined."""
 
     store: TokenStore  # the text
     joiner: Joiner
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Number of documents."""
         return self.store.num_documents
+
+
+class PairRows(JoinedRows):
+    """One row a document of two sequences, the second of which may be empty; `Sample.sequences` are its parts."""
 
     @cached_property
     def num_tokens(self) -> int:

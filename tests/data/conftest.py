@@ -1,13 +1,15 @@
 """Real tokenizers, trained on the spot, and a store of a small text."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from dlib.data.lines import ByteRange, Piece, document_ranges
+from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.token_store import TokenStore, build_token_store
 
 SENTENCES = [
@@ -63,3 +65,27 @@ def make_store(tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast) -> Calla
         return build_token_store(file, byte_tokenizer, separator_id=SEPARATOR_ID, cache_dir=tmp_path / "cache")
 
     return make
+
+
+@pytest.fixture
+def build(tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast) -> Callable[..., TokenStore]:
+    """Builds the store of a file with the byte-level tokenizer."""
+
+    def build_store(file: Path, columns: Columns = TEXT_ONLY, **options: object) -> TokenStore:
+        cache = tmp_path / "cache"
+        return build_token_store(file, byte_tokenizer, separator_id=1, cache_dir=cache, columns=columns, **options)  # type: ignore[arg-type]
+
+    return build_store
+
+
+def put_together(file: Path, range_bytes: int, read: Callable[[ByteRange], Iterable[Piece]]) -> list[str]:
+    """The documents of a file, put together from the pieces of its ranges."""
+    whole, unfinished = [], ""
+    for byte_range in document_ranges(file, range_bytes):
+        for piece in read(byte_range):
+            unfinished += piece.text
+            if piece.ends_line:
+                whole.append(unfinished)
+                unfinished = ""
+        assert not unfinished, "a range ended within a document"
+    return whole

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
-from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
 from dlib.data import lines
@@ -18,7 +17,7 @@ from dlib.data.documents import settle_division
 from dlib.data.lines import document_ranges
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import find_text, iterate_documents
-from dlib.data.token_store import TokenStore, build_token_store
+from dlib.data.token_store import TokenStore
 from dlib.process import packages
 from dlib.process.errors import UserError
 
@@ -32,17 +31,6 @@ CONTENTS = {
     ".tsv": "\ufefflabel\ttext\n0\té 0 b\n1\té 1 b\n2\té 2 b\n".encode(),
 }
 Build = Callable[..., TokenStore]
-
-
-@pytest.fixture
-def build(tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast) -> Build:
-    """Builds the store of a file."""
-
-    def build_store(file: Path, columns: Columns = TEXT_ONLY, **options: object) -> TokenStore:
-        cache = tmp_path / "cache"
-        return build_token_store(file, byte_tokenizer, separator_id=1, cache_dir=cache, columns=columns, **options)  # type: ignore[arg-type]
-
-    return build_store
 
 
 @pytest.mark.parametrize("compression", COMPRESS)

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,12 @@ from transformers import PreTrainedTokenizerFast
 from dlib.args import DataArgs
 from dlib.data import lines, passages
 from dlib.data.documents import divide_lines, settle_division
-from dlib.data.lines import document_ranges
 from dlib.data.passages import BLANKS, iterate_passages
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.text import iterate_documents, iterate_raw
 from dlib.data.token_store import build_token_store
 from dlib.process.errors import UserError
-from tests.data.conftest import SENTENCES, SEPARATOR_ID
+from tests.data.conftest import SENTENCES, SEPARATOR_ID, put_together
 from tests.launching import sentence
 
 PLAY = ["First Citizen:", "Before we proceed any further, hear me speak.", "", "All:", "Speak, speak.", ""]
@@ -83,15 +83,8 @@ def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> 
 
 def passages_of(file: Path, range_bytes: int, *, at_blank_lines: bool) -> list[str]:
     """The documents of a file, put together from the pieces of its ranges."""
-    whole, unfinished = [], ""
-    for byte_range in document_ranges(file, range_bytes):
-        for piece in iterate_passages(file, byte_range, "strict", at_blank_lines=at_blank_lines):
-            unfinished += piece.text
-            if piece.ends_line:
-                whole.append(unfinished)
-                unfinished = ""
-        assert not unfinished, "a range ended within a document"
-    return whole
+    read = partial(iterate_passages, file, encoding_errors="strict", at_blank_lines=at_blank_lines)
+    return put_together(file, range_bytes, read)
 
 
 @settings(max_examples=300, deadline=None)

@@ -18,7 +18,7 @@ from dlib.data.records import Document, document_of
 from dlib.data.samples import Columns
 from dlib.data.text import find_text, iterate_documents
 from dlib.data.token_roles import token_roles
-from dlib.data.token_store import TokenStore, build_token_store, open_token_store
+from dlib.data.token_store import TokenStore, open_token_store
 from dlib.process.errors import UserError
 
 LABELLED = Columns(("text",), ("label", "weight", "seen", "source"))
@@ -47,14 +47,9 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def build(tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast) -> Build:
-    """Builds a store with the byte-level tokenizer."""
-
-    def build_store(file: Path, columns: Columns = LABELLED, **options: object) -> TokenStore:
-        cache = tmp_path / "cache"
-        return build_token_store(file, byte_tokenizer, separator_id=1, cache_dir=cache, columns=columns, **options)  # type: ignore[arg-type]
-
-    return build_store
+def build(build: Build) -> Build:
+    """Builds a store of labelled records."""
+    return lambda file, columns=LABELLED, **options: build(file, columns, **options)
 
 
 def many_records(count: int) -> list[dict[str, object]]:

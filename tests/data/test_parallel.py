@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from dlib.args import DataArgs
 from dlib.data.samples import Columns
 from dlib.data.text import find_split, find_text, iterate_documents
-from dlib.data.token_store import TokenStore, build_token_store
+from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 
 PAIRS = Columns(("source", "target"), ("target",))
@@ -34,14 +34,9 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def build(tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast) -> Build:
+def build(build: Build) -> Build:
     """Builds the store of a pair of files."""
-
-    def build_store(file: Path, columns: Columns = PAIRS, **options: object) -> TokenStore:
-        cache = tmp_path / "cache"
-        return build_token_store(file, byte_tokenizer, separator_id=1, cache_dir=cache, columns=columns, **options)  # type: ignore[arg-type]
-
-    return build_store
+    return lambda file, columns=PAIRS, **options: build(file, columns, **options)
 
 
 def arguments(folder: Path, **options: object) -> DataArgs:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlib.data import lines
-from dlib.data.lines import ByteRange, DocumentError, document_ranges, iterate_pieces
+from dlib.data.lines import ByteRange, DocumentError, iterate_pieces
 from dlib.data.text import LONGEST_WORD, iterate_documents
 from dlib.process.errors import UserError
+from tests.data.conftest import put_together
 
 ENDINGS = {
     b"one\ntwo\n": ["one", "two"],
@@ -29,15 +30,7 @@ ALPHABET = st.sampled_from(["a", "b", " ", "  ", "\r", "\n", "\r\n", "\x00", "é
 
 def documents(file: Path, range_bytes: int, encoding_errors: str = "strict") -> list[str]:
     """The documents of a file, put together from the pieces of its ranges."""
-    whole, unfinished = [], ""
-    for byte_range in document_ranges(file, range_bytes):
-        for piece in iterate_pieces(file, byte_range, encoding_errors):
-            unfinished += piece.text
-            if piece.ends_line:
-                whole.append(unfinished)
-                unfinished = ""
-        assert not unfinished, "a range ended within a document"
-    return whole
+    return put_together(file, range_bytes, lambda byte_range: iterate_pieces(file, byte_range, encoding_errors))
 
 
 @pytest.mark.parametrize("content", ENDINGS, ids=repr)

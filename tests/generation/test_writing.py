@@ -8,11 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from dlib.args.generation import GenerationArgs
 from dlib.generation.writing import SpanFiller, Writer
-from dlib.models.tokenization import add_tokens, train_tokenizer
-from dlib.models.tokenizer_types import TokenizerKind
-from dlib.objectives.span_corruption import SENTINELS
 from tests.objectives.test_seq2seq import build_shape
-from tests.toys import SENTENCES
+from tests.objectives.test_span_corruption import train_with_sentinels
 
 pytestmark = pytest.mark.oldest
 
@@ -22,11 +19,7 @@ NEW_TOKENS = 6
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
     """One with sentinels, trained on the spot."""
-    text = tmp_path_factory.mktemp("text") / "text.txt"
-    text.write_text("".join(f"{line}\n" for line in SENTENCES))
-    trained = train_tokenizer(text, 300, "strict", kind=TokenizerKind(leads=False), open_ended=False)
-    add_tokens(trained, SENTINELS)
-    return trained
+    return train_with_sentinels(tmp_path_factory.mktemp("text"))
 
 
 @pytest.mark.parametrize("name", ["t5", "bart"])

@@ -27,8 +27,13 @@ FIRST_ORDINARY = 5
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
-    """One trained on the spot, and given what the objective asks for."""
-    text = tmp_path_factory.mktemp("text") / "text.txt"
+    """One trained on the spot."""
+    return train_with_sentinels(tmp_path_factory.mktemp("text"))
+
+
+def train_with_sentinels(folder: Path) -> PreTrainedTokenizerBase:
+    """A tokenizer that is given what the objective asks for."""
+    text = folder / "text.txt"
     text.write_text("".join(f"{line}\n" for line in SENTENCES))
     trained = train_tokenizer(text, 300, "strict", kind=TokenizerKind(leads=False), open_ended=False)
     add_tokens(trained, SpanCorruption.special_tokens)
