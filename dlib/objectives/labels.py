@@ -3,7 +3,9 @@
 It stands apart because texts, words and choices are labelled alike. Letters: B rows.
 """
 
+import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,9 +129,21 @@ def guess_scores(labels: Sequence[int], guesses: Sequence[int], num_labels: int)
         "accuracy": classification.multiclass_accuracy(*pair, num_labels, average="micro"),
         "micro_f1": classification.multiclass_f1_score(*pair, num_labels, average="micro"),
         "macro_f1": classification.multiclass_f1_score(*pair, num_labels, average="macro"),
-        "matthews": classification.multiclass_matthews_corrcoef(*pair, num_labels),
     }
-    return as_numbers(found)
+    return as_numbers(found) | {"matthews": matthews(labels, guesses)}
+
+
+def matthews(labels: Sequence[int], guesses: Sequence[int]) -> float:
+    """Matthews' correlation of single labels; 0 where all labels are the same, or all guesses are.
+
+    Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient", equation 8. Not by
+    torchmetrics: of two labels it gives numbers from -1 to 1 where the coefficient is not defined.
+    """
+    there, guessed, rows = Counter(labels), Counter(guesses), len(labels)
+    right = sum(label == guess for label, guess in zip(labels, guesses, strict=True))
+    covariance = right * rows - sum(count * guessed[label] for label, count in there.items())
+    spreads = [rows**2 - sum(count**2 for count in counts.values()) for counts in (there, guessed)]
+    return covariance / math.sqrt(math.prod(spreads)) if all(spreads) else 0.0
 
 
 def label_f1(labels: Sequence[int], guesses: Sequence[int], num_labels: int) -> list[float]:

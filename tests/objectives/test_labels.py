@@ -59,6 +59,14 @@ def test_scores_of_single_labels_are_those_of_scikit_learn() -> None:
     assert label_f1(LABELS, GUESSES, 5) == pytest.approx([0.66666667, 0.85714286, 0.66666667, 0.0, 0.0], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("labels", "guesses"),
+    [([0] * 999 + [1], [0] * 1000), ([0] * 6 + [1] * 4, [1] * 10), ([0, 0], [0, 0]), ([1, 1], [0, 0]), ([0], [0])],
+)
+def test_a_guess_that_is_always_the_same_correlates_with_nothing(labels: list[int], guesses: list[int]) -> None:
+    assert guess_scores(labels, guesses, 2)["matthews"] == 0
+
+
 def test_scores_of_several_labels_are_those_of_scikit_learn() -> None:
     targets, guesses = [[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 1], [1, 0, 0], [0, 0, 0]]
     wanted = {"accuracy": 9 / 12, "micro_f1": 2 / 3, "macro_f1": 5 / 9, "exact_match": 0.25}
