@@ -3,6 +3,7 @@
 Letters: B rows, T tokens a row, n tokens of the context in a row.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -107,12 +108,11 @@ def score_answers(found: Sequence[Found], *, may_lack: bool) -> dict[str, float]
 
 
 def squad_scores(pairs: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
-    """SQuAD's scores of answers and the right ones, by torchmetrics."""
+    """SQuAD's scores of answers and the right ones: means of torchmetrics' of each, whose own sum is in float32."""
     from torchmetrics.functional.text.squad import squad  # here and not above: it takes seconds to import
 
-    given = [{"id": str(number), "prediction_text": text} for number, (text, _) in enumerate(pairs)]
-    right = [
-        {"id": str(number), "answers": {"text": list(answers) or [""], "answer_start": []}}
-        for number, (_, answers) in enumerate(pairs)
-    ]
-    return {name: float(value) for name, value in squad(given, right).items()}  # type: ignore[arg-type]
+    scores: list[dict[str, float]] = []
+    for text, answers in pairs:
+        right: Any = {"id": "", "answers": {"text": list(answers) or [""], "answer_start": []}}
+        scores.append({name: float(score) for name, score in squad({"id": "", "prediction_text": text}, right).items()})
+    return {name: math.fsum(score[name] for score in scores) / len(scores) for name in ("exact_match", "f1")}

@@ -19,7 +19,7 @@ from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.generation.answering_questions import read_line
 from dlib.objectives import build_objective
-from dlib.objectives.answer_spans import Found, find_spans, score_answers
+from dlib.objectives.answer_spans import Found, find_spans, score_answers, squad_scores
 from dlib.objectives.answer_windows import QuestionRows
 from dlib.objectives.question_answering import QuestionAnswering
 from dlib.process.errors import UserError
@@ -208,11 +208,16 @@ def test_scores_are_squads_own_over_the_windows_of_a_question() -> None:
         [{"id": str(n), "answers": {"text": texts, "answer_start": []}} for n, texts in enumerate(right)],
     )
     scores = score_answers(found, may_lack=True)
-    assert {name: scores[name] for name in wanted} == {name: float(value) for name, value in wanted.items()}
+    assert {name: scores[name] for name in wanted} == pytest.approx({name: float(wanted[name]) for name in wanted})
     assert scores["exact_match"] == 50
     assert scores["f1_unanswerable"] == 50
     assert scores["f1_answerable"] == pytest.approx(100 * (1 + 2 / 3) / 2)
     assert score_answers(found[:3], may_lack=False) == pytest.approx({"exact_match": 50, "f1": 250 / 3})
+
+
+def test_scores_of_many_questions_are_summed_without_loss() -> None:
+    found = squad_scores([("red cat", ["cat red dog"]), ("cat", ["cat red dog"]), ("dog", ["dog"])] * 3000)
+    assert found == {"exact_match": pytest.approx(100 / 3, rel=1e-9), "f1": pytest.approx(100 * 2.3 / 3, rel=1e-7)}
 
 
 @pytest.mark.oldest
