@@ -66,12 +66,18 @@ def multi_scores(targets: Sequence[Any], guesses: Sequence[Any], num_labels: int
 
 def regression_scores(targets: Sequence[Any], guesses: Sequence[Any], num_labels: int) -> dict[str, float]:
     """Correlation of numbers (Pearson) and of their ranks (Spearman); 0 where all are the same, or there is but one."""
-    from torchmetrics.functional import regression
+    from torchmetrics.functional.regression import pearson_corrcoef
 
     pair = torch.tensor(guesses, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
     if any(len(values.unique()) < 2 for values in pair):
         return {"pearson": 0.0, "spearman": 0.0}
-    return as_numbers({"pearson": regression.pearson_corrcoef(*pair), "spearman": regression.spearman_corrcoef(*pair)})
+    return as_numbers({"pearson": pearson_corrcoef(*pair), "spearman": pearson_corrcoef(*map(ranks, pair))})
+
+
+def ranks(values: Tensor) -> Tensor:
+    """The ranks of numbers (n,); equal ones share the mean of theirs."""
+    _, places, counts = values.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2).to(values.dtype)[places]
 
 
 SINGLE = Problem(

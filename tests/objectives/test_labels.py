@@ -75,7 +75,10 @@ def test_scores_of_several_labels_are_those_of_scikit_learn() -> None:
 
 def test_correlations_are_those_of_scipy_and_zero_where_nothing_varies() -> None:
     found = regression_scores([1.0, 2.5, 0.3, 4.0, 2.2], [0.9, 2.0, 0.5, 2.1, 3.0], 1)
-    assert found == pytest.approx({"pearson": 0.706261194869581, "spearman": 0.7}, abs=1e-6)
+    assert found == pytest.approx({"pearson": 0.706261194869581, "spearman": 0.7}, abs=1e-9)
+    assert regression_scores([2.0, 0.0, 2.0, 1.0], [0.5, 3.0, 1.0, 1.0], 1)["spearman"] == pytest.approx(
+        -5 / 6, abs=1e-9
+    )
     assert regression_scores([1.0, 2.0], [0.5, 0.5], 1) == {"pearson": 0.0, "spearman": 0.0}
     assert regression_scores([1.0], [0.5], 1) == {"pearson": 0.0, "spearman": 0.0}
 
