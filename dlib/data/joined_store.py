@@ -97,3 +97,8 @@ def joined(stores: Sequence[TokenStore]) -> TokenStore:
     for name in ("num_documents", "num_tokens", "num_bytes", "num_excluded"):
         known[name] = sum(getattr(store, name) for store in stores)
     return JoinedStore(**known, parts=tuple(stores))
+
+
+def parts_of(store: TokenStore) -> Sequence[TokenStore]:
+    """The stores that one was joined of."""
+    return store.parts if isinstance(store, JoinedStore) else (store,)

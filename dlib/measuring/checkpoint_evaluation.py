@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dlib.data.checking import check_documents
 from dlib.data.data_module import cut_rows, tokenize
 from dlib.data.packing import Rows
 from dlib.data.splitting import filter_of
@@ -94,6 +95,8 @@ class CheckpointEvaluation:
         columns = objective.columns_of(args.objective)
         kept = filter_of(args.data, evaluation.order.split, columns)
         store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns, kept)
+        if objective.has_check:
+            check_documents(store, evaluation.text, args.data.document, objective.check)
         rows = objective.rows(store, args.data.max_length) or cut_rows(
             args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
         )

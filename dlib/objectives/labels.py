@@ -6,7 +6,7 @@ It stands apart because texts, words and choices are labelled alike. Letters: B 
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dlib.data.token_store import TokenStore
 from dlib.objectives.objective import Batch, Objective
 from dlib.process.errors import UserError
 
@@ -96,25 +95,6 @@ def listed(names: Sequence[str]) -> str:
     """The first of some names, in words."""
     shown = ", ".join(f'"{name}"' for name in names[:MOST_SHOWN])
     return (shown or "none") + f" and {len(names) - MOST_SHOWN} more" * (len(names) > MOST_SHOWN)
-
-
-def check_documents(train: TokenStore, dev: TokenStore, check: Callable[[TokenStore, int], object]) -> None:
-    """Tell now of a document that cannot be learned from, and not when a step or an evaluation comes to it.
-
-    Args:
-        train: the training text.
-        dev: the development text.
-        check: raises `UserError` for the document of a text by its number, from 0.
-
-    Raises:
-        UserError: that of the first such document, with the text that it is in.
-    """
-    for name, store in (("training", train), ("development", dev)):
-        for document in range(store.num_documents):
-            try:
-                check(store, document)
-            except UserError as error:
-                raise UserError(f"{name} text, {error}") from error
 
 
 def guess_scores(labels: Sequence[int], guesses: Sequence[int], num_labels: int) -> dict[str, float]:

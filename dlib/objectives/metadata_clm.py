@@ -67,14 +67,15 @@ class MetadataLanguageModeling(CausalLanguageModeling):
         return [*self.args.metadata_fields, *self.args.metadata_span_fields]
 
     def study(self, train: TokenStore, dev: TokenStore) -> None:
-        """Tell now of metadata that no document has, and of spans that are none."""
+        """Tell now of metadata that no document has."""
         for name in self.names:
             if all(train.field(name, document) is None for document in range(train.num_documents)):
                 raise UserError(f"--metadata_fields: no document of the training text has the key {name}")
+
+    def check(self, store: TokenStore, document: int) -> None:
+        """Refuse spans that are none."""
         for name in self.args.metadata_span_fields:
-            for store in (train, dev):
-                for document in range(store.num_documents):
-                    refuse_other_spans(store.field(name, document), f'key "{name}" of document {document + 1}')
+            refuse_other_spans(store.field(name, document), f'key "{name}"')
 
     def rows(self, store: TokenStore, max_length: int) -> MetadataRows:
         """A row a piece of a document."""

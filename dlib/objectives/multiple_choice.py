@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from dlib.data.packing import RowSource
 from dlib.data.samples import Columns, Sample, SampleKey
 from dlib.data.token_store import TokenStore
-from dlib.objectives.labels import LabelPrediction, check_documents
+from dlib.objectives.labels import LabelPrediction
 from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.pairs import Ids, JoinedRows, Joiner, PairFrame, Parts, logits_of, stack_pairs
 from dlib.process.errors import UserError
@@ -55,15 +55,9 @@ class MultipleChoice(LabelPrediction):
     answerer = "dlib.generation.choosing:Chooser"
     card: ClassVar[Mapping[str, str]] = {"kind": "model that chooses answers"}
 
-    def study(self, train: TokenStore, dev: TokenStore) -> None:
-        """Check the labels of all documents; raises `UserError`."""
-        check_documents(
-            train,
-            dev,
-            lambda store, document: target(
-                store.field(LABEL, document), len(store.item_lengths(CHOICES, document)), document
-            ),
-        )
+    def check(self, store: TokenStore, document: int) -> None:
+        """Refuse a label that is none."""
+        target(store.field(LABEL, document), len(store.item_lengths(CHOICES, document)))
 
     @property
     def config_changes(self) -> Mapping[str, Any]:
@@ -77,7 +71,7 @@ class MultipleChoice(LabelPrediction):
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack rows (B, C, T), see `stack_choices`; `labels` (B,)."""
         batch = stack_choices(samples, self.roles.pad_id)
-        labels = [target(sample.fields[LABEL], len(sample.sequences) // 2, sample.number) for sample in samples]
+        labels = [target(sample.fields[LABEL], len(sample.sequences) // 2) for sample in samples]
         return {**batch, "labels": torch.tensor(labels)}
 
     def predict(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -97,17 +91,15 @@ class MultipleChoice(LabelPrediction):
         return {**super().metrics(evaluated, tokens_per_byte), "accuracy": sums["right"] / (sums["weight"] or 1)}
 
 
-def target(value: object, num_choices: int, document: int) -> int:
-    """The label of a document as the number of a choice.
+def target(value: object, num_choices: int) -> int:
+    """A label as the number of a choice.
 
     Raises:
         UserError: there is no such choice.
     """
     if type(value) is int and 0 <= value < num_choices:
         return value
-    raise UserError(
-        f'key "{LABEL}" of document {document + 1}: {value} is no number of its {num_choices} choices; the first is 0'
-    )
+    raise UserError(f'key "{LABEL}": {value} is no number of its {num_choices} choices; the first is 0')
 
 
 def choice_parts(joiner: Joiner, question: Ids, choices: Sequence[Ids]) -> tuple[np.ndarray, ...]:

@@ -156,6 +156,18 @@ class Objective(ABC):
             UserError: the objective cannot do with such texts.
         """
 
+    def check(self, store: TokenStore, document: int) -> None:  # noqa: B027 - likewise
+        """Look at a document with fields, by its number, before anything is computed of its text.
+
+        Raises:
+            UserError: it cannot be learned from. Its file and line are told by who calls.
+        """
+
+    @property
+    def has_check(self) -> bool:
+        """Whether `check` has something to look for."""
+        return type(self).check is not Objective.check
+
     def recall(self, config: Any) -> None:  # noqa: B027 - likewise
         """Learn the same from the configuration of a model that was trained, where there is no training text."""
 

@@ -39,11 +39,13 @@ class QuestionAnswering(Objective):
     """Whether there are questions without an answer in the training text."""
 
     def study(self, train: TokenStore, dev: TokenStore) -> None:
-        """Tell now of answers that are not in their context, and not when a step comes to them."""
-        for store in (train, dev):
-            answered = [has_answer(store, document) for document in range(store.num_documents)]
-            if store is train:
-                self.may_lack = not all(answered)
+        """Find out whether there are questions without an answer."""
+        answers = (train.field("answers", document) for document in range(train.num_documents))
+        self.may_lack = any(isinstance(its, dict) and not its.get("text") for its in answers)
+
+    def check(self, store: TokenStore, document: int) -> None:
+        """Refuse answers that are not where they are said to be."""
+        refuse_other_answers(store.field("answers", document), store.field("context", document))
 
     def recall(self, config: Any) -> None:
         """The same from a trained model; what came from elsewhere does not say it."""
@@ -102,22 +104,15 @@ class QuestionAnswering(Objective):
         }
 
 
-def has_answer(store: TokenStore, document: int) -> bool:
-    """Whether a question has an answer.
-
-    Raises:
-        UserError: it is not where it is said to be.
-    """
-    answers, context = store.field("answers", document), store.field("context", document)
-    place = f'key "answers" of question {document + 1}'
+def refuse_other_answers(answers: Any, context: str) -> None:
+    """Refuse what is no answers, or not in the context; raises `UserError`."""
     try:
-        pairs = list(zip(answers["text"], answers["answer_start"], strict=True))
-        wrong = next((text for text, start in pairs if context[start : start + len(text)] != text), None)
+        pairs = zip(answers["text"], answers["answer_start"], strict=True)
+        wrong = next((text for text, start in pairs if context[start : start + len(text)] != text or not text), None)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{place}: write {{"text": ["..."], "answer_start": [0]}}, lists of one length') from error
+        raise UserError('key "answers": write {"text": ["..."], "answer_start": [0]}, lists of one length') from error
     if wrong is not None:
-        raise UserError(f'{place}: "{wrong[:50]}" does not stand at that character of the context')
-    return bool(pairs)
+        raise UserError(f'key "answers": "{wrong[:50]}" does not stand at that character of the context')
 
 
 def note_of(sample: Sample) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dlib.data.fields import FRACTIONS
 from dlib.data.packing import RowSource
 from dlib.data.samples import Columns, Sample
 from dlib.data.token_store import TokenStore
-from dlib.objectives.labels import LabelPrediction, Labels, as_numbers, check_documents, guess_scores
+from dlib.objectives.labels import LabelPrediction, Labels, as_numbers, guess_scores
 from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.pairs import Joiner, PairFrame, PairRows, logits_of, stack_pairs
 from dlib.process.errors import UserError
@@ -120,14 +120,17 @@ class SequenceClassification(LabelPrediction):
     labels: Labels
 
     def study(self, train: TokenStore, dev: TokenStore) -> None:
-        """Find the labels, and check those of all documents.
+        """Find the labels.
 
         Raises:
-            UserError: there are no two labels, or a document has one that is none.
+            UserError: there are no two.
         """
         self.problem = PROBLEMS.get(self.args.label_type) or find_problem(train)
         self.labels = Labels(()) if self.problem is REGRESSION else Labels.found(train.distinct(LABEL), LABEL)
-        check_documents(train, dev, lambda store, document: self.target(store.field(LABEL, document), document))
+
+    def check(self, store: TokenStore, document: int) -> None:
+        """Refuse a label that is none."""
+        self.target(store.field(LABEL, document))
 
     def recall(self, config: Any) -> None:
         """What its labels are."""
@@ -144,7 +147,7 @@ class SequenceClassification(LabelPrediction):
         """That of its kind of label."""
         return BestMetric(f"dev/{self.problem.best_by}", highest=True)
 
-    def target(self, value: object, document: int) -> int | float | list[int]:
+    def target(self, value: object) -> int | float | list[int]:
         """What a document's label is compared with: a label's number, a number, or 0 or 1 for each label.
 
         Raises:
@@ -157,7 +160,7 @@ class SequenceClassification(LabelPrediction):
                 return self.labels.number_of(value)
             there = {self.labels.number_of(item) for item in items_of(value)}
         except UserError as error:
-            raise UserError(f'key "{LABEL}" of document {document + 1}: {error}') from error
+            raise UserError(f'key "{LABEL}": {error}') from error
         return [int(number in there) for number in range(len(self.labels.names))]
 
     def rows(self, store: TokenStore, max_length: int) -> RowSource:
@@ -166,7 +169,7 @@ class SequenceClassification(LabelPrediction):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack the rows; `labels` (B,) or, of several, (B, L)."""
-        targets = torch.tensor([self.target(sample.fields[LABEL], sample.number) for sample in samples])
+        targets = torch.tensor([self.target(sample.fields[LABEL]) for sample in samples])
         pairs = [(sample.sequences[0], sample.sequences[1]) for sample in samples]
         return {**stack_pairs(pairs, self.roles.pad_id), "labels": targets}
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from dlib.data.samples import Columns, Sample
 from dlib.data.token_store import TokenStore
-from dlib.objectives.labels import LabelPrediction, Labels, check_documents, guess_scores, label_f1
+from dlib.objectives.labels import LabelPrediction, Labels, guess_scores, label_f1
 from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.padding import stack_rows
 from dlib.objectives.pairs import logits_of
@@ -37,13 +37,12 @@ class TokenClassification(LabelPrediction):
     labels: Labels
 
     def study(self, train: TokenStore, dev: TokenStore) -> None:
-        """Find the labels, and check those of all documents.
+        """Find the labels.
 
         Raises:
-            UserError: there are no two labels, or a document has not a known one for each word.
+            UserError: there are no two.
         """
         self.labels = Labels.found(train.distinct(LABELS), LABELS)
-        check_documents(train, dev, self.check)
 
     def recall(self, config: Any) -> None:
         """What its labels are."""
@@ -60,30 +59,29 @@ class TokenClassification(LabelPrediction):
         return BestMetric("dev/span_f1" if are_bio(self.labels.names) else "dev/macro_f1", highest=True)
 
     def check(self, store: TokenStore, document: int) -> None:
-        """Refuse a document that cannot be learned from; raises `UserError`."""
-        self.numbers(store.field(LABELS, document), len(store.item_lengths(WORDS, document)), document)
+        """Refuse a document that has not a known label for each word."""
+        self.numbers(store.field(LABELS, document), len(store.item_lengths(WORDS, document)))
 
-    def numbers(self, value: object, num_words: int, document: int) -> np.ndarray:
+    def numbers(self, value: object, num_words: int) -> np.ndarray:
         """Numbers of a document's labels (words,).
 
         Raises:
             UserError: they are not one for each word, or one is not known.
         """
-        place = f'key "{LABELS}" of document {document + 1}'
         if not isinstance(value, list) or len(value) != num_words:
             count = len(value) if isinstance(value, list) else "no list of"
-            raise UserError(f'{place}: {count} labels, and "{WORDS}" has {num_words}; give each its label')
+            raise UserError(f'key "{LABELS}": {count} labels, and "{WORDS}" has {num_words}; give each its label')
         try:
             return np.array([self.labels.number_of(label) for label in value], dtype=np.int64)
         except UserError as error:
-            raise UserError(f"{place}: {error}") from error
+            raise UserError(f'key "{LABELS}": {error}') from error
 
     def targets(self, sample: Sample) -> np.ndarray:
         """The label at each first token of a word, and `NO_LABEL` elsewhere (T,)."""
         lengths = sample.lengths[WORDS]
         places, words = first_tokens(lengths, len(sample.ids))
         targets = np.full(len(sample.ids), NO_LABEL)
-        targets[places] = self.numbers(sample.fields[LABELS], len(lengths), sample.number)[words]
+        targets[places] = self.numbers(sample.fields[LABELS], len(lengths))[words]
         return targets
 
     def weight(self, sample: Sample) -> int:

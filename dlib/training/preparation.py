@@ -10,9 +10,10 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
+from dlib.data.checking import check_documents
 from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
-from dlib.data.joined_store import joined
+from dlib.data.joined_store import joined, parts_of
 from dlib.data.samples import Columns
 from dlib.data.splitting import settle_dev_split
 from dlib.data.text import TextFiles, first_document
@@ -80,6 +81,10 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     prepared = prepare_data(args, inputs.texts, source, goes_on=goes_on)
     args, tokenizer, objective, data = prepared.args, prepared.tokenizer, prepared.objective, prepared.data
     objective.study(data.train_store, joined([dev.store for dev in data.dev_sets]))
+    if objective.has_check:
+        stores = (*parts_of(data.train_store), *(dev.store for dev in data.dev_sets))
+        for text, store in zip((*inputs.texts.training, *inputs.texts.development), stores, strict=True):
+            check_documents(store, text.file, args.data.document, objective.check)
     plan = make_plan(args, data.train)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)

@@ -133,25 +133,25 @@ MISTAKES = {
         "sequence_classification",
         '{"text": "So.", "label": "a"}\n{"text": "No.", "label": "b"}\n',
         '{"text": "So.", "label": "a"}\n{"text": "Well.", "label": "c"}\n',
-        'development text, key "label" of document 2: "c" is no label of the training text, which has "a", "b"',
+        'dev.jsonl line 2: key "label": "c" is no label of the training text, which has "a", "b"',
     ),
     "a number among names": (
         "sequence_classification --label_type regression",
         '{"text": "So.", "label": "1.5"}\n{"text": "No.", "label": "low"}\n',
         '{"text": "So.", "label": "2"}\n',
-        'training text, key "label" of document 2: "low" is no number, as --label_type regression needs',
+        'train.jsonl line 2: key "label": "low" is no number, as --label_type regression needs',
     ),
     "a word without a label": (
         "token_classification",
         '{"tokens": ["So", "it", "is"], "labels": [0, 1, 1]}\n{"tokens": ["No", "way"], "labels": [0]}\n',
         '{"tokens": ["So"], "labels": [0]}\n',
-        'training text, key "labels" of document 2: 1 labels, and "tokens" has 2; give each its label',
+        'train.jsonl line 2: key "labels": 1 labels, and "tokens" has 2; give each its label',
     ),
     "no such choice": (
         "multiple_choice",
         '{"question": "Why?", "choices": ["So.", "No."], "label": 1}\n',
         '{"question": "Why?", "choices": ["So.", "No."], "label": 2}\n',
-        'development text, key "label" of document 1: 2 is no number of its 2 choices; the first is 0',
+        'dev.jsonl line 1: key "label": 2 is no number of its 2 choices; the first is 0',
     ),
 }
 
@@ -164,7 +164,7 @@ def test_a_document_that_cannot_be_learned_from_is_told_before_training(
         (tmp_path / f"{name}.jsonl").write_text(text)
     place = replace(place, data=tmp_path)
     result = train(place.arguments("run", *SHAPE, "--objective", *objective.split(), "--plan"), tmp_path / "output")
-    assert (result.status, result.last_line) == (2, f"error: {told}")
+    assert (result.status, result.last_line) == (2, f"error: {tmp_path}/{told}")
 
 
 TABLES = {

@@ -208,7 +208,7 @@ def test_an_evaluation_has_each_row_with_and_without_and_the_rows_with_a_field(b
         ({"metadata_template": "{key}: {value}"}, "--metadata_template {key}: {value}: write {name} and {value}"),
         ({"metadata_template": "{value"}, "--metadata_template {value: "),
         ({"metadata_span_template": "<{value}>"}, "--metadata_span_template <{value}>: write {name} and {text}"),
-        ({"metadata_span_fields": ["url"]}, 'key "url" of document 1: write a list of'),
+        ({"metadata_span_fields": ["url"]}, 'key "url": write a list of'),
         ({"metadata_length": 40}, "--max_length 40 leaves no room for text"),
     ],
 )
@@ -217,6 +217,7 @@ def test_what_cannot_be_is_told_before_training(build: Build, args: dict[str, An
         objective, store = build(**args)
         objective.rows(store, 40)
         objective.study(store, store)
+        objective.check(store, 0)
 
     with pytest.raises(UserError) as error:
         prepare()

@@ -51,10 +51,10 @@ ROWS = [
     Row("train.py TINY --dev dev.txt other/dev.txt", "error: --dev: two texts have the name dev"),
     Row(
         "train.py TINY --objective sequence_classification --train a.jsonl --dev a.jsonl b.jsonl",
-        'error: development text, key "label" of document 3: "w" is no label of the training text',
+        'error: data/b.jsonl line 2: key "label": "w" is no label of the training text',
         {
             "data/a.jsonl": '{"text": "a", "label": "v"}\n{"text": "b", "label": "x"}',
-            "data/b.jsonl": '{"text": "a", "label": "w"}',
+            "data/b.jsonl": '{"text": "a", "label": "x"}\n{"text": "a", "label": "w"}',
         },
     ),
     Row("train.py TINY --exclude more.txt", "it has no more.txt; name it with --exclude"),
