@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlib.data.formats import folder_name
 from dlib.data.pairs import files_of
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import shards_of
@@ -77,21 +78,25 @@ class Recipe:
 def text_sha256(text_file: Path, cache_dir: Path) -> str:
     """SHA-256 of a text's bytes, remembered in `cache_dir` so that a big text is hashed once.
 
-    Of several files it is that of their hashes in order. What is remembered holds for one state of the files; the
-    system sets the time of a state's last change (ctime), so that no copying tool can forge it.
+    Of several files it is that of their hashes in order, with the names of their folders where these differ: they may
+    be labels. What is remembered holds for one state of the files; the system sets the time of a state's last change
+    (ctime), so that no copying tool can forge it.
 
     Raises:
         UserError: the file is missing or cannot be read.
     """
     require_text(text_file)
     files = [file for shard in shards_of(text_file) for file in files_of(shard)]
+    folders = [folder_name(file) for file in files]
+    if len({*folders}) == 1:
+        folders = []
     try:
         states = [_state(file) for file in files]
         # A later change could carry the same time as long as the clock has not moved on: do not remember it yet.
         settled = time.time_ns() - max(changed for _, _, changed, _, _ in states) > SETTLED_NANOSECONDS
-        state = repr(states[0] if len(states) == 1 else states)
+        state = repr(states[0] if len(states) == 1 else (states, folders) if folders else states)
         memory = cache_dir / ".text_sha256" / hashlib.sha256(state.encode()).hexdigest()
-        return (settled and _recall(memory)) or _hash_text(files, memory if settled else None)
+        return (settled and _recall(memory)) or _hash_text(files, folders, memory if settled else None)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or text_file}: {error.strerror}") from error
 
@@ -140,9 +145,9 @@ def _recall(memory: Path) -> str | None:
     return None
 
 
-def _hash_text(files: Sequence[Path], memory: Path | None) -> str:
-    digests = [*map(_hash_file, files)]
-    digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+def _hash_text(files: Sequence[Path], folders: Sequence[str], memory: Path | None) -> str:
+    digests = [*map(_hash_file, files), *folders]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256(os.fsencode("\n".join(digests))).hexdigest()
     # A cache that cannot be written only costs time.
     with suppress(OSError):
         if memory is not None:

@@ -10,6 +10,7 @@ whose documents are no lines yields all of them for the range that starts at 0, 
 
 import hashlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,14 +49,19 @@ def read_paragraphs(file: Path, byte_range: ByteRange, columns: Columns, encodin
 def read_whole_text(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
     """All of a file is a document, with its line breaks; raises as `read_text` does.
 
-    Where a label is asked for, it is the name of the file's folder.
+    Where a label is asked for, it is the name of the file's folder, see `folder_name`.
     """
     pieces = iterate_passages(file, byte_range, encoding_errors, at_blank_lines=False)
     if columns == TEXT_ONLY or not {*columns.names} - {*columns.optional} <= {"text", "label"}:
         yield from _documents(file, columns, pieces)
     elif byte_range.start == 0:
-        record = {"text": "".join(piece.text for piece in pieces), "label": file.resolve().parent.name}
+        record = {"text": "".join(piece.text for piece in pieces), "label": folder_name(file)}
         yield document_of(record, columns, 0, encoding_errors)
+
+
+def folder_name(file: Path) -> str:
+    """The name of the folder in which a file stands; of a link that in which the link does."""
+    return os.path.basename(os.path.dirname(os.path.abspath(file)))
 
 
 def _documents(file: Path, columns: Columns, pieces: Iterator[Piece]) -> Iterator[Document]:

@@ -62,10 +62,33 @@ def test_a_files_folder_is_its_label(tmp_path: Path) -> None:
         ((f"Two lines\nof a {name} film.", ""), (name,)) for name in ("bad", "good")
     ]
     assert [*iterate_documents(text, columns=columns, document="file")][::2] == [d.sequences[0] for d in found]
+    linked = tmp_path / "linked" / "fine" / "1.txt"
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to(tmp_path / "good" / "1.txt")
+    [document] = iterate_raw(linked, columns, "strict", "file")
+    assert document.fields == ("fine",)
     with pytest.raises(UserError, match="or --document file for files in folders that have the labels' names"):
         next(iterate_raw(text, columns, "strict"))
     with pytest.raises(UserError, match="plain text has no source, target"):
         next(iterate_raw(text, Columns(("source", "target")), "strict", "file"))
+
+
+def test_a_file_in_another_folder_has_another_label(byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    columns, text = Columns(fields=("label",)), tmp_path / "*" / "*.txt"
+
+    def labels() -> list[str]:
+        options = {"columns": columns, "document": "file", "cache_dir": tmp_path / "cache"}
+        store = build_token_store(text, byte_tokenizer, separator_id=1, **options)  # type: ignore[arg-type]
+        return [store.field("label", number) for number in range(store.num_documents)]
+
+    for file in ("bad/1.txt", "bad/2.txt", "good/3.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(file)
+    assert labels() == ["bad", "bad", "good"]
+    (tmp_path / "bad" / "2.txt").rename(tmp_path / "good" / "2.txt")
+    assert labels() == ["bad", "good", "good"]
+    (tmp_path / "good").rename(tmp_path / "great")
+    assert labels() == ["bad", "great", "great"]
 
 
 def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> None:
