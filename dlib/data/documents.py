@@ -38,19 +38,25 @@ class Division(NamedTuple):
     reason: str
 
 
-def settle_division(args: DataArgs, text_file: Path, columns: Columns) -> Division:
-    """What a document of a run's training text is: `--document`, or what is found where that says `auto`."""
-    require_text(text_file)
-    first = shards_of(text_file)[0]
-    suffix = format_suffix(first)
-    if reader_of(suffix) is not TEXT_READERS["line"]:
-        return Division("line" if args.document == "auto" else args.document, f"as {suffix} divides them")
+def settle_division(args: DataArgs, text_files: Sequence[Path], columns: Columns) -> Division:
+    """What a document of a run's texts is: `--document`, or what is found in the first plain one for `auto`.
+
+    The training texts come first.
+    """
+    for text_file in text_files:
+        require_text(text_file)
+    shards = [shards_of(text_file)[0] for text_file in text_files]
+    plain = [shard for shard in shards if reader_of(format_suffix(shard)) is TEXT_READERS["line"]]
+    if not plain:
+        reason = f"as {format_suffix(shards[0])} divides them"
+        return Division("line" if args.document == "auto" else args.document, reason)
+    each = "each" if plain[0] == shards[0] else f"each of {plain[0].name}"
     if args.document != "auto":
-        return Division(args.document, f"each is {DOCUMENTS[args.document]} (--document {args.document})")
+        return Division(args.document, f"{each} is {DOCUMENTS[args.document]} (--document {args.document})")
     if args.line_by_line or columns != TEXT_ONLY:
-        return Division("line", "each is a line, as each row is")
-    document, reason = divide(first)
-    return Division(document, f"each is {DOCUMENTS[document]} (--document {document}): {reason}")
+        return Division("line", f"{each} is a line, as each row is")
+    document, reason = divide(plain[0])
+    return Division(document, f"{each} is {DOCUMENTS[document]} (--document {document}): {reason}")
 
 
 def divide(text_file: Path) -> Division:

@@ -141,11 +141,11 @@ def prepare_data(args: ExperimentArgs, texts: TextFiles, source: str | None, *, 
 
 
 def settle_documents(args: ExperimentArgs, texts: TextFiles, columns: Columns) -> tuple[ExperimentArgs, str]:
-    """The arguments with what looking at the training texts says: what a document is, and why; which are set apart.
+    """The arguments with what looking at the texts says: what a document is, and why; which are set apart.
 
     Raises:
         UserError: a text cannot be read, or has too few documents.
     """
-    division = settle_division(args.data, texts.train, columns)
+    division = settle_division(args.data, [text.file for text in (*texts.training, *texts.development)], columns)
     args = replace(args, data=replace(args.data, document=division.document))
     return replace(args, data=settle_dev_split(args.data, texts, columns)), division.reason

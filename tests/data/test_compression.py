@@ -135,7 +135,7 @@ def test_compressed_files_are_found_and_looked_at(tmp_path: Path) -> None:
     (tmp_path / "val.jsonl.zst").write_bytes(zstandard.compress(RECORDS))
     found = find_text(DataArgs(str(tmp_path)))
     assert (found.train.name, found.dev.name) == ("train.txt.gz", "val.jsonl.zst")
-    assert settle_division(DataArgs(), found.train, TEXT_ONLY).document == "blank_line"
+    assert settle_division(DataArgs(), [found.train], TEXT_ONLY).document == "blank_line"
     files = (found.train, found.dev, Path("a.b.csv"), Path("gz"))
     assert [*map(format_suffix, files)] == [".txt", ".jsonl", ".csv", ""]
     (tmp_path / "train.txt").write_text("one\n")

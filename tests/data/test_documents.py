@@ -94,14 +94,19 @@ def test_a_file_in_another_folder_has_another_label(byte_tokenizer: PreTrainedTo
 def test_only_auto_looks_and_only_where_plain_text_is_packed(tmp_path: Path) -> None:
     file = tmp_path / "train.txt"
     file.write_text("\n".join(PLAY * 50))
-    found = settle_division(DataArgs(), file, TEXT_ONLY)
+    found = settle_division(DataArgs(), [file], TEXT_ONLY)
     assert found.document == "blank_line"
     assert "at most 45 characters, 2.0 between blank lines" in found.reason
-    assert settle_division(DataArgs(document="file"), file, TEXT_ONLY).document == "file"
-    assert settle_division(DataArgs(line_by_line=True), file, TEXT_ONLY).document == "line"
-    assert settle_division(DataArgs(), file, Columns(fields=("label",))).document == "line"
+    assert settle_division(DataArgs(document="file"), [file], TEXT_ONLY).document == "file"
+    assert settle_division(DataArgs(line_by_line=True), [file], TEXT_ONLY).document == "line"
+    assert settle_division(DataArgs(), [file], Columns(fields=("label",))).document == "line"
     (tmp_path / "train.jsonl").write_text('{"text": "one"}')
-    assert settle_division(DataArgs(), tmp_path / "train.jsonl", TEXT_ONLY) == ("line", "as .jsonl divides them")
+    assert settle_division(DataArgs(), [tmp_path / "train.jsonl"], TEXT_ONLY) == ("line", "as .jsonl divides them")
+    document, reason = settle_division(DataArgs(), [tmp_path / "train.jsonl", file], TEXT_ONLY)
+    assert (document, reason.partition(":")[0]) == (
+        "blank_line",
+        "each of train.txt is what stands between blank lines (--document blank_line)",
+    )
 
 
 def passages_of(file: Path, range_bytes: int, *, at_blank_lines: bool) -> list[str]:

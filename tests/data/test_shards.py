@@ -115,7 +115,7 @@ def test_shards_are_found_in_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "dev.txt").write_text("dev\n")
     args = DataArgs(str(tmp_path))
     assert find_split(args, "train") == tmp_path / "train"
-    assert settle_division(args, tmp_path / "train", TEXT_ONLY).document == "blank_line"
+    assert settle_division(args, [tmp_path / "train"], TEXT_ONLY).document == "blank_line"
     assert find_split(DataArgs(str(tmp_path), train_file="tr*/*.txt"), "train") == tmp_path / "tr*/*.txt"
     assert find_split(DataArgs("none", dev_file="hf:a/b:test"), "dev") == Path("hf:a/b:test")
     with pytest.raises(UserError, match=r"it has no \*\.nope; name the training text"):
