@@ -9,6 +9,8 @@ from dlib.process.errors import UserError
 from dlib.process.packages import import_optional
 
 ROWS_AT_ONCE = 1024
+DAMAGE = (OSError, UnicodeDecodeError)
+"""What pyarrow raises besides its own errors, for bytes that cannot be decompressed, and texts that are not UTF-8."""
 Row = tuple[int, Mapping[str, Any]]
 """A row's number in its file, from 0, and its values by name."""
 
@@ -29,7 +31,7 @@ def iterate_parquet(file: Path, byte_range: ByteRange, names: Sequence[str]) -> 
                     batches = opened.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=known, use_threads=False)
                     yield from _rows(batches, row)
                 row += described.num_rows
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, *DAMAGE) as error:
         raise UserError(f"{file}: no Parquet file, or a damaged one ({error})") from error
 
 
@@ -42,7 +44,7 @@ def iterate_arrow(file: Path, byte_range: ByteRange, names: Sequence[str]) -> It
         with arrow.OSFile(str(file)) as source, arrow.ipc.open_stream(source) as opened:
             known = _known(opened.schema.names, names)
             yield from _rows((batch.select(known) for batch in opened), 0)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, *DAMAGE) as error:
         raise UserError(f"{file}: no Arrow stream, or a damaged one ({error})") from error
 
 

@@ -150,6 +150,12 @@ def test_parquet_and_saved_datasets_are_read_by_column(
     (tmp_path / "bad.parquet").write_bytes(b"no such thing")
     with pytest.raises(UserError, match=r"bad\.parquet: no Parquet file, or a damaged one"):
         build(tmp_path / "bad.parquet")
+    torn = tmp_path / "torn.parquet"
+    parquet.write_table(arrow.table({"text": [*map(str, range(4000))]}), torn, compression="snappy")
+    content = torn.read_bytes()
+    torn.write_bytes(content[:100] + bytes(900) + content[1000:])
+    with pytest.raises(UserError, match=r"torn\.parquet: no Parquet file, or a damaged one \(Corrupt snappy"):
+        build(torn)
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
