@@ -7,6 +7,7 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from dlib.data.document_error import DocumentError
@@ -27,10 +28,10 @@ def read_csv(file: Path, byte_range: ByteRange, columns: Columns, encoding_error
     if byte_range.start:
         return
     names: Sequence[str] = ()
-    for offset, values in _quoted_rows(file, encoding_errors):
+    for offset, values in filter(itemgetter(1), _quoted_rows(file, encoding_errors)):  # a blank line has no values
         if not names:
             names = _names(values, offset)
-        elif values:
+        else:
             yield _row(names, values, columns, offset, encoding_errors)
 
 

@@ -48,7 +48,7 @@ def texts(store: TokenStore, tokenizer: PreTrainedTokenizerFast) -> list[str]:
 def test_quotes_of_a_csv_hold_commas_quotes_and_line_breaks(
     build: Build, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    content = '\ufefflabel, text\r\ngood,"one, ""two""\r\nand\n\nthree"\r\n\r\nbad,  four\n'
+    content = '\ufeff\r\nlabel, text\r\ngood,"one, ""two""\r\nand\n\nthree"\r\n\r\nbad,  four\n'
     store = build("a.csv", content)
     assert texts(store, byte_tokenizer) == ['one, "two"\nand\n\nthree', "  four"]
     assert values(store) == ["good", "bad"]
