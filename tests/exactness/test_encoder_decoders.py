@@ -1,5 +1,6 @@
 """Encoder-decoders train, are killed and resumed, write in their evaluations and are asked, bit by bit."""
 
+import gzip
 import json
 import random
 import signal
@@ -21,7 +22,9 @@ GOAL = "--training_goal 12 --eval_interval 4 --save_interval 4 --max_checkpoints
 BART = ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32", "init_std=0.1")
 T5 = ("--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32", "d_kv=16", "num_heads=2")
 WRITING = "--eval_generate_samples 13 --max_new_tokens 8 --num_beams 2 --eval_batch_size 4".split()
-SEQ2SEQ = ("--objective", "seq2seq", *BART, *WRITING)
+SMALL = ("--objective", "seq2seq", *BART)
+SEQ2SEQ = (*SMALL, *WRITING)
+HEADER = ("source", "target")
 SPANS = ("--objective", "span_corruption", *T5)
 
 
@@ -94,6 +97,18 @@ def test_seq2seq_ends_writes_and_answers_as_if_it_had_not_been_killed(digits: Pl
     asked = generate([str(run.root), *flags], lines, tmp_path)
     assert asked.status == 0, asked.stderr
     assert asked.stdout.split("\n")[:-1] == hypotheses
+
+
+def test_a_table_compressed_lines_and_parallel_files_are_gone_on_with(digits: Place, tmp_path: Path) -> None:
+    lines = (digits.data / "train.jsonl").read_text().splitlines()
+    pairs = [tuple(json.loads(line).values()) for line in lines[:120]]
+    (digits.data / "table.csv").write_text(
+        "".join(f'{source},"{target}"\n' for source, target in [HEADER, *pairs[:60]])
+    )
+    (digits.data / "lines.jsonl.gz").write_bytes(gzip.compress("\n".join(lines[120:]).encode()))
+    for suffix, texts in zip(("de", "en"), zip(*pairs[60:], strict=True), strict=True):
+        (digits.data / f"files.{suffix}").write_text("\n".join(texts))
+    killed_run(digits, tmp_path, [*SMALL, "--train", "table.csv:1", "lines.jsonl.gz:2", "files.{de,en}:1"])
 
 
 def test_span_corruption_ends_as_if_it_had_not_been_killed_and_its_model_learns_pairs(
