@@ -29,8 +29,8 @@ Decompression = tuple[Callable[[], Any], type[Exception]]
 
 
 def format_suffix(file: Path) -> str:
-    """The suffix of a file's name that says its format: `.jsonl` of `a.jsonl.gz` too."""
-    return (file.with_suffix("") if file.suffix in COMPRESSIONS else file).suffix
+    """The suffix of a file's name that says its format, in lower case: `.jsonl` of `a.JSONL` and `a.jsonl.gz` too."""
+    return (file.with_suffix("") if file.suffix.lower() in COMPRESSIONS else file).suffix.lower()
 
 
 def is_compressed(file: Path) -> bool:

@@ -70,7 +70,7 @@ def files_in(folder: Path) -> Sequence[Path]:
             raise UserError(f"{state} is not what datasets' save_to_disk writes; save the dataset again") from error
     suffixes = tuple(file_suffixes())
     visible = (file for file in folder.iterdir() if file.name[0] not in "._" and file.is_file())
-    return sorted(file for file in visible if file.name.endswith(suffixes))
+    return sorted(file for file in visible if file.name.lower().endswith(suffixes))
 
 
 def text_reader_sha256(text: Path, document: str) -> str:

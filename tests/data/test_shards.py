@@ -62,6 +62,8 @@ def test_a_folder_and_a_glob_are_the_joined_text_in_the_order_of_names(build: Bu
     assert same_content(store, build(joined))
     assert build(folder / "*.txt").fingerprint == store.fingerprint
     assert [*iterate_documents(folder)] == ["one", "two", "three", "", "four"]
+    capitals = write_shards(tmp_path / "capitals", {"A.JSONL": '{"text": "one"}', "b.jsonl": '{"text": "two"}'})
+    assert [*iterate_documents(capitals)] == ["one", "two"]
     alone = write_shards(tmp_path / "alone", {"a.txt": joined.read_text()})
     assert build(alone).fingerprint == build(joined).fingerprint
 
