@@ -19,17 +19,16 @@ import dataclasses
 import json
 import logging
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from dlib.data.builds import builds_of, folder_beside, lock_file, remove_dead_builds
 from dlib.data.fields import LENGTH_TYPE, MOST_DISTINCT, FieldColumn, map_array
 from dlib.data.fingerprint import Recipe, text_sha256, tokenizer_sha256
 from dlib.data.parts import take_over
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LOGGER = logging.getLogger(__name__)
-
-BUILDING = ".building-"
 
 
 @dataclass(frozen=True)
@@ -178,12 +175,12 @@ def build_token_store(
     folder = cache_dir / recipe.fingerprint
     store = open_token_store(folder)
     if store is not None:
-        for left in _builds_of(folder):  # a kill came when it was whole, and its parts still there
+        for left in builds_of(folder):  # a kill came when it was whole, and its parts still there
             shutil.rmtree(left, ignore_errors=True)
         return store
     with refusals_told(cache_dir, name=f"--cache_dir {cache_dir}"):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock_file(folder)):
+        with FileLock(lock_file(folder)):
             return open_token_store(folder) or _build(text_file, document, tokenizer, recipe, folder, processes)
 
 
@@ -209,14 +206,14 @@ def _build(
 ) -> TokenStore:
     """Build under the lock: beside, then renamed whole. The whole parts of a killed build are not made again."""
     if folder.exists():
-        folder.rename(_name_beside(folder))
-    beside, parts = _name_beside(folder), _name_beside(folder)
-    dead_builds = _builds_of(folder)
+        folder.rename(folder_beside(folder))
+    beside, parts = folder_beside(folder), folder_beside(folder)
+    dead_builds = builds_of(folder)
     parts.mkdir()
     for dead in dead_builds:
         take_over(dead, parts)
         shutil.rmtree(dead, ignore_errors=True)
-    _remove_dead_builds(folder)
+    remove_dead_builds(folder)
     LOGGER.info("Tokenizing %s (%.1f MB) into %s", text_file, num_bytes_of(shards_of(text_file)) / 1e6, folder)
     beside.mkdir()
     try:
@@ -236,26 +233,3 @@ def _build(
     store = open_token_store(folder)
     assert store is not None, f"the token store {folder} vanished as soon as it was built"
     return store
-
-
-def _lock_file(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.lock")
-
-
-def _name_beside(folder: Path) -> Path:
-    """A name of its own for each build: processes of a killed one may go on writing for a moment."""
-    return folder.with_name(f".{folder.name}{BUILDING}{uuid.uuid4().hex[:8]}")
-
-
-def _builds_of(folder: Path) -> list[Path]:
-    return [*folder.parent.glob(f".{folder.name}{BUILDING}*")]
-
-
-def _remove_dead_builds(folder: Path) -> None:
-    """Remove what killed builds of other stores left. Who has the lock of a store knows that nobody else builds it."""
-    for beside in folder.parent.glob(f".*{BUILDING}*"):
-        owner = folder.with_name(beside.name[1:].split(BUILDING)[0])
-        if owner == folder:
-            continue
-        with suppress(Timeout), FileLock(_lock_file(owner), timeout=0):
-            shutil.rmtree(beside, ignore_errors=True)

@@ -339,7 +339,7 @@ def test_a_text_that_changes_meanwhile_is_refused(
         with text.open("a") as file:
             file.write("two\n")
 
-    monkeypatch.setattr("dlib.data.token_store._remove_dead_builds", grow)
+    monkeypatch.setattr("dlib.data.token_store.remove_dead_builds", grow)
     with pytest.raises(UserError, match=r"a\.txt changed"):
         build(text, byte_tokenizer, tmp_path / "cache")
 
