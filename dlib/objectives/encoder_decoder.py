@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.objectives.objective import Batch, Evaluated, Objective
+from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import model_inputs, stack_rows
 
 NO_TARGET = -100
@@ -67,7 +67,7 @@ def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -
     labels = batch["labels"]
     logits = model(**model_inputs(batch), decoder_input_ids=shift_right(model, labels), **NO_CACHE).logits
     losses = F.cross_entropy(
-        logits.flatten(0, 1).float(),
+        widened(logits).flatten(0, 1),
         labels.flatten(),
         ignore_index=NO_TARGET,
         label_smoothing=smoothing,

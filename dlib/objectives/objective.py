@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -60,6 +61,11 @@ class FurtherEvaluation:
 def learns(module: nn.Module) -> bool:
     """Whether a network has weights that learn; a teacher has none."""
     return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def widened(logits: Tensor) -> Tensor:
+    """Logits in single precision at least: a loss of half precision would be a coarse one."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 class Objective(ABC):

@@ -21,7 +21,7 @@ from dlib.data.packing import framed, require_room
 from dlib.data.samples import Sample, SampleKey
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore
-from dlib.objectives.objective import Batch
+from dlib.objectives.objective import Batch, widened
 from dlib.objectives.padding import stack_rows
 
 Ids = Sequence[int] | np.ndarray
@@ -145,4 +145,4 @@ def logits_of(model: PreTrainedModel, batch: Batch) -> Tensor:
     if (getattr(model.config, "type_vocab_size", None) or 0) > 1:
         names.append("token_type_ids")
     logits: Tensor = model(**{name: batch[name] for name in names if name in batch}).logits
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return widened(logits)

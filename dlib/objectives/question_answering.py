@@ -18,7 +18,7 @@ from dlib.data.samples import Columns, Sample
 from dlib.data.token_store import TokenStore
 from dlib.objectives.answer_spans import NOWHERE, Found, Span, answer_places, find_spans, score_answers, span_text
 from dlib.objectives.answer_windows import QuestionRows, Windows
-from dlib.objectives.objective import Batch, Evaluated, Objective
+from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import pack_texts, unpack_texts
 from dlib.objectives.pairs import PairFrame, stack_pairs
 from dlib.process.errors import UserError
@@ -141,9 +141,8 @@ def span_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         names.append("token_type_ids")
     output = model(**{name: batch[name] for name in names if name in batch})
     is_padding = batch.get("attention_mask", torch.ones_like(batch["input_ids"])) == 0
-    both = (output.start_logits, output.end_logits)
-    wide = [logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits for logits in both]
-    return wide[0].masked_fill(is_padding, -torch.inf), wide[1].masked_fill(is_padding, -torch.inf)
+    starts, ends = widened(output.start_logits), widened(output.end_logits)
+    return starts.masked_fill(is_padding, -torch.inf), ends.masked_fill(is_padding, -torch.inf)
 
 
 def sum_losses(starts: Tensor, ends: Tensor, batch: Batch) -> Tensor:

@@ -21,7 +21,7 @@ from dlib.models.parts import word_embeddings
 from dlib.models.pretrained import draw_model
 from dlib.objectives.answering import RowAnswerer
 from dlib.objectives.mlm import MaskedLanguageModeling
-from dlib.objectives.objective import Batch, Evaluated
+from dlib.objectives.objective import Batch, Evaluated, widened
 from dlib.objectives.padding import model_inputs
 from dlib.objectives.recognition import has_head
 from dlib.objectives.token_prediction import predict_targets
@@ -102,17 +102,17 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
         """What is summed up: losses, numbers of tokens, and how many of them were told right.
 
         The loss `discriminator` is weighted by row: over a step it is divided by its targets, as the generator's is,
-        and so becomes a mean over tokens.
+        and so becomes a mean over tokens; of rows of unequal lengths, of means over rows that count by their targets.
         """
         ids, targets = batch["input_ids"], batch["targets"]
         generator: Any = self.modules["generator"]
-        logits = predict_targets(generator, batch).float()
+        logits = widened(predict_targets(generator, batch))
         drawn = draw_tokens(logits.detach(), batch["draws"])
         seen = ids.flatten().scatter(0, batch["target_positions"], drawn).view_as(ids)
         is_replaced = torch.zeros_like(ids).flatten().scatter(0, batch["target_positions"], (drawn != targets).long())
-        found = model(**{**model_inputs(batch), "input_ids": seen}).logits.float().flatten()
-        is_token = batch.get("attention_mask", torch.ones_like(ids)).flatten().float()
-        losses = is_token * F.binary_cross_entropy_with_logits(found, is_replaced.float(), reduction="none")
+        found = widened(model(**{**model_inputs(batch), "input_ids": seen}).logits).flatten()
+        is_token = batch.get("attention_mask", torch.ones_like(ids)).flatten().to(found.dtype)
+        losses = is_token * F.binary_cross_entropy_with_logits(found, is_replaced.to(found.dtype), reduction="none")
         told = (found > 0) & (is_token > 0)
         return {
             "generator": F.cross_entropy(logits, targets, reduction="sum"),

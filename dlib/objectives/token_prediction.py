@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
 from dlib.models.parts import output_layer
-from dlib.objectives.objective import Batch, Evaluated, Objective
+from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import stack_documents, stack_rows
 
 LARGEST_EXPONENT = 700
@@ -66,9 +66,7 @@ class TokenPrediction(Objective):
 
     def losses(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats (K,) and logits (K, V) of each target token."""
-        logits = predict_targets(model, batch, **self.forward_options)
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
+        logits = widened(predict_targets(model, batch, **self.forward_options))
         return F.cross_entropy(logits, batch["targets"], reduction="none"), logits
 
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:

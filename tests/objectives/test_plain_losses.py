@@ -82,7 +82,7 @@ def model_of(objective: Objective, architecture: str) -> PreTrainedModel:
     return model.eval()
 
 
-def gradients(model: PreTrainedModel) -> Tensor:
+def gradients(model: torch.nn.Module) -> Tensor:
     found = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
     model.zero_grad()
     return found
