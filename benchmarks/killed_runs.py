@@ -9,10 +9,11 @@ import random
 import re
 import signal
 import time
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dlib.runs.folder import RunFolder
 from tests.exactness.comparing import damage, differences
@@ -31,11 +32,21 @@ MODELS = {
     "clm": ("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"),
     "replaced_token_detection": ("--model", "configs/models/electra-tiny"),
     "span_corruption": ("--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32"),
-    "seq2seq": ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32"),
+    "seq2seq": (
+        *("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32", "--eval_generate_samples", "8"),
+        *("--max_new_tokens", "8", "--num_beams", "2", "--eval_metrics", "rouge"),
+    ),
     "sequence_classification": ("--model", "configs/models/bert-tiny"),
+    "token_classification": ("--model", "configs/models/bert-tiny"),
+    "multiple_choice": ("--model", "configs/models/bert-tiny"),
+    "question_answering": ("--model", "configs/models/bert-tiny", "--context_stride", "8"),
+    "metadata_clm": (
+        *("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"),
+        *("--metadata_fields", "number", "source", "--metadata_span_fields", "names", "--metadata_weights", "number=2"),
+    ),
 }
-OF_RECORDS = ("seq2seq", "sequence_classification")
-"""Objectives whose text is `write_records`' and has a row a document."""
+OF_TEXT = ("mlm", "clm", "replaced_token_detection", "span_corruption")
+"""Objectives that read lines of text; the others read what `write_records` writes, a document a row or several."""
 ROWS = {
     "packed": (),
     "line by line": ("--line_by_line", "--max_length", "40"),
@@ -69,9 +80,7 @@ class Configuration:
         batch = f"-b {BATCH_SIZE} --micro_batch_size {self.micro_batch_size} --eval_batch_size 16"
         times = f"--training_goal {TOTAL_STEPS} --save_interval 6 --eval_interval 10 --max_checkpoints -1"
         processes = f"--num_devices {self.num_devices} --num_workers {self.num_workers} --tokenizer_processes 2"
-        train, dev = (
-            ("records.jsonl", "records-dev.jsonl") if self.objective in OF_RECORDS else ("train.txt", "dev.txt")
-        )
+        train, dev = ("train.txt", "dev.txt") if self.objective in OF_TEXT else ("records.jsonl", "records-dev.jsonl")
         rows = [word.format(train=train, dev=dev) for word in ROWS[self.rows]]
         files = ("--dev_file", dev) if "--train" in rows else ("--train_file", train, "--dev_file", dev)
         model = ("--objective", self.objective, *MODELS[self.objective])
@@ -79,13 +88,30 @@ class Configuration:
 
 
 def write_records(folder: Path) -> None:
-    """Write each line of train.txt and dev.txt as a record of a text and its label, a source and its target."""
+    """Write each line of train.txt and dev.txt as a record that each of the other objectives can learn from."""
     for name, records in (("train.txt", "records.jsonl"), ("dev.txt", "records-dev.jsonl")):
         with (folder / name).open() as lines, (folder / records).open("w") as file:
             for words in map(str.split, lines):
-                text, backwards = " ".join(words), " ".join(reversed(words))
-                record = {"text": text, "label": len(words) % 3, "source": text, "target": backwards}
-                file.write(f"{json.dumps(record)}\n")
+                file.write(f"{json.dumps(record_of(words))}\n")
+
+
+def record_of(words: Sequence[str]) -> dict[str, Any]:
+    """A text and what is known of it: its label, its words', the same backwards, a question, choices, metadata."""
+    text, number = " ".join(words), len(words) % 3
+    return {
+        "text": text,
+        "label": number,
+        "source": text,
+        "target": " ".join(reversed(words)),
+        "tokens": words,
+        "labels": ["B-THE" if word == "the" else "O" for word in words],
+        "question": "Who?",
+        "context": text,
+        "answers": {"text": [words[0]], "answer_start": [0]},
+        "choices": words[:3],
+        "number": number,
+        "names": [{"start": 0, "end": len(words[0]), "value": "first"}],
+    }
 
 
 @dataclass

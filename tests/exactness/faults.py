@@ -187,21 +187,26 @@ def cut_in_half(file: Path, folder: Path) -> None:
 
 
 def stop_evaluation(trap: Trap) -> None:
-    """Die after a batch of an evaluation."""
+    """Die after a batch of an evaluation, whatever the objective."""
     quiet_libraries()
     let_threads_sleep()  # as `train.py` does before it imports these
-    from dlib.objectives.objective import Evaluated
-    from dlib.objectives.token_prediction import TokenPrediction
+    from dlib.objectives.objective import Evaluated, Objective
 
-    original = TokenPrediction.evaluate
+    original = Objective.__init__
 
-    def evaluate(objective: Any, *arguments: Any) -> Evaluated:
-        result = original(objective, *arguments)
-        if trap.counts(trap.fault.under):
-            trap.kill("an evaluation")
-        return result
+    def initialize(objective: Any, *arguments: Any, **options: Any) -> None:
+        original(objective, *arguments, **options)
+        evaluate = objective.evaluate
 
-    TokenPrediction.evaluate = evaluate  # type: ignore[method-assign, assignment]
+        def evaluate_and_die(*batch: Any) -> Evaluated:
+            result: Evaluated = evaluate(*batch)
+            if trap.counts(trap.fault.under):
+                trap.kill("an evaluation")
+            return result
+
+        objective.evaluate = evaluate_and_die
+
+    Objective.__init__ = initialize  # type: ignore[method-assign, assignment]
 
 
 INSIDE: dict[str, Callable[[Trap], None]] = {

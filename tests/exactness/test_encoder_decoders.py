@@ -47,10 +47,12 @@ def write_digits(folder: Path, num_train: int, num_dev: int) -> None:
 
 
 def killed_run(place: Place, scratch: Path, further: Sequence[str]) -> RunFolder:
-    """A run that was killed in the middle, and ended as the one that was not."""
+    """A run that was killed inside a checkpoint and inside an evaluation, and ended as the one that was not."""
     assert (result := train(place.arguments("undisturbed", *further, *GOAL), scratch)).status == 0, result.stderr
     arguments = place.arguments("killed", *further, *GOAL)
-    assert train(arguments, scratch, fault=Fault("inside weights", 2, str(place.runs))).status == -signal.SIGKILL
+    for aim in ("weights", "evaluation"):
+        fault = Fault(f"inside {aim}", 2, str(place.runs))
+        assert train(arguments, scratch, fault=fault).status == -signal.SIGKILL
     result = train(arguments, scratch)
     assert (result.status, "goes on after step 4\n" in result.stderr) == (0, True), result.stderr
     assert differences(place.folder("killed"), place.folder("undisturbed")) == []
