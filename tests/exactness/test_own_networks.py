@@ -61,14 +61,13 @@ def test_a_killed_run_of_a_plain_network_ends_evaluates_and_answers_as_the_undis
 def test_running_means_are_the_same_in_all_processes_after_a_stop_and_in_an_evaluation(
     place: Place, tmp_path: Path
 ) -> None:
-    longer = ("--training_goal", "240", "--eval_interval", "80", "--save_interval", "80")  # than the second of the stop
-    flags = ("--model", "own-normalized", "--model_overrides", "max_length=20", *GOAL, *longer)
+    flags = ("--model", "own-normalized", "--model_overrides", "max_length=20", *GOAL, "--training_goal", "30")
     start = partial(start_ranks, world_size=2, scratch=tmp_path, networks=NORMALIZED)
     folder, whole = place.folder("means"), place.folder("means-whole")
     with start(place.arguments("means-whole", *flags)) as ranks:
         assert [result.status for result in ranks.results()] == [0, 0], ranks.stderr
-    with start(place.arguments("means", *flags, "--max_time", "00:00:01")) as ranks:
-        assert [result.status for result in ranks.results()] == [75, 0], ranks.stderr
+    with start(place.arguments("means", *flags)) as ranks:
+        assert [result.status for result in ranks.stop_after_steps(folder, 3)] == [75, 0], ranks.stderr
     with start(place.arguments("means", *flags)) as ranks:
         assert [result.status for result in ranks.results()] == [0, 0], ranks.stderr
     assert read_metrics(folder.metrics) == read_metrics(whole.metrics)

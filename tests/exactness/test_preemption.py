@@ -176,7 +176,7 @@ SLOW = ("llama", "modernbert", "bf16-true", "64-true", "lines", "frozen")
 )
 @pytest.mark.oldest
 def test_every_kind_of_run_ends_the_same_when_it_was_stopped(place: Place, tmp_path: Path, variant: str) -> None:
-    further = [*VARIANTS[variant], "--training_goal", "100", "--save_interval", "50"]
+    further = [*VARIANTS[variant], *"--training_goal 60 --eval_interval 30 --save_interval 30".split()]
     assert train(place.arguments("whole", *further), tmp_path).status == 0
     with start_warm(place.arguments("halves", *further), tmp_path) as training:
         training.wait_for_steps(place.folder("halves"), 3)
