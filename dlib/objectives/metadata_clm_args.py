@@ -22,9 +22,9 @@ class MetadataArgs:
     metadata_special_tokens: list[str] = setting([])
     """metadata_clm: words of the templates that become special tokens, such as <person> </person>."""
     metadata_probability: float = setting(0.5, at_least=0, at_most=1)
-    """metadata_clm: share of the rows that are trained on with metadata."""
+    """metadata_clm: share of the documents that are trained on with metadata, drawn anew in each epoch."""
     metadata_weights: dict[str, float] = setting({}, at_least=0)
-    """metadata_clm: how likely a field is drawn beside the others, 1 where it is not named; a row has any number of
-    fields then. Without weights it has all that its document has."""
+    """metadata_clm: how likely a field is drawn beside the others, 1 where it is not named; a document has any
+    number of them then. Without weights it has all that its document has."""
     metadata_length: int | None = setting(None, at_least=1)
     """metadata_clm: most tokens of a row that are metadata; the text has the others. Default: a quarter."""

@@ -89,9 +89,9 @@ def shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class MetadataRows:
-    """A row a piece. In training, metadata is drawn for it by its key; in an evaluation it comes with all, and without.
+    """A row a piece. In training, metadata is drawn for the document; in an evaluation it comes with all, and without.
 
-    Then it has two sequences, both with the same text.
+    Then a row has two sequences, both with the same text.
     """
 
     store: TokenStore  # the text, with fields
@@ -141,7 +141,8 @@ class MetadataRows:
     def sample(self, index: int, key: SampleKey = ()) -> Sample:
         """Row `index`: its tokens (T,), and which of them are text."""
         document = int(np.searchsorted(self._first_rows, index, side="right")) - 1
-        start = (index - int(self._first_rows[document])) * self._width
+        place = index - int(self._first_rows[document])  # of the piece in its document
+        start = place * self._width
         first, stop = (int(offset) for offset in self.store.offsets[document : document + 2])
         tokens = self.store.tokens[first + start : min(first + start + self._width, stop)]
         args = self.writer.args
@@ -149,7 +150,7 @@ class MetadataRows:
         values = {name: self.store.field(name, document) for name in names}
         there = {name: value for name, value in values.items() if value not in (None, "", [])}
         is_evaluated = key[:1] == ("evaluation",)
-        chosen = [[*there], []] if is_evaluated else [choose(args, [*there], key)]
+        chosen = [[*there], []] if is_evaluated else [choose(args, [*there], key_of_document(key, place))]
         offsets = self._offsets(document, start, len(tokens))
         rows = [self._compose(tokens, offsets, {name: there[name] for name in own}) for own in chosen]
         sequences, is_text = zip(*rows, strict=True)
@@ -177,8 +178,13 @@ class MetadataRows:
         return row, np.repeat([is_text for _, is_text in pieces], [len(ids) for ids, _ in pieces])
 
 
+def key_of_document(key: SampleKey, place: int) -> SampleKey:
+    """The key of a document's first row, of that of the row at `place` in it: all of them are drawn for as one."""
+    return (*key[:-1], int(key[-1]) - place) if place else key
+
+
 def choose(args: MetadataArgs, names: Sequence[str], key: SampleKey) -> list[str]:
-    """Which of a document's fields are written into a row, drawn by its key.
+    """Which of a document's fields are written into its rows, drawn by its key.
 
     With weights, first their number is drawn, then one after another by weight: those whose exponential waiting times
     are the shortest (Efraimidis and Spirakis 2006).

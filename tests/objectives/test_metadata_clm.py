@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dlib.args import ObjectiveArgs
+from dlib.data.mixture import MixedRows
 from dlib.data.samples import Sample
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore, build_token_store
@@ -157,6 +159,26 @@ def test_what_is_drawn_depends_on_the_key_alone_and_on_the_weights() -> None:
     every = ObjectiveArgs(metadata_probability=1.0)
     assert choose(every, ["a", "b"], (1, 0, 5)) == ["a", "b"]
     assert choose(every, [], (1, 0, 5)) == []
+
+
+def test_all_rows_of_a_document_have_what_was_drawn_for_it_in_the_epoch(build: Build) -> None:
+    documents = [{"text": TEXT * 3, "url": "u", "year": number} for number in range(12)]
+    objective, store = build(documents, metadata_span_fields=[], metadata_weights={"url": 2.0})
+    rows = objective.rows(store, 60)
+    assert len(rows) >= 3 * len(documents)
+    mixed = MixedRows(("a", "b"), (rows, rows))
+    drawn: dict[tuple[int, int, int], set[tuple[bool, ...]]] = {}
+    for epoch in range(4):
+        for number in range(len(mixed)):
+            text = mixed.text_of(number)
+            document = int(np.searchsorted(rows._first_rows, number - text * len(rows), side="right")) - 1
+            row = written(objective, mixed.sample(number, (1, epoch, number)))
+            place = drawn.setdefault((text, document, epoch), set())
+            place.add(tuple(f"{name}: " in row for name in objective.names))
+    assert {len(of_one) for of_one in drawn.values()} == {1}
+    alike = [sum(drawn[0, n, 0] == drawn[text, n, epoch] for n in range(12)) for text, epoch in ((0, 1), (1, 0))]
+    assert max(alike) < 12, "each epoch, and each text, has draws of its own"
+    assert len({next(iter(of_one)) for of_one in drawn.values()}) == 4
 
 
 @torch.no_grad()
