@@ -24,6 +24,8 @@ from dlib.process.ranks import say
 from dlib.process.seeding import seed_torch
 from dlib.process.versions import dtype_option, refuse_unread_fields
 
+MOST_LABELS_SHOWN = 5
+
 
 def load_model_config(
     args: ModelArgs, source: str, tokenizer: PreTrainedTokenizerBase, flag: str = "--model"
@@ -88,6 +90,7 @@ def build_model(
         UserError: the weights cannot be had or are another model's, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer, flag)
+    learned_labels = config.id2label
     fit_config(config, head)
     dtype = torch.float64 if precision == "64-true" else torch.float32
     options = {
@@ -100,7 +103,9 @@ def build_model(
         if args.model.from_scratch:
             model = draw_model(head.auto_model_of(config), config, **options)
         else:
-            model = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
+            model, new = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
+            if not new and "id2label" in head.config_changes:
+                tell_other_labels(source, learned_labels, config.id2label)
         if args.model.gradient_checkpointing:
             checkpoint_activations(model)
     model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
@@ -153,7 +158,7 @@ def load_model(
         UserError: it cannot be loaded, or its weights are no numbers.
     """
     with explain_loading("the model", source):
-        model = load_weights(head, source, config, trust_remote_code=trust_remote_code, **dtype_option("auto"))
+        model, _ = load_weights(head, source, config, trust_remote_code=trust_remote_code, **dtype_option("auto"))
     refuse_broken_weights(model, source)
     keep_attention_type(model)
     if device.type == "cpu" and model.dtype in (torch.float16, torch.bfloat16):
@@ -163,8 +168,8 @@ def load_model(
 
 def load_weights(
     head: Head, source: str, config: PretrainedConfig, *, is_checkpoint: bool = False, **options: Any
-) -> PreTrainedModel:
-    """A model with the weights of a folder or hub name; says where new ones had to be drawn.
+) -> tuple[PreTrainedModel, Collection[str]]:
+    """A model with the weights of a folder or hub name, and the names of new ones; says where they had to be drawn.
 
     Raises:
         UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
@@ -179,7 +184,15 @@ def load_weights(
     if new := {*loading["missing_keys"], *other}:  # a head, mostly, which then has to be learned
         parts = sorted({name.rpartition(".")[0] for name in new})
         say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
-    return model
+    return model, new
+
+
+def tell_other_labels(source: str, learned: Mapping[int, str], labels: Mapping[int, str]) -> None:
+    """Say that a head goes on with other labels than those that it has learned, of which there are as many."""
+    taken = [f'"{learned.get(number)}" as "{name}"' for number, name in labels.items() if learned.get(number) != name]
+    if taken:
+        shown = ", ".join(taken[:MOST_LABELS_SHOWN]) + ", ..." * (len(taken) > MOST_LABELS_SHOWN)
+        say(f"{source} has learned other labels: its head goes on with {shown}")
 
 
 def refuse_other_trunk(model: PreTrainedModel, names: Collection[str]) -> None:

@@ -483,6 +483,21 @@ def test_a_head_changes_the_configuration_before_the_model_is_built(
     assert build_meta_model(arguments(), str(folder), tokenizer, head).num_labels == 3
 
 
+def test_a_head_that_goes_on_with_other_labels_says_which(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build_with(source: Path, *names: str) -> str:
+        changes = {"num_labels": len(names), "id2label": dict(enumerate(names))}
+        head = Head("AutoModelForSequenceClassification", config_changes=changes)
+        build_model(arguments(), str(source), tokenizer, head, "32-true").save_pretrained(tmp_path / "model")
+        return capsys.readouterr().err
+
+    assert "has learned other labels" not in build_with(folder, "good", "bad", "mixed")
+    assert "has learned other labels" not in build_with(tmp_path / "model", "good", "bad", "mixed")
+    told = build_with(tmp_path / "model", "bad", "good", "mixed")
+    assert 'model has learned other labels: its head goes on with "good" as "bad", "bad" as "good"\n' in told
+
+
 def test_a_head_of_other_labels_is_drawn_anew_and_a_trunk_of_another_size_is_refused(
     folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
