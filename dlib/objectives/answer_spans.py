@@ -67,6 +67,7 @@ def find_spans(starts: Tensor, ends: Tensor, bounds: Sequence[tuple[int, int]], 
     places = torch.arange(starts.shape[1], device=starts.device)
     first, stop = (torch.tensor(numbers, device=starts.device)[:, None] for numbers in zip(*bounds, strict=True))
     outside = (places < first) | (places >= stop)
+    most = min(most, starts.shape[1])
     candidates = F.pad(ends.masked_fill(outside, -torch.inf), (0, most - 1), value=-torch.inf).unfold(1, most, 1)
     best_ends, lengths = candidates.max(-1)  # for each start
     scores, found = (starts.masked_fill(outside, -torch.inf) + best_ends).max(-1)
