@@ -83,6 +83,8 @@ def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
             sys.stdout.write("\n" if is_live else on_one_line(shown(answer, as_json=flags.json)) + "\n")
             num_truncated += getattr(answer, "truncated", False)
         sys.stdout.flush()
+    if num_cut := getattr(predictor.answerer, "num_cut", 0):
+        say(f"lines longer than what the model reads at once, so that it saw their beginning alone: {num_cut}")
     if num_truncated:
         say(f"lines longer than what the model reads at once, so that it saw their end alone: {num_truncated}")
 

@@ -38,7 +38,8 @@ class Chooser(RowAnswerer):
         asked = [question_of(line) for line in lines]
         questions = encode(self.tokenizer, [question for question, _ in asked])
         choices = [encode_items(self.tokenizer, choices) for _, choices in asked]
-        both = zip(questions, choices, strict=True)
+        both = [*zip(questions, choices, strict=True)]
+        self.num_cut += sum(any(joiner.cuts(question, choice) for choice in its) for question, its in both)
         return [Sample(choice_parts(joiner, question, its)) for question, its in both]
 
     def stack(self, samples: Sequence[Sample]) -> dict[str, Tensor]:

@@ -59,7 +59,9 @@ class Classifier(RowAnswerer):
 
     def read(self, lines: Sequence[str]) -> Sequence[Sample]:
         """The texts of each line, joined as in training."""
-        return [Sample(self.joiner.join(*encode(self.tokenizer, two_texts(line)))) for line in lines]
+        pairs = [encode(self.tokenizer, two_texts(line)) for line in lines]
+        self.num_cut += sum(self.joiner.cuts(*pair) for pair in pairs)
+        return [Sample(self.joiner.join(*pair)) for pair in pairs]
 
     def stack(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Rows, with token types."""

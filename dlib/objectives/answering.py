@@ -26,6 +26,7 @@ class RowAnswerer(ABC):
         model: in evaluation mode.
         tokenizer: its own.
         frame: what stands before and after a line.
+        num_cut: lines so far that were too long, so that the model read their beginning alone.
     """
 
     options: ClassVar[Collection[str]] = ()
@@ -39,6 +40,7 @@ class RowAnswerer(ABC):
         self.tokenizer, self.context, self.args = tokenizer, context, args
         self.roles = token_roles(tokenizer)
         self.frame = Frame([self.roles.lead_id], [self.roles.separator_id])
+        self.num_cut = 0
 
     @abstractmethod
     def answer_batch(self, lines: Sequence[str], inputs: Mapping[str, Tensor]) -> Sequence[Any]:
@@ -54,7 +56,9 @@ class RowAnswerer(ABC):
 
     def read(self, lines: Sequence[str]) -> Sequence[Sample]:
         """What the model reads of each line: here a text."""
-        return [Sample((framed(ids, self.context, *self.frame),)) for ids in encode(self.tokenizer, lines)]
+        rows, room = encode(self.tokenizer, lines), self.context - sum(map(len, self.frame))
+        self.num_cut += sum(len(ids) > room for ids in rows)
+        return [Sample((framed(ids, self.context, *self.frame),)) for ids in rows]
 
     def stack(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Samples as tensors: `input_ids` (B, T), and `attention_mask` (B, T) where a row is padded."""

@@ -90,6 +90,10 @@ class Joiner:
         head = framed(first[: most[0]], self.max_length, self.frame.start, self.frame.between)
         return head, framed(second[: most[1]], self.max_length, [], self.frame.end)
 
+    def cuts(self, first: Ids, second: Ids) -> bool:
+        """Whether the row of two texts has not all of them."""
+        return len(first) + len(second) > self.max_length - (self.num_special if len(second) else 2)
+
 
 @dataclass(frozen=True)
 class JoinedRows:

@@ -60,6 +60,18 @@ def test_a_pair_is_told_by_a_tab_or_as_json(tokenizer: PreTrainedTokenizerFast) 
     assert tab != alone
 
 
+def test_lines_of_which_the_model_reads_the_beginning_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    for kind, auto_model, fits in (
+        (Classifier, "AutoModelForSequenceClassification", ["a " * 14, "a " * 6 + "\t" + "a " * 7, ""]),
+        (Chooser, "AutoModelForMultipleChoice", ["a " * 6 + "\ta\t" + "a " * 7, "a"]),
+    ):
+        asked = answerer(kind, auto_model, tokenizer)
+        asked.answer(fits, 1)
+        assert asked.num_cut == 0
+        asked.answer([f"a {line}" for line in fits], 1)
+        assert asked.num_cut == len(fits) - 1
+
+
 def test_choices_are_told_by_tabs_or_as_json(tokenizer: PreTrainedTokenizerFast) -> None:
     chooser = answerer(Chooser, "AutoModelForMultipleChoice", tokenizer)
     lines = ["Who?\tfox\tthe lazy dog", '{"question": "Who?", "choices": ["fox", "the lazy dog"]}', "Who?\tfox", ""]
