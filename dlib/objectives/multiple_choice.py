@@ -91,14 +91,14 @@ class MultipleChoice(LabelPrediction):
         return {**super().metrics(evaluated, tokens_per_byte), "accuracy": sums["right"] / (sums["weight"] or 1)}
 
 
-def target(value: object, num_choices: int) -> int:
+def target(value: Any, num_choices: int) -> int:
     """A label as the number of a choice.
 
     Raises:
         UserError: there is no such choice.
     """
-    if type(value) is int and 0 <= value < num_choices:
-        return value
+    if type(value) in (int, float) and value in range(num_choices):  # 1.0 is what other programs write for 1
+        return int(value)
     raise UserError(f'key "{LABEL}": {value} is no number of its {num_choices} choices; the first is 0')
 
 
