@@ -108,11 +108,16 @@ def refuse_other_answers(answers: Any, context: str) -> None:
     """Refuse what is no answers, or not in the context; raises `UserError`."""
     try:
         pairs = zip(answers["text"], answers["answer_start"], strict=True)
-        wrong = next((text for text, start in pairs if context[start : start + len(text)] != text or not text), None)
-    except (KeyError, TypeError, ValueError) as error:
+        wrong = next((text for text, start in pairs if not stands_at(text, start, context)), None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError('key "answers": write {"text": ["..."], "answer_start": [0]}, lists of one length') from error
     if wrong is not None:
         raise UserError(f'key "answers": "{wrong[:50]}" does not stand at that character of the context')
+
+
+def stands_at(text: str, start: int, context: str) -> bool:
+    """Whether a text with a letter stands at a character of the context."""
+    return bool(text.strip()) and start >= 0 and context[start : start + len(text)] == text
 
 
 def note_of(sample: Sample) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dlib.generation.answering_questions import read_line
 from dlib.objectives import build_objective
 from dlib.objectives.answer_spans import Found, find_spans, score_answers, squad_scores
 from dlib.objectives.answer_windows import QuestionRows
-from dlib.objectives.question_answering import QuestionAnswering
+from dlib.objectives.question_answering import QuestionAnswering, stands_at
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
@@ -236,7 +236,8 @@ def test_one_and_two_processes_evaluate_alike_with_any_batch_size(
     ("answers", "told"),
     [
         ({"text": ["red"], "answer_start": [0]}, '"red" does not stand at that character of the context'),
-        ({"text": [""], "answer_start": [0]}, '"" does not stand at that character of the context'),
+        ({"text": [" "], "answer_start": [3]}, '" " does not stand at that character of the context'),
+        ({"text": [3], "answer_start": [0]}, "lists of one length"),
         ({"text": ["red"], "answer_start": []}, "lists of one length"),
         (["red"], "lists of one length"),
     ],
@@ -247,6 +248,10 @@ def test_answers_that_are_not_there_are_told_before_training(
     store = build([question(0), {**question(1), "answers": answers}])
     with pytest.raises(UserError, match=f'^key "answers": .*{told}'):
         objective_of(tokenizer).check(store, 1)
+
+
+def test_an_answer_does_not_stand_before_its_context() -> None:
+    assert [stands_at("Ada", start, "x Ada y") for start in (2, -5, 1)] == [True, False, False]
 
 
 def test_a_question_without_an_answer_lets_the_model_give_none(
