@@ -96,7 +96,10 @@ def corpus_text(mapping: Mapping[Any, Any], place: str) -> str:
     if not mapping.get("path"):
         raise UserError(f"{place}: a text has no path: write {{path: news.txt, weight: 0.3}}")
     named = f"{mapping['name']}=" if mapping.get("name") else ""
-    return f"{named}{mapping['path']}" + "".join(f":{key}={mapping[key]}" for key in KEYS[2:] if key in mapping)
+    text = f"{named}{mapping['path']}" + "".join(f":{key}={mapping[key]}" for key in KEYS[2:] if key in mapping)
+    if "${" not in text and parse_corpus(text, place).path != mapping["path"]:
+        raise UserError(f"{place}: {quoted(text)} has a name or path that reads as another: write {EXAMPLE}")
+    return text
 
 
 def whole_weights(corpora: Sequence[Corpus]) -> tuple[int, ...]:

@@ -63,7 +63,13 @@ def test_a_file_may_give_mappings_and_the_recorded_one_has_texts(written: str, t
 
 @pytest.mark.parametrize(
     ("written", "reason"),
-    [("[{weight: 1}]", "a text has no path"), ("[{path: a, wieght: 1}]", "unknown key wieght: a text has path, name")],
+    [
+        ("[{weight: 1}]", "a text has no path"),
+        ("[{path: a, wieght: 1}]", "unknown key wieght: a text has path, name"),
+        ("[{path: a=b.txt}]", "'a=b.txt' has a name or path that reads as another"),
+        ("[{path: 'news:2024'}]", "'news:2024' has a name or path that reads as another"),
+        ("[{path: b.txt, name: a b}]", "'a b=b.txt' has a name or path that reads as another"),
+    ],
 )
 def test_a_wrong_mapping_is_refused_with_its_file(written: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text(f"data: {{train: {written}}}")
