@@ -4,7 +4,6 @@ Nothing in them says what is a number. A value is one if it reads as one (`Cell`
 """
 
 import csv
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -15,6 +14,9 @@ from dlib.data.lines import ByteRange, iterate_lines, join_pieces, whole_file
 from dlib.data.passages import iterate_passages
 from dlib.data.records import Cell, Document, document_of, quoted
 from dlib.data.samples import Columns
+
+MOST_CHARACTERS = 1 << 26
+"""Of a value in a .csv: where quotes never close, it would be all the rest of the file, held in memory."""
 
 
 def read_csv(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
@@ -69,12 +71,13 @@ def read_conll(file: Path, byte_range: ByteRange, columns: Columns, encoding_err
 
 def _quoted_rows(file: Path, encoding_errors: str) -> Iterator[tuple[int, list[str]]]:
     """The values of each row, and the byte at which it starts."""
-    csv.field_size_limit(sys.maxsize)
-    starts: list[int] = []
+    csv.field_size_limit(MOST_CHARACTERS)
+    starts: list[int] = []  # of the row under way
 
     def lines() -> Iterator[str]:
         for offset, line in iterate_lines(file, whole_file(file), encoding_errors):
-            starts.append(offset)
+            if not starts:
+                starts.append(offset)
             yield f"{line}\n"
 
     try:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from dlib.data import tables
 from dlib.data.formats import reader_of
 from dlib.data.lines import document_ranges
 from dlib.data.samples import Columns
@@ -52,6 +53,12 @@ def test_quotes_of_a_csv_hold_commas_quotes_and_line_breaks(
     store = build("a.csv", content)
     assert texts(store, byte_tokenizer) == ['one, "two"\nand\n\nthree', "  four"]
     assert values(store) == ["good", "bad"]
+
+
+def test_a_quote_that_never_closes_does_not_fill_the_memory(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST_CHARACTERS", 20)
+    with pytest.raises(UserError, match=r"line 2: broken quotes \(field larger than field limit \(20\)\)"):
+        build("a.csv", 'text,label\n"one,1\n' + "the fox,2\n" * 9 + '"')
 
 
 def test_quotes_of_a_tsv_are_text(build: Build, byte_tokenizer: PreTrainedTokenizerFast) -> None:
