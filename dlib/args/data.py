@@ -36,7 +36,7 @@ class DataArgs:
     others are `dev/NAME/loss` and so on."""
     dev_split: str | None = setting(None)
     """Development documents that are taken out of the training text, chosen by their content: 2000, or 1%."""
-    exclude: list[str] = setting([], keeps_commas=True)
+    exclude: list[str] = setting([], keeps_commas=True, free=True)
     """Files in `data_dir`: what stands in them as a whole document is left out of the training text."""
     limit_dev_rows: int | None = setting(None, at_least=1)
     """Number of rows that an evaluation in training takes, from the text's beginning; none: all. eval.py takes all."""

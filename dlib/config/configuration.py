@@ -9,7 +9,7 @@ reading of YAML ignores unknown keys below the first level.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, make_dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -23,6 +23,7 @@ from dlib.args import ExperimentArgs
 from dlib.args.fields import facts_of
 from dlib.args.run import RESUME_WORDS
 from dlib.config.command_line import Flags, parse_flags, print_help
+from dlib.config.corpora import parse_corpora
 from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, is_optional, kind_of, value_of
 from dlib.config.files import Setting, explain_interpolation, read_settings
 from dlib.config.validation import validate
@@ -228,7 +229,21 @@ def unescaped(value: Any) -> Any:
 
 
 def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[ChangedField]:
-    """The fields in which two configurations differ; not those that may change in a resumed run (`free=True`)."""
+    """The fields in which two configurations differ; not those that may change in a resumed run (`free=True`).
+
+    Nor those of texts whose paths alone differ.
+    """
     compared = [key for key, declared in FIELDS.items() if not (ignore_free and facts_of(declared).free)]
     differences = [ChangedField(key, value_of(a, key), value_of(b, key)) for key in compared]
-    return [difference for difference in differences if difference.old != difference.new]
+    return [d for d in differences if d.old != d.new and not (ignore_free and are_same_texts(d))]
+
+
+def are_same_texts(difference: ChangedField) -> bool:
+    """Whether texts of a mixture differ in their files' paths alone, whose content is compared elsewhere."""
+    if not facts_of(FIELDS[difference.key]).corpora:
+        return False
+    old, new = (
+        [replace(corpus, path="") for corpus in parse_corpora(texts, flag_of(difference.key))]
+        for texts in (difference.old, difference.new)
+    )
+    return old == new

@@ -204,6 +204,23 @@ def test_differences_are_named_by_full_key_and_leave_out_free_fields() -> None:
     assert differing_fields(a, b, ignore_free=False) == [ChangedField("run.name", "", "other"), *changed]
 
 
+def test_texts_that_were_moved_are_the_same_texts(tmp_path: Path) -> None:
+    a, moved, other, renamed = (
+        load(f"data: {{train: [{texts}], exclude: ['{folder}/test.txt']}}", tmp_path)
+        for folder, texts in (
+            ("/old", "/old/news.txt:0.7, b=/old/books.jsonl:0.3:limit=9"),
+            ("/new", "/new/news.txt:0.7, {path: /new/books.jsonl, name: b, weight: 0.3, limit: 9}"),
+            ("/new", "/new/news.txt:0.7, b=/new/books.jsonl:0.4:limit=9"),
+            ("/new", "/new/papers.txt:0.7, b=/new/books.jsonl:0.3:limit=9"),
+        )
+    )
+    assert differing_fields(a, moved) == []
+    assert [d.key for d in differing_fields(a, moved, ignore_free=False)] == ["data.train", "data.exclude"]
+    assert (
+        [d.key for d in differing_fields(a, other)] == [d.key for d in differing_fields(a, renamed)] == ["data.train"]
+    )
+
+
 def test_lists_of_two_configurations_are_their_own() -> None:
     load_config([]).checkpoint.extra_steps.append(1)
     assert load_config([]).checkpoint.extra_steps == []
