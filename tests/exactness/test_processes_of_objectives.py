@@ -1,4 +1,4 @@
-"""Objectives with data or networks of their own end with the same bytes on two processes and then one."""
+"""Each objective ends alike on two processes and then one, and is evaluated alike on one, two and three."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import pytest
 
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import assert_same_end
-from tests.exactness.ranks import start_ranks, train_ranks
+from tests.exactness.ranks import assert_equal_within_float_tolerance, start_ranks, train_ranks
 from tests.exactness.test_labels import choices, labelled_text, labelled_words
 from tests.launching import Place, train
 from tests.objectives.test_metadata_clm import RECORD
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 GOAL = ("--training_goal", "12", "--eval_interval", "6", "--save_interval", "6", "--max_checkpoints", "-1")
 GPT2 = ("--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 BERT = ("--model", "configs/models/bert-tiny")
-BART = ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32", "--eval_generate_samples", "9")
+BART = ("--model", "configs/models/bart-tiny", "--model_overrides", "d_model=32", "--eval_generate_samples", "-1")
 KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
     "replaced_token_detection": (
         [],
@@ -39,32 +39,82 @@ KINDS: dict[str, tuple[Sequence[dict[str, Any]], Sequence[str]]] = {
     "seq2seq": ([{"source": f"{number:b}", "target": f"{number:b}"[::-1]} for number in range(60)], BART),
     "span_corruption": ([], ("--model", "configs/models/t5-tiny", "--model_overrides", "d_model=32", "d_kv=16")),
 }
+EVALUATED = {"mlm": ([], ()), "clm": ([], GPT2), **KINDS}
+BUCKETS = ("--max_tokens_per_batch", "1024", "--micro_batch_size", "8")
+TEXTS = ("--train", "train.jsonl:0.7", "few=dev.jsonl:0.3", "--dev", "dev.jsonl")
+MOVED = [
+    *(pytest.param(kind, (), id=kind) for kind in KINDS),
+    pytest.param("seq2seq", BUCKETS, id="seq2seq-of-like-length"),
+    pytest.param("seq2seq", TEXTS, id="seq2seq-of-two-texts"),
+]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_ends_with_the_same_bytes_on_two_and_then_one_process_and_is_evaluated_alike(
-    kind: str, place: Place, tmp_path: Path
+def flags_of(kind: str) -> list[str]:
+    """What a run of it is told of its objective and its model."""
+    return ["--objective", kind, *EVALUATED[kind][1]]
+
+
+def with_documents(place: Place, kind: str, folder: Path) -> Place:
+    """Where its documents are."""
+    documents = EVALUATED[kind][0]
+    if not documents:
+        return place
+    (folder / kind).mkdir()
+    for name, own in (("train", documents[:48]), ("dev", documents[48:])):
+        (folder / kind / f"{name}.jsonl").write_text("".join(json.dumps(document) + "\n" for document in own))
+    return replace(place, data=folder / kind)
+
+
+@pytest.mark.parametrize(("kind", "rows"), MOVED)
+def test_it_ends_with_the_same_bytes_on_two_and_then_one_process(
+    kind: str, rows: Sequence[str], place: Place, tmp_path: Path
 ) -> None:
-    documents, flags = KINDS[kind]
-    if documents:
-        place = replace(place, data=tmp_path / "data")
-        place.data.mkdir()
-        for name, own in (("train", documents[:48]), ("dev", documents[48:])):
-            (place.data / f"{name}.jsonl").write_text("".join(json.dumps(document) + "\n" for document in own))
+    place = with_documents(place, kind, tmp_path)
+    one, two = (place.folder(name) for name in ("one", "two"))
 
-    def arguments(name: str) -> list[str]:
-        return place.arguments(name, "--objective", kind, *flags, *GOAL, "--exact_reduce")
+    def arguments(name: str, *further: str) -> list[str]:
+        return place.arguments(name, *flags_of(kind), *rows, *GOAL, *further)
 
-    result = train(arguments("one"), tmp_path)
+    def train_on_two_and_one(name: str, *further: str) -> None:
+        with start_ranks(arguments(name, *further), 2, tmp_path) as ranks:
+            assert ranks.stop_after_steps(place.folder(name), 3)[0].status == 75, ranks.stderr
+        results = train_ranks(arguments(name, *further), 1, tmp_path)
+        assert [result.status for result in results] == [0], results[0].stderr
+
+    result = train(arguments("one", "--exact_reduce"), tmp_path)
     assert result.status == 0, result.stderr
-    with start_ranks(arguments("two"), 2, tmp_path) as ranks:
-        assert ranks.stop_after_steps(place.folder("two"), 3)[0].status == 75, ranks.stderr
-    assert [result.status for result in train_ranks(arguments("two"), 1, tmp_path)] == [0]
-    assert_same_end(place.folder("two"), place.folder("one"))
+    train_on_two_and_one("two", "--exact_reduce")
+    assert_same_end(two, one)
+    train_on_two_and_one("rounded")
+    assert_equal_within_float_tolerance(place.folder("rounded"), one)
 
-    best = next(record for record in read_metrics(place.folder("one").metrics) if record["step"] == 12)
-    options = [str(place.folder("one").root / "checkpoints" / "step-00000012"), "--json", "--accelerator", "cpu"]
-    with start_ranks([*options, "--cache_dir", str(place.cache)], 2, tmp_path, program="eval.py") as ranks:
-        [line] = ranks.results()[0].stdout.splitlines()
-    wanted = {name.removeprefix("dev/"): value for name, value in best.items() if name.startswith("dev/")}
-    assert json.loads(line)["metrics"] == wanted
+
+@pytest.mark.parametrize("batches", [(), BUCKETS], ids=["in-order", "of-like-length"])
+def test_evaluations_on_one_two_and_three_processes_find_and_write_the_same(
+    batches: Sequence[str], place: Place, tmp_path: Path
+) -> None:
+    """All in one process a rank, as its start costs more than they do; 12 documents are 4 batches, so shares differ."""
+    runs = []
+    for kind in EVALUATED:
+        own = with_documents(place, kind, tmp_path)
+        lines = ("--line_by_line",) if batches and not EVALUATED[kind][0] else ()
+        short = ("--training_goal", "1", "--eval_batch_size", "3")
+        result = train(own.arguments(kind, *flags_of(kind), *batches, *lines, *short), tmp_path)
+        assert result.status == 0, result.stderr
+        runs.append(own.folder(kind).root)
+
+    def evaluated(world_size: int) -> tuple[list[dict[str, float]], list[str]]:
+        options = [*map(str, runs), "--json", "--accelerator", "cpu"]
+        with start_ranks(options, world_size, tmp_path, program="eval.py") as ranks:
+            result = ranks.results()[0]
+        assert result.status == 0, ranks.stderr
+        found = [json.loads(line)["metrics"] for line in result.stdout.splitlines()]
+        return found, [file.read_text() for run in runs for file in run.glob("evals/*.outputs.jsonl")]
+
+    alone = evaluated(1)
+    records = [read_metrics(run / "metrics.jsonl")[-1] for run in runs]
+    in_training = [{name.removeprefix("dev/"): r[name] for name in r if name.startswith("dev/")} for r in records]
+    assert alone[0] == in_training
+    assert [len(text.splitlines()) for text in alone[1]] == [12], "seq2seq writes each document's text"
+    for world_size in (2, 3):
+        assert evaluated(world_size) == alone
