@@ -57,7 +57,7 @@ class EvaluationLedger:
         result = self.result(checkpoint, kind)
         with refusals_told(self.root):
             self.root.mkdir(exist_ok=True)
-            for half_written in self.root.glob(f".{result.name}.*"):  # by one who was killed
+            for half_written in self.root.glob(f".{result.stem}.*"):  # by one who was killed
                 half_written.unlink()
             if outputs:
                 write_text_atomically(result.with_suffix(".outputs.jsonl"), outputs)

@@ -139,6 +139,15 @@ def test_what_is_claimed_is_not_swept(folder: RunFolder) -> None:
     assert folder.ledger.pinned() == {}
 
 
+def test_what_a_killed_evaluation_left_half_written_goes_with_the_next_result(folder: RunFolder) -> None:
+    folder.evals.mkdir()
+    for name in ("step-00000010.json", "step-00000010.outputs.jsonl", "step-00000020.json"):
+        (folder.evals / f".{name}.123.writing").touch()
+    folder.ledger.write("step-00000010", "", "{}", outputs="{}\n")
+    left = {"step-00000010.json", "step-00000010.outputs.jsonl", ".step-00000020.json.123.writing"}
+    assert {path.name for path in folder.evals.iterdir()} == left
+
+
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(folder: RunFolder) -> None:
     folder.evals.write_text("a file in the way")
     with pytest.raises(UserError, match="evals cannot be written"):
