@@ -31,7 +31,8 @@ def run_in(image: str, *command: str | Path, uid: int, arguments: tuple[str, ...
     return docker("run", "--rm", *settings, *arguments, image, *command, timeout_seconds=300)
 
 
-@pytest.mark.parametrize("uid", [0, 1000])
+# What root leaves is root's in any case.
+@pytest.mark.parametrize("uid", [pytest.param(0, marks=pytest.mark.slow), 1000])
 def test_demo_runs_on_a_mounted_repository_and_all_it_leaves_is_the_user_s(
     image: str, open_folder: Path, uid: int
 ) -> None:
@@ -63,7 +64,7 @@ def test_unknown_user_trains_with_the_image_s_own_code(image: str, open_folder: 
     assert record["command"]["cwd"] == "/workspace"
 
 
-@pytest.mark.parametrize("uid", [0, 1000])
+@pytest.mark.parametrize("uid", [pytest.param(0, marks=pytest.mark.slow), 1000])
 def test_tests_run_in_the_image(image: str, uid: int) -> None:
     said = run_in(
         image, "scripts/test.sh", "tests/config/test_configuration.py", "tests/training/test_tree_sum.py", "-q", uid=uid
