@@ -1,7 +1,8 @@
 """What the server of `launching.py` does once, so that no process which it forks has to.
 
-It imports the libraries and all of `dlib`, and saves a model, for which transformers compiles a thousand patterns.
-It runs no backward pass, whose threads would not outlive a fork.
+It imports the libraries and all of `dlib`, saves a model, for which transformers compiles a thousand patterns, and
+parses a command line, for which simple-parsing reads the source of all arguments. It runs no backward pass, whose
+threads would not outlive a fork.
 """
 
 import importlib
@@ -13,6 +14,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import dlib
+from dlib.config.configuration import parse_args
 
 SHIPPED_MODELS = ("roberta", "modernbert", "gpt2", "llama")
 
@@ -23,3 +25,4 @@ for module in pkgutil.walk_packages(dlib.__path__, "dlib."):
     importlib.import_module(module.name)
 with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
     GPT2LMHeadModel(GPT2Config(vocab_size=8, n_positions=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
+parse_args(["--name", "preloaded"], description="")

@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,16 @@ def describe_machine() -> dict[str, Any]:
 
 def installed_packages() -> dict[str, str]:
     """Name and version of every installed package, by name."""
-    every_metadata = (distribution.metadata for distribution in distributions())  # each is parsed when it is asked for
-    found = {metadata["Name"]: metadata["Version"] for metadata in every_metadata}
+    found = dict(map(_name_and_version, distributions()))
     return dict(sorted((name, version) for name, version in found.items() if name))
+
+
+def _name_and_version(package: Distribution) -> tuple[str, str]:
+    """Those of an installed package; `package.metadata` would parse its whole description, too, which takes longer."""
+    text = package.read_text("METADATA") or package.read_text("PKG-INFO") or package.read_text("") or ""
+    headers = (line.partition(": ") for line in text.partition("\n\n")[0].splitlines())
+    values = {name: value for name, _, value in headers}
+    return values.get("Name", ""), values.get("Version", "")
 
 
 def _cpu_model() -> str:
