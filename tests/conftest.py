@@ -1,5 +1,7 @@
 """Where the runs of the tests stand: one text and one cache for a whole session, a folder of runs for each test."""
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,16 @@ from dlib.runs.folder import RunFolder
 from tests.environments.installed_versions import describe_versions
 from tests.launching import Place, write_corpus
 from tests.repositories import git
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+"""Of which all tests need one; pytest keeps the folders of those that failed."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Puts the tests' folders into memory where there is room: on a disk a small run waits a second for its writes."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_report_header() -> str:
