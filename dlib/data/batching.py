@@ -11,7 +11,7 @@ nor that of devices changes what is learned from. The words:
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class StepPlan(Protocol):
 
     All that reads a plan reads this.
     """
+
+    of_like_lengths: ClassVar[bool]
+    """Whether the rows of a micro-batch were chosen for that."""
 
     @property
     def seed(self) -> int:
@@ -68,6 +71,8 @@ class StepPlan(Protocol):
 @dataclass(frozen=True)
 class BatchPlan:
     """All batches of a training run whose steps have one number of samples."""
+
+    of_like_lengths: ClassVar[bool] = False
 
     num_samples: int  # samples in an epoch, which are the rows of all texts
     batch_size: int  # samples in an optimizer step, over all devices

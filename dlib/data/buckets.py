@@ -10,6 +10,7 @@ in constant time. A batch is dealt out evenly to a fixed number of micro-batches
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from dlib.process.seeding import derive_key
 @dataclass(frozen=True, eq=False)
 class BucketPlan:
     """All batches of a training run whose steps have about as many tokens."""
+
+    of_like_lengths: ClassVar[bool] = True
 
     order: LengthOrder  # of the rows
     edges: np.ndarray  # where in the order each batch begins, and the end, (batches + 1,) int64

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dlib.data.mixture import MixedRows
-from dlib.data.packing import LENGTHS_AT_ONCE, Rows, padded_width
+from dlib.data.packing import LENGTHS_AT_ONCE, Rows
 from dlib.data.permutation import permute
 
 
@@ -54,22 +54,22 @@ class LengthOrder:
         Returns:
             Where each batch begins, and the end, (batches + 1,) int64.
         """
-        edges, held, bounds = [np.zeros(1, np.int64)], 0, (self.lengths[0], self.lengths[0])
+        edges, held, longest = [np.zeros(1, np.int64)], 0, self.lengths[0]
         for place, lengths in enumerate(self.lengths):
             start, end = self.starts[place : place + 2].tolist()
             if held:  # the batch before takes what it still can
-                bounds = np.minimum(bounds[0], lengths), np.maximum(bounds[1], lengths)
-                room = max(0, _capacity(*bounds, budget, parts) - held)
+                longest = np.maximum(longest, lengths)
+                room = max(0, _capacity(longest, budget, parts) - held)
                 taken = min(room, end - start)
                 held, start = held + taken, start + taken
                 if taken == room:
                     edges.append(np.array([start]))
                     held = 0
             if start < end:
-                size = _capacity(lengths, lengths, budget, parts)
+                size = _capacity(lengths, budget, parts)
                 whole, held = divmod(end - start, size)
                 edges.append(np.arange(1, whole + 1) * size + start)
-                bounds = lengths, lengths
+                longest = lengths
         return np.unique(np.concatenate([*edges, self.starts[-1:]]))
 
     def rows(self, first: int, last: int, key: Callable[[int], int]) -> np.ndarray:
@@ -100,16 +100,16 @@ class LengthOrder:
         firsts, lasts = firsts[is_filled], lasts[is_filled]
         ends = np.stack([self._class_at(firsts), self._class_at(lasts - 1) + 1], axis=1).ravel()
         lengths = np.concatenate([self.lengths, self.lengths[-1:]])  # so that the last end is a place, too
-        shortest, longest = (bound.reduceat(lengths, ends)[::2] for bound in (np.minimum, np.maximum))
-        return int(((lasts - firsts) * padded_width(shortest, longest).sum(1)).sum())
+        longest = np.maximum.reduceat(lengths, ends)[::2]
+        return int(((lasts - firsts) * longest.sum(1)).sum())
 
     def _class_at(self, places: Any) -> Any:
         return np.searchsorted(self.starts, places, side="right") - 1
 
 
-def _capacity(shortest: np.ndarray, longest: np.ndarray, budget: int, parts: int) -> int:
-    """Rows of such lengths (S,) in a batch of so many parts, at least 1."""
-    return max(1, parts * (budget // parts // int(padded_width(shortest, longest).sum())))
+def _capacity(longest: np.ndarray, budget: int, parts: int) -> int:
+    """Rows of at most such lengths (S,) in a batch of so many parts, at least 1."""
+    return max(1, parts * (budget // parts // int(longest.sum())))
 
 
 def order_by_length(rows: Rows, count: int | None = None) -> LengthOrder:

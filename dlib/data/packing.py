@@ -6,10 +6,12 @@ alone, in O(1); nothing is held but the mapped files.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,15 +20,28 @@ from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 
 PADDING_MULTIPLE = 8
-"""Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes."""
+"""Padded rows are a multiple of this long: tensor cores want it, and compiled graphs see fewer shapes. Rows that were
+chosen for their like lengths are not, as this would be most of their padding."""
+_MULTIPLE = ContextVar("what the width of padded rows is a multiple of", default=PADDING_MULTIPLE)
 
 LENGTHS_AT_ONCE = 1 << 20
 """Rows whose lengths are read at one go."""
 
 
-def padded_width(shortest: Any, longest: Any) -> Any:
-    """Tokens to which rows of such lengths are padded, numbers or arrays: rows of one length are not padded at all."""
-    return np.where(shortest == longest, longest, -(-longest // PADDING_MULTIPLE) * PADDING_MULTIPLE)
+@contextmanager
+def padding(*, of_like_lengths: bool) -> Iterator[None]:
+    """Within it, rows of like lengths are padded to the longest, and others to a multiple of `PADDING_MULTIPLE`."""
+    token = _MULTIPLE.set(1 if of_like_lengths else PADDING_MULTIPLE)
+    try:
+        yield
+    finally:
+        _MULTIPLE.reset(token)
+
+
+def padded_width(lengths: Sequence[int]) -> int:
+    """Tokens to which rows of such lengths are padded: those of one length are not padded at all, see `padding`."""
+    longest, multiple = max(lengths), _MULTIPLE.get()
+    return longest if min(lengths) == longest else -(-longest // multiple) * multiple
 
 
 class Rows(Protocol):

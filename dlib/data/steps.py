@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from dlib.data.batching import MicroBatch, StepPlan, eval_batches
 from dlib.data.lengths import order_by_length
 from dlib.data.mixture import MixedRows
-from dlib.data.packing import Rows, RowSource
+from dlib.data.packing import Rows, RowSource, padding
 from dlib.data.samples import Sample
 from dlib.process.errors import UserError
 
@@ -99,7 +99,8 @@ class TrainingSteps(Dataset[dict[str, Any]]):
         """The batch of a micro-batch. Where it has no sample, in the last step, any sample keeps processes in step."""
         places = zip(micro_batch.epochs.tolist(), micro_batch.sample_ids.tolist(), strict=True)
         own = [samples[place] for place in places]
-        batch = self.collator.collate(own or [next(iter(samples.values()))])
+        with padding(of_like_lengths=self.plan.of_like_lengths):
+            batch = self.collator.collate(own or [next(iter(samples.values()))])
         item = {"index": micro_batch.index, "batch": batch, "counts": bool(own)}
         if isinstance(self.rows, MixedRows):
             item["texts"] = torch.tensor([*map(self.rows.text_of, micro_batch.sample_ids.tolist())] or [0])
@@ -142,4 +143,6 @@ class EvaluationBatches(Dataset[tuple[TensorBatch, float]]):
     def __getitem__(self, index: int) -> tuple[TensorBatch, float]:
         """One batch and its weight; what is drawn for a row depends on the row alone, not on the run's seed."""
         samples = [self.rows.sample(number, ("evaluation", number)) for number in self.batches[index].tolist()]
-        return self.collator.collate(samples), math.fsum(map(self.collator.weight, samples))
+        with padding(of_like_lengths=self.row_order is not None):
+            batch = self.collator.collate(samples)
+        return batch, math.fsum(map(self.collator.weight, samples))

@@ -22,7 +22,7 @@ def stack_rows(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, Tensor]:
         faster when there is no mask.
     """
     lengths = [len(row) for row in rows]
-    width = int(padded_width(min(lengths), max(lengths)))
+    width = padded_width(lengths)
     is_padded = min(lengths) < width
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     for index, row in enumerate(rows):

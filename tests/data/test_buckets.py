@@ -12,7 +12,7 @@ from dlib.args import ObjectiveArgs
 from dlib.data.batching import check_token_budget
 from dlib.data.buckets import BucketPlan, cut_batches
 from dlib.data.mixture import MixedRows
-from dlib.data.packing import PackedRows, padded_width
+from dlib.data.packing import PackedRows
 from dlib.data.steps import EvaluationBatches, TrainingSteps
 from dlib.data.token_store import TokenStore
 from dlib.objectives import build_objective
@@ -109,9 +109,18 @@ def test_padding_is_counted_over_an_epoch_and_little() -> None:
     for step in range(plan.steps_per_epoch, plan.total_steps):
         for batch in plan.micro_batches(step, 0, 1):
             lengths = rows.told[batch.sample_ids]
-            padded += lengths.size * int(padded_width(lengths.min(), lengths.max()))
+            padded += lengths.size * int(lengths.max(initial=0))
     assert plan.padding_share == pytest.approx(1 - rows.told.sum() / padded)
-    assert plan.padding_share < 0.05
+    assert plan.padding_share < 0.005
+
+
+def test_of_pairs_as_long_as_sentences_are_little_is_padding() -> None:
+    draw = np.random.default_rng(1)
+    source = np.clip(draw.normal(16, 5, 29_000).round(), 4, 64).astype(int)
+    target = np.clip(source + draw.normal(0, 3, 29_000).round(), 4, 64).astype(int)
+    rows = ToldRows(np.stack([source, target], axis=1))
+    assert bucket_plan(rows, 4096, 1).padding_share < 0.05
+    assert bucket_plan(rows, 4096, 4).padding_share < 0.02
 
 
 def test_a_row_that_does_not_fit_is_refused() -> None:
@@ -159,6 +168,15 @@ def test_a_budget_that_cannot_be_shared_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"^--max_tokens_per_batch {budget} {told}$"):
         check_token_budget(budget, 512, micro, devices, 1)
+
+
+def test_the_tensors_of_an_epoch_have_the_padding_that_the_plan_says_and_no_more() -> None:
+    plan = BucketPlan(*cut_batches(ROWS, 160, 4), 160, 4, 300, seed=3)
+    steps = (TrainingSteps(ROWS, plan, MLM, 0, 1)[step] for step in range(plan.steps_per_epoch))
+    items = [item["batch"]["input_ids"] for step in steps for item in step["micro_batches"] if item["counts"]]
+    assert ROWS.num_tokens / sum(ids.numel() for ids in items) == pytest.approx(1 - plan.padding_share)
+    other = EvaluationBatches(ROWS, MLM, 8, 0, 1)
+    assert {other[number][0]["input_ids"].shape[1] % 8 for number in range(len(other))} == {0}
 
 
 def test_ranks_compute_a_step_together_and_know_its_size() -> None:
