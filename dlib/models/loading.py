@@ -90,7 +90,7 @@ def build_model(
         UserError: the weights cannot be had or are another model's, or an option does not fit the model.
     """
     config = load_model_config(args.model, source, tokenizer, flag)
-    learned_labels = config.id2label
+    learned_labels: Mapping[Any, str] = config.id2label or {}
     fit_config(config, head)
     dtype = torch.float64 if precision == "64-true" else torch.float32
     options = {
@@ -105,7 +105,7 @@ def build_model(
         else:
             model, new = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
             if not new and "id2label" in head.config_changes:
-                tell_other_labels(source, learned_labels, config.id2label)
+                tell_other_labels(source, learned_labels, head.config_changes["id2label"])
         if args.model.gradient_checkpointing:
             checkpoint_activations(model)
     model.config.name_or_path = ""  # which transformers 4 saves: a run that went on would differ from one that did not
@@ -187,7 +187,7 @@ def load_weights(
     return model, new
 
 
-def tell_other_labels(source: str, learned: Mapping[int, str], labels: Mapping[int, str]) -> None:
+def tell_other_labels(source: str, learned: Mapping[Any, str], labels: Mapping[int, str]) -> None:
     """Say that a head goes on with other labels than those that it has learned, of which there are as many."""
     taken = [f'"{learned.get(number)}" as "{name}"' for number, name in labels.items() if learned.get(number) != name]
     if taken:
