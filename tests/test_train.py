@@ -98,7 +98,7 @@ def test_the_links_point_to_the_last_checkpoint_and_to_that_of_the_lowest_dev_lo
     folder = finished[0]
     lowest = best(folder.metrics, BestMetric(), among=range(TOTAL_STEPS + 1))
     assert lowest is not None
-    assert folder.pointed_step("best") == lowest[0]
+    assert folder.pointed_step("best") == lowest["step"]
     assert folder.pointed_step("last") == TOTAL_STEPS
     assert not folder.last.readlink().is_absolute()
 

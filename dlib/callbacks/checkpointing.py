@@ -31,7 +31,7 @@ class Checkpointing(StepCallback):
         self.run_log = run_log
         self.max_checkpoints = args.checkpoint.max_checkpoints
         self.upload = args.tracking.upload_checkpoints
-        self.best_so_far: float | None = None
+        self.best_rank: tuple[float, float] | None = None
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Learn what is to be beaten; later evaluations are remembered.
@@ -41,7 +41,7 @@ class Checkpointing(StepCallback):
         """
         callback_states(trainer.callbacks)  # type: ignore[attr-defined]
         found = best(self.folder.metrics, module.objective.best, among=range(1, module.steps_done + 1))
-        self.best_so_far = None if found is None else found[1]
+        self.best_rank = None if found is None else module.objective.best.rank(found)
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
@@ -49,10 +49,8 @@ class Checkpointing(StepCallback):
             return
         step = module.steps_done
         self.run_log.flush()
-        best_by = module.objective.best
-        is_best = module.plan.evaluates_after(step) and best_by.is_better(
-            self.run_log.newest[best_by.key], self.best_so_far
-        )
+        rank = module.objective.best.rank(self.run_log.newest) if module.plan.evaluates_after(step) else None
+        is_best = rank is not None and (self.best_rank is None or rank > self.best_rank)
         if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
             return
         self.folder.publish_checkpoint(
@@ -60,7 +58,7 @@ class Checkpointing(StepCallback):
         )
         self.folder.point("last", step)
         if is_best:
-            self.best_so_far = self.run_log.newest[best_by.key]
+            self.best_rank = rank
             self.folder.point("best", step)
         self.folder.remove_old_checkpoints(self.max_checkpoints, module.plan.extra_steps)
         self.folder.write_status("running", step, module.plan.total_steps)

@@ -111,6 +111,7 @@ def _documents_of_rows(rows: Iterator[Row], columns: Columns, encoding_errors: s
 FORMATS: dict[str, Reader] = {
     ".txt": read_text,
     ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".json": read_json,

@@ -35,11 +35,12 @@ class BestMetric:
     key: str = DEV_LOSS
     highest: bool = False
 
-    def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a value beats another, or the none before it; what is no number beats nothing."""
-        if math.isnan(value):
-            return False
-        return than is None or (value > than if self.highest else value < than)
+    def rank(self, record: Mapping[str, Any]) -> tuple[float, float] | None:
+        """What is greater for a better record, of equal ones for that of the lower loss; None: it lacks the number."""
+        value, loss = record.get(self.key, math.nan), record.get(DEV_LOSS, 0.0)
+        if not is_number(value) or math.isnan(value):
+            return None
+        return value if self.highest else -value, -loss if is_number(loss) and not math.isnan(loss) else -math.inf
 
 
 # `add` puts the step first, so that a line can be placed without reading it whole.
@@ -152,14 +153,11 @@ def _read(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def best(path: Path, metric: BestMetric, among: Container[int]) -> tuple[int, float] | None:
-    """Step, one of `among`, and value at which a metric is best: the earliest of equals; None if never a number."""
-    found: tuple[int, float] | None = None
-    for record in read_metrics(path):
-        value = record.get(metric.key, math.nan)
-        if is_number(value) and record["step"] in among and metric.is_better(value, found[1] if found else None):
-            found = record["step"], value
-    return found
+def best(path: Path, metric: BestMetric, among: Container[int]) -> dict[str, Any] | None:
+    """The record of a step `among` these in which a metric is best, the earliest of equals; None if none has it."""
+    ranked = [(metric.rank(record), record) for record in read_metrics(path) if record["step"] in among]
+    found = [(rank, record) for rank, record in ranked if rank is not None]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def newest_record(path: Path) -> dict[str, Any] | None:

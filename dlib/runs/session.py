@@ -124,7 +124,7 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric
     folder.point("last", start.step)
     found = best(folder.metrics, metric, among={step for step, _ in folder.whole_checkpoints()})
     if found is not None:
-        folder.point("best", found[0])
+        folder.point("best", found["step"])
     folder.remove_old_checkpoints(args.checkpoint.max_checkpoints, args.checkpoint.extra_steps)
 
 

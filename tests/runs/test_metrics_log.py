@@ -172,10 +172,20 @@ def test_the_best_is_the_earliest_minimum_and_never_nan(path: Path) -> None:
         log.add(step, {"dev/loss": value})
     log.add(6, {"train/loss": 0.0})
     log.flush()
-    assert best(path, BestMetric("dev/loss"), among=range(10)) == (3, 2.0)
-    assert best(path, BestMetric("dev/loss"), among={1}) != (3, 2.0)
+    assert best(path, BestMetric("dev/loss"), among=range(10)) == {"step": 3, "dev/loss": 2.0}
+    assert best(path, BestMetric("dev/loss"), among={1}) is None
     assert best(path, BestMetric("dev/accuracy"), among=range(10)) is None
     assert best(path.with_name("absent"), BestMetric("dev/loss"), among=range(10)) is None
+
+
+def test_of_equal_numbers_that_of_the_lower_loss_is_the_best(path: Path) -> None:
+    log = MetricsLog(path)
+    for step, (accuracy, loss) in enumerate([(0.5, 0.1), (1.0, math.nan), (1.0, 0.4), (1.0, 0.2), (1.0, 0.2)], start=1):
+        log.add(step, {"dev/accuracy": accuracy, "dev/loss": loss})
+    log.flush()
+    found = best(path, BestMetric("dev/accuracy", highest=True), among=range(10))
+    assert found is not None
+    assert found["step"] == 4
 
 
 def test_the_record_of_any_step_of_a_long_file_is_found_without_reading_it_whole(path: Path) -> None:
