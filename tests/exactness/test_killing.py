@@ -23,7 +23,7 @@ WORDS = ("--tokenizer_type", "whitespace", "--unknown_token", "token")
 KEEP_ALL = ("--max_checkpoints", "-1")
 # Dropout is on everywhere, and a step has four micro-batches. Each evaluation of the first is a new best: all links
 # move each time.
-EVERY_SECOND = (*"--training_goal 40 --eval_interval 2 --save_interval 2 --eval_batch_size 40".split(), *KEEP_ALL)
+EVERY_SECOND = (*"--training_goal 24 --eval_interval 2 --save_interval 2 --eval_batch_size 40".split(), *KEEP_ALL)
 FEW = (*"--training_goal 30 --eval_interval 4 --save_interval 3".split(), *KEEP_ALL)
 FEWER = (*"--training_goal 12 --eval_interval 6 --save_interval 3".split(), *KEEP_ALL)
 WRITING = ".writing-step-"
@@ -108,7 +108,7 @@ def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
         assert any(f" {operation} " in line for line in wanted[skipped:])
     # With no step left to do, the links must be moved all the same.
     renamed = next(index for index, line in enumerate(wanted) if " rename " in line)
-    run.session(Fault("after durable", renamed + 1, str(place.runs), f"{WRITING}00000040"))
+    run.session(Fault("after durable", renamed + 1, str(place.runs), f"{WRITING}00000024"))
     run.end()
 
 
