@@ -292,7 +292,7 @@ def train_undisturbed(place: Place, goal: Sequence[str], root: Path) -> RunFolde
     return place.folder("run")
 
 
-def evaluate(arguments: Sequence[str], scratch: Path, *, warm: bool = True) -> Result:
+def evaluate(arguments: Sequence[str], scratch: Path) -> Result:
     """Runs `eval.py` to its end."""
-    with (start_warm if warm else start)(arguments, scratch, program="eval.py") as evaluation:
+    with start_warm(arguments, scratch, program="eval.py") as evaluation:
         return evaluation.result()

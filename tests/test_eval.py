@@ -58,10 +58,10 @@ def fresh(trained: Place, tmp_path: Path) -> Place:
     return replace(trained, runs=tmp_path / "runs")
 
 
-def lines_of(place: Place, scratch: Path, *arguments: str, warm: bool = True) -> list[dict[str, Any]]:
+def lines_of(place: Place, scratch: Path, *arguments: str) -> list[dict[str, Any]]:
     """What `eval.py --json` prints, an object a line."""
     options = ("--json", "--accelerator", "cpu", "--cache_dir", str(place.cache))
-    result = evaluate([*arguments, *options], scratch, warm=warm)
+    result = evaluate([*arguments, *options], scratch)
     assert result.status == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -89,7 +89,7 @@ def test_every_checkpoint_has_the_bits_of_training_twice_in_a_row(fresh: Place, 
 
 def test_two_processes_have_the_bits_of_one(fresh: Place, tmp_path: Path) -> None:
     runs = [str(fresh.folder(kind).root) for kind in ("clm", "lines")]
-    lines = lines_of(fresh, tmp_path, *runs, "--num_devices", "2", warm=False)
+    lines = lines_of(fresh, tmp_path, *runs, "--num_devices", "2")
     assert [line["hardware"]["processes"] for line in lines] == [2, 2]
     assert [line["metrics"] for line in lines] == [metrics_in_training(fresh.folder(k))[12] for k in ("clm", "lines")]
 

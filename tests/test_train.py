@@ -231,7 +231,7 @@ def test_a_plan_tells_what_a_run_would_do_and_makes_no_folder(place: Place, plan
 def test_a_fast_dev_run_shows_its_numbers_and_leaves_nothing(place: Place, scratch: Path, num_devices: str) -> None:
     further = ("--fast_dev_run", "--num_devices", num_devices, "--schedule", "wsd", "--warmup", "30")
     before = {path.name for path in place.runs.iterdir()} if place.runs.exists() else set()
-    result = train(place.arguments("tried", *GOAL, *further), scratch, warm=False)
+    result = train(place.arguments("tried", *GOAL, *further), scratch)
     assert result.status == 0, result.stderr
     assert "2 optimizer steps" in result.stderr
     assert "is finished: dev loss" in result.stderr
