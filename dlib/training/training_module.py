@@ -1,4 +1,4 @@
-"""One optimizer step: micro-batches forward and backward, and the weights' change. Lightning runs it everywhere.
+"""One optimizer step: gradients of its micro-batches, and the weights' change. Lightning runs it everywhere.
 
 Lightning's own accumulation averages the means of micro-batches, which is not the mean over tokens when
 rows differ in length (its issue 20350), so the step is written out: a Lightning batch is a whole
@@ -7,11 +7,10 @@ all micro-batches and processes. That weight is known beforehand.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -21,7 +20,7 @@ from transformers import PreTrainedModel
 from dlib.args import OptimArgs
 from dlib.models.fitting import own_memory
 from dlib.objectives.objective import Batch, Objective, learns
-from dlib.process.seeding import seed_other_generators, seed_torch
+from dlib.training.gradient_sums import GradientSums
 from dlib.training.non_finite import (
     MOST_STEPS_LEFT_OUT,
     RATE_ADVICE,
@@ -31,12 +30,10 @@ from dlib.training.non_finite import (
 )
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan
-from dlib.training.step_logging import StepLogging
 from dlib.training.trainer import refuse_different_starts
-from dlib.training.tree_sum import TreeSum, add_over_processes, take_gradient
 
 
-class TrainingModule(StepLogging):
+class TrainingModule(GradientSums):
     """A model, what it is trained to do, and how its weights change.
 
     Attributes:
@@ -151,8 +148,7 @@ class TrainingModule(StepLogging):
         self.left_out = None
         self.begin_step(batch["step"])
         optimizer = cast(LightningOptimizer, self.optimizers())
-        accumulate = self._accumulate_in_tree if self.exact_reduce else self._accumulate
-        self.step_loss_sums = accumulate(batch)
+        self.step_loss_sums = self.accumulate(batch)
         optimizer.step()
         optimizer.zero_grad()
         self._left_out_in_a_row = 0 if self.left_out is None else self._left_out_in_a_row + 1
@@ -173,67 +169,6 @@ class TrainingModule(StepLogging):
         weights = {"": self.step_weight or 1, **dict(zip(self.texts, self.text_weights, strict=True))}
         pairs = zip(weights.items(), cast(Tensor, sums).tolist(), strict=True)
         return {name: loss_sum / weight for (name, weight), loss_sum in pairs if weight}
-
-    def _accumulate(self, batch: dict[str, Any]) -> Tensor:
-        """Add up gradients as they come, DDP over the processes; returns the loss sums of this process."""
-        loss_sums = self._zero_losses()
-        for item in batch["micro_batches"]:
-            with self._synchronizing(item is batch["micro_batches"][-1]):
-                # DDP averages over processes, which their number undoes.
-                loss_sums += self._backward(item, batch, self.trainer.world_size)
-        return loss_sums
-
-    def _accumulate_in_tree(self, batch: dict[str, Any]) -> Tensor:
-        """Add up gradients in a tree over micro-batches and processes; returns the loss sums of all processes."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        tree = TreeSum(len(batch["micro_batches"]))
-        for item in batch["micro_batches"]:
-            losses = self._zero_losses() + self._backward(item, batch, 1)
-            tree.add([losses, *map(take_gradient, learning)])
-        total = tree.total()
-        add_over_processes(total)
-        for parameter, gradient in zip(learning, total[1:], strict=True):
-            parameter.grad = gradient
-        return total[0]
-
-    def _backward(self, item: dict[str, Any], batch: dict[str, Any], factor: int) -> Tensor:
-        """Compute the gradients of a micro-batch's share in the step's mean loss, times a factor.
-
-        Dropout is drawn from a generator keyed by the micro-batch's index within the step, so that it is
-        the same whichever process computes it, and whatever else was drawn before.
-
-        Returns:
-            Sum of the losses of its samples, and by text where there are several, (1 + texts,), without a gradient.
-        """
-        key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
-        seed_torch(*key)
-        seed_other_generators(*key)
-        loss = self(item["batch"])
-        if not item["counts"]:
-            loss = loss * 0
-        self.manual_backward(loss.sum() * (factor / (batch["weight"] or 1)))
-        return self._sums(loss.detach(), item)
-
-    def _sums(self, loss: Tensor, item: dict[str, Any]) -> Tensor:
-        """The sum of a micro-batch's loss, and by text where it has one for each row: (1 + texts,)."""
-        if not self.texts:
-            return loss[None]
-        losses = loss.to(self._zero_losses().dtype)
-        own = [torch.where(item["texts"] == text, losses, 0).sum() for text in range(len(self.texts))]
-        return torch.stack([losses.sum(), *own])
-
-    def _zero_losses(self) -> Tensor:
-        dtype = torch.float64 if self.device.type != "mps" else None
-        return torch.zeros(1 + len(self.texts), device=self.device, dtype=dtype)
-
-    @contextmanager
-    def _synchronizing(self, is_last: bool) -> Iterator[None]:
-        """Exchange gradients between processes in the backward pass of the step's last micro-batch only."""
-        if is_last or self.trainer.world_size == 1:
-            yield
-        else:
-            with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
-                yield
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient, once it is whole and without a loss scale; leave it out where it is not finite."""
