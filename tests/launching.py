@@ -190,12 +190,10 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | THREADS
 
 
-def start(
-    arguments: Sequence[str], scratch: Path, fault: Fault | None = None, *, program: str = "train.py"
-) -> Training:
-    """Starts a program in a new interpreter, which kills itself at `fault`; its output goes to files in `scratch`."""
+def start(arguments: Sequence[str], scratch: Path, fault: Fault | None = None) -> Training:
+    """Starts `train.py` in a new interpreter, which kills itself at `fault`; its output goes to files in `scratch`."""
     outputs = output_files(scratch)
-    script = [program] if fault is None else ["-m", "tests.exactness.faulty_train", fault.as_word()]
+    script = ["train.py"] if fault is None else ["-m", "tests.exactness.faulty_train", fault.as_word()]
     with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, *script, *arguments],
