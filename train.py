@@ -4,6 +4,7 @@
     python train.py -n tiny -d data --model configs/models/roberta-tiny --from_scratch --training_goal "2 epochs"
     python train.py --config_path configs/demo.yml -n demo --plan
     python train.py --resume first                     go on with a run, as the same command again does
+    python train.py --branch first@800 -n second --training_goal 1000     a new run that begins at a step of another
 
 Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a full disk, a process that died, a folder
 that was moved), 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
@@ -24,6 +25,7 @@ from dlib.process.messages import keep_messages, quiet_libraries
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
 from dlib.process.threads import let_threads_sleep, take_one_thread
 from dlib.runs import session
+from dlib.runs.branching import with_trunk
 from dlib.runs.fast_dev_run import removed, shorten
 from dlib.runs.folder import RunFolder
 from dlib.runs.resuming import with_recorded_run
@@ -41,13 +43,13 @@ def main() -> int:
     """Answer at once what needs no libraries, then train."""
     started = time.monotonic()
     end_with_launcher()
-    parsed = with_recorded_run(parse_args(description=DESCRIPTION))
+    parsed = with_trunk(with_recorded_run(parse_args(description=DESCRIPTION)))
     args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
     if not parsed.flags.plan:
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
-        if session.is_finished(folder):
+        if session.is_finished(folder, args):
             session.tell_finished(folder)
             return 0
     with removed(folder) if parsed.flags.fast_dev_run else nullcontext():

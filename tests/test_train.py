@@ -150,7 +150,10 @@ def test_the_same_command_says_that_it_is_finished_at_once_and_changes_nothing(
     before = tree(finished[0].root)
     result = train(place.arguments("whole", *GOAL), scratch, warm=False)
     assert result.status == 0
-    assert result.stderr == f"run 'whole' is finished: {finished[0].root}; choose another --name for a new one\n"
+    assert (
+        result.stderr
+        == f"run 'whole' is finished: {finished[0].root}; a longer --training_goal goes on, another --name is new\n"
+    )
     assert tree(finished[0].root) == before
 
 

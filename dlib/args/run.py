@@ -23,6 +23,9 @@ class RunArgs:
     resume: str = setting("auto", free=True)
     """`auto` goes on where a run of this name stopped; `never` refuses a name that is taken; another word is the run
     to go on with, its name or folder, whose config.yml then says everything else."""
+    branch: str | None = setting(None, path=True, free=True)
+    """Begin where another run was, `RUN@STEP`, `RUN@best` or `RUN` (its last): with its arguments, weights, optimizer,
+    place in the text and numbers. Learning rate, schedule and durations may be others."""
 
 
 @dataclass

@@ -59,7 +59,11 @@ class DurationArgs:
     """Durations are `2000`, "10k steps", "2B tokens", "50k samples" or "3 epochs"; intervals also "5%"."""
 
     training_goal: str = setting("1 epoch", duration="length")
-    """How long to train: `2000` (steps), "10k steps", "2B tokens", "50k samples", "3 epochs"."""
+    """How long to train: `2000` (steps), "10k steps", "2B tokens", "50k samples", "3 epochs". A run may be given a
+    longer one, or a shorter, where its steps so far stay what they were."""
+    earlier_goals: list[int] = setting([], at_least=1)
+    """Optimizer steps that the goal was before, as the run itself notes them: shares such as "5%" are of the first,
+    and at each of them the model is evaluated and saved for good."""
     eval_interval: str = setting("10%", duration="share")
     """How often to evaluate on the development text, a duration or a share of the training goal."""
     early_stopping: str | None = setting(None, duration="evaluations")

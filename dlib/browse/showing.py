@@ -89,7 +89,7 @@ def _record_lines(folder: RunFolder) -> list[str]:
 
 def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     git, hardware = record["git"], record["hardware"]
-    yield "begun", record["time"]
+    yield "begun", record["time"] + (f", at {record['branch']}" if record.get("branch") else "")
     yield "command", shlex.join(record["command"]["argv"])
     is_changed = bool(record["code"]["diff"] or record["code"]["untracked"])
     commit = (git["commit"] or "none")[:SHORT_COMMIT]

@@ -58,10 +58,11 @@ def reproduce(request: Request, project: Path) -> int:
     newest = expected[-1]["step"]
     if request.steps is not None and request.steps > newest:
         raise UserError(f"--steps {request.steps}: run '{run.name}' recorded {newest} steps; give {newest} or less")
-    if record.get("from_step"):
+    if record.get("from_step") and not record.get("branch"):
         logger().warning("record.json was lost, and written anew after step %d: see what changed", record["from_step"])
+    moved = any("eval_interval" in session for session in record["sessions"])
     with ended_by_signals(), _started(request, run, record, project.resolve()) as repetition:
-        reproduction = Reproduction(run, record, repetition, NumbersComparison(expected))
+        reproduction = Reproduction(run, record, repetition, NumbersComparison(expected, moved))
         difference = reproduction.follow()
         print(difference or reproduction.agreement(request.steps), flush=True)
     return SAME_STATUS if difference is None else DIFFERENT_STATUS

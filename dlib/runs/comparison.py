@@ -85,6 +85,7 @@ def later_changes(record: Mapping[str, Any]) -> Iterator[str]:
             *hardware_changes(session["hardware"], record["hardware"]),
             *session.get("changed_packages", ()),
             *session_code_changes(session, record),
+            *([f"--eval_interval {session['eval_interval']}"] if "eval_interval" in session else []),
         ]
         if changes:
             yield f"from step {session['from_step']} on the run itself went on with changes: {', '.join(changes)}"
@@ -107,14 +108,19 @@ class NumbersComparison:
     """Compares the records of a repetition with those of a run, bitwise, as they come."""
 
     waiting: deque[dict[str, Any]]  # the run's records still to be compared, by step
+    evaluated_elsewhere: bool = False  # whether the run was evaluated at other steps than its repetition
     compared_step: int = 0  # the newest step that was the same on both sides
     new_names: set[str] = field(default_factory=set)  # metrics that only the repetition records; they are no difference
 
     def take(self, record: Mapping[str, Any]) -> Difference | None:
         """Compare the repetition's next record; a step that the run did not record is skipped."""
+        while self.evaluated_elsewhere and self.waiting and record["step"] > self.waiting[0]["step"]:
+            self.waiting.popleft()
         if not self.waiting or record["step"] < self.waiting[0]["step"]:
             return None
         expected = self.waiting.popleft()
+        if self.evaluated_elsewhere:
+            record, expected = (_without_evaluation(each) for each in (record, expected))
         if record["step"] > expected["step"]:
             return Difference(expected["step"], "no record here, one in the run")
         self.new_names |= record.keys() - expected.keys()
@@ -123,6 +129,10 @@ class NumbersComparison:
                 return Difference(expected["step"], describe_values(name, record.get(name), value))
         self.compared_step = expected["step"]
         return None
+
+
+def _without_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if not name.startswith("dev/")}
 
 
 def records_up_to(records: Iterable[dict[str, Any]], steps: int | None) -> deque[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import differing_fields
+from dlib.config.durations import parse_duration
 from dlib.process.errors import UserError
 from dlib.process.ranks import logger
 from dlib.runs.comparison import hardware_changes, package_changes, session_code_changes, shortened
@@ -30,21 +31,51 @@ def with_recorded_defaults(args: ExperimentArgs, recorded: ExperimentArgs) -> Ex
         data = replace(data, document=recorded.data.document)
     if (recorded.data.dev_split or "").startswith(f"{data.dev_split} = "):
         data = replace(data, dev_split=recorded.data.dev_split)
-    return replace(args, batch=batch, hardware=hardware, data=data)
+    durations = args.durations
+    if not durations.earlier_goals:
+        durations = replace(durations, earlier_goals=recorded.durations.earlier_goals)
+    return replace(args, batch=batch, hardware=hardware, data=data, durations=durations)
+
+
+def has_another_goal(args: ExperimentArgs, recorded: ExperimentArgs) -> bool:
+    """Whether a run is to end elsewhere than it was begun for, or made longer for."""
+    goals = [parse_duration(each.durations.training_goal, "--training_goal") for each in (args, recorded)]
+    return goals[0] != goals[1]
+
+
+def with_new_goal(args: ExperimentArgs, recorded: ExperimentArgs, total_steps: int) -> ExperimentArgs:
+    """The arguments of a run that has another goal than the recorded of `total_steps`, which is noted.
+
+    It is what the run's shares are of, if it was the first, and where it is evaluated and saved for good: so a run of
+    these arguments is, from its first step, the one that goes on.
+    """
+    earlier = sorted({*recorded.durations.earlier_goals, total_steps} - {0})
+    return replace(args, durations=replace(args.durations, earlier_goals=earlier))
+
+
+def with_what_may_change(recorded: ExperimentArgs, args: ExperimentArgs) -> ExperimentArgs:
+    """The recorded arguments, with the new values of those that change nothing of what was computed so far.
+
+    `--on_nan stop`: up to where such a run stopped, all values compute the same. The goal, whose steps
+    `refuse_other_course` looks at. `--eval_interval`, where no evaluation decides when the run ends.
+    """
+    durations, new = recorded.durations, args.durations
+    durations = replace(durations, training_goal=new.training_goal, earlier_goals=new.earlier_goals)
+    if durations.early_stopping is None:
+        durations = replace(durations, eval_interval=new.eval_interval)
+    on_nan = args.optim.on_nan if recorded.optim.on_nan == "stop" else recorded.optim.on_nan
+    return replace(recorded, durations=durations, optim=replace(recorded.optim, on_nan=on_nan))
 
 
 def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFolder) -> None:
-    """Refuse to continue with other arguments than the run began with.
-
-    The exception is `--on_nan stop`: up to where such a run stopped, all values compute the same.
-    """
-    differences = [d for d in differing_fields(recorded, args) if (d.key, d.old) != ("optim.on_nan", "stop")]
+    """Refuse to continue with other arguments than the run began with, but for those that may change."""
+    differences = differing_fields(with_what_may_change(recorded, args), args)
     if differences:
         shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
         more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
         raise UserError(
             f"run '{folder.name}' began with other arguments: {shown}{more}; restore them, or choose another --name, "
-            f"with --checkpoint {folder.root} to start from this run's weights"
+            f"with --branch {folder.root} to go on from its step, or --checkpoint {folder.root} from its weights"
         )
 
 

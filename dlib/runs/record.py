@@ -59,7 +59,7 @@ def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[
         code = save_uncommitted_code(folder, repository)
         record = {"schema_version": SCHEMA_VERSION, **session, "hashes": dict(hashes), "code": code, "sessions": []}
     else:
-        once = ("packages", "python", "platform", "card")
+        once = ("packages", "python", "platform", "card", "branch")
         kept = {name: value for name, value in session.items() if name not in once}
         record["sessions"].append({**kept, "changed_packages": package_changes(session, record)})
     _write(folder, record)

@@ -13,7 +13,16 @@ from dlib.config.configuration import dump_config, load_config
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.ranks import is_rank_zero, logger, say
-from dlib.runs.continuity import refuse_changes, refuse_other_data, warn_of_changes, with_recorded_defaults
+from dlib.runs.branching import begin_branch, trunk_checkpoint
+from dlib.runs.continuity import (
+    has_another_goal,
+    refuse_changes,
+    refuse_other_data,
+    warn_of_changes,
+    with_new_goal,
+    with_recorded_defaults,
+    with_what_may_change,
+)
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BestMetric, best, newest_record, read_metrics
 from dlib.runs.paths import CheckpointFolder
@@ -28,17 +37,19 @@ class Start:
     checkpoint: Path | None
 
 
-def is_finished(folder: RunFolder) -> bool:
-    """Whether the run has reached its goal, or was stopped because it was good enough."""
-    status = folder.read_status()
-    return status is not None and status.state == "finished"
+def is_finished(folder: RunFolder, args: ExperimentArgs) -> bool:
+    """Whether the run has reached its goal, or was stopped because it was good enough; a new goal is still to come."""
+    status, recorded = folder.read_status(), recorded_args(folder)
+    if status is None or status.state != "finished":
+        return False
+    return status.reason is not None or recorded is None or not has_another_goal(args, recorded)
 
 
 def tell_finished(folder: RunFolder) -> None:
     """Say that there is nothing left to do, and why where the goal was not reached."""
     status = folder.read_status()
     why = f", {status.reason}" if status and status.reason else ""
-    say(f"run '{folder.name}' is finished{why}: {folder.root}; choose another --name for a new one")
+    say(f"run '{folder.name}' is finished{why}: {folder.root}; a longer --training_goal goes on, another --name is new")
 
 
 def recorded_args(folder: RunFolder) -> ExperimentArgs | None:
@@ -66,6 +77,9 @@ def check(folder: RunFolder, args: ExperimentArgs) -> ExperimentArgs:
     if args.run.resume == "never" and is_rank_zero():  # the other processes come when the run stands
         raise UserError(f"run '{folder.name}' exists and --resume is never; choose another --name")
     args = with_recorded_defaults(args, recorded)
+    if has_another_goal(args, recorded):
+        status = folder.read_status()
+        args = with_new_goal(args, recorded, status.total_steps if status else 0)
     refuse_changes(args, recorded, folder)
     return args
 
@@ -94,27 +108,40 @@ def opened(
         UserError: another process holds the run, or it began with other arguments or data.
     """
     if not is_rank_zero():
-        yield last_checkpoint(folder)
+        yield first_checkpoint(folder, args)
         return
     check(folder, args)
     with folder.hold() as is_in_place, _nothing_left_of_a_mistake(folder, is_in_place):
         check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, description["hashes"])
-        start = last_checkpoint(folder)
-        if start.step > total_steps:
-            raise UserError(f"{start.checkpoint} is beyond the run's goal of {total_steps} steps: move it away")
+        start = first_checkpoint(folder, args)
+        _refuse_beyond_goal(folder, start, total_steps)
         session = describe_session(folder, sys.argv, description["devices"], start.step, repository)
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
         with refusals_told(folder.root):
-            _finish_saving(folder, start, args, description["best"])
             recorded = recorded_args(folder)
-            if recorded is None or recorded.optim.on_nan != args.optim.on_nan:
-                kept = args if recorded is None else replace(recorded, optim=args.optim)
+            kept = args if recorded is None else with_what_may_change(recorded, args)
+            if kept != recorded:
                 write_text_atomically(folder.config, dump_config(kept))
-            write_record(folder, {**session, "card": description["card"]}, description["hashes"], repository)
+            if recorded is not None and recorded.durations.eval_interval != kept.durations.eval_interval:
+                session["eval_interval"] = kept.durations.eval_interval
+            beginning = {"card": description["card"], "branch": args.run.branch}
+            write_record(folder, {**session, **beginning}, description["hashes"], repository)
+            if start != last_checkpoint(folder):
+                begin_branch(folder, args, description["hashes"])
+                start = last_checkpoint(folder)
+            _finish_saving(folder, start, args, description["best"])
             folder.write_status("running", start.step, total_steps, best=description["best"])
         with _told_in_status(folder, total_steps, is_in_place):
             yield start
+
+
+def _refuse_beyond_goal(folder: RunFolder, start: Start, total_steps: int) -> None:
+    """Refuse a goal that is behind the step where a session begins; for a branch, that of its trunk, too."""
+    if start != last_checkpoint(folder) and start.step >= total_steps:
+        raise UserError(f"--branch: step {start.step} is at or beyond the goal of {total_steps}; give a longer one")
+    if start.step > total_steps:
+        raise UserError(f"{start.checkpoint} is beyond the run's goal of {total_steps} steps: move it away")
 
 
 def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric: BestMetric) -> None:
@@ -125,7 +152,7 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric
     found = best(folder.metrics, metric, among={step for step, _ in folder.whole_checkpoints()})
     if found is not None:
         folder.point("best", found["step"])
-    folder.remove_old_checkpoints(args.checkpoint.max_checkpoints, args.checkpoint.extra_steps)
+    folder.remove_old_checkpoints(args.checkpoint.max_checkpoints, kept_steps(args))
 
 
 @contextmanager
@@ -200,3 +227,15 @@ def last_checkpoint(folder: RunFolder) -> Start:
     """The newest whole checkpoint, by the folders: a kill may have left the link `last` one behind."""
     checkpoints = folder.whole_checkpoints()
     return Start(*checkpoints[-1]) if checkpoints else Start(0, None)
+
+
+def first_checkpoint(folder: RunFolder, args: ExperimentArgs) -> Start:
+    """Where a session of the run begins: its own last checkpoint, else that of the run which it branches from."""
+    own = last_checkpoint(folder)
+    trunk = trunk_checkpoint(args) if own.checkpoint is None else None
+    return own if trunk is None else Start(*trunk)
+
+
+def kept_steps(args: ExperimentArgs) -> list[int]:
+    """Optimizer steps whose checkpoints stay for good."""
+    return [*args.checkpoint.extra_steps, *args.durations.earlier_goals]

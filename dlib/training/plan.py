@@ -83,20 +83,23 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
     plan_batches = plan_equal_steps if args.batch.max_tokens_per_batch is None else plan_buckets
     batches, scale = plan_batches(args, rows, goal)
 
-    def steps(text: str, flag: str, *, allow_zero: bool = False) -> int:
+    total_steps, earlier_goals = batches.total_steps, args.durations.earlier_goals
+    first_goal = earlier_goals[0] if earlier_goals else total_steps
+
+    def steps(text: str, flag: str, *, allow_zero: bool = False, whole: int = first_goal) -> int:
         duration = parse_duration(text, flag, interval=True, allow_zero=allow_zero)
-        return to_steps(duration, scale, batches.total_steps)
+        return to_steps(duration, scale, whole)
 
     clock = args.durations.max_time
     plan = TrainingPlan(
         batches=batches,
         tokens_per_sample=scale.tokens_per_sample,
         warmup_steps=steps(args.optim.warmup, "--warmup", allow_zero=True),
-        decay_steps=steps(args.optim.decay, "--decay"),
+        decay_steps=steps(args.optim.decay, "--decay", whole=total_steps),
         eval_interval_steps=steps(args.durations.eval_interval, "--eval_interval"),
         save_interval_steps=steps(args.checkpoint.save_interval, "--save_interval"),
         log_interval_steps=args.tracking.log_interval,
-        extra_steps=frozenset(args.checkpoint.extra_steps),
+        extra_steps=frozenset([*args.checkpoint.extra_steps, *(goal for goal in earlier_goals if goal < total_steps)]),
         max_seconds=None if clock is None else parse_clock(clock, "--max_time"),
     )
     refuse_steps_outside(args.checkpoint.extra_steps, plan.total_steps)

@@ -28,7 +28,8 @@ class Inputs:
 
     texts: TextFiles  # the two texts
     source: str  # name or folder of the model that it starts from
-    checkpoint: Path | None  # the run's own newest checkpoint, None at its beginning
+    start: session.Start  # where it begins: at its newest checkpoint, or at that of the run which it branches from
+    begun: ExperimentArgs | None  # the arguments that it has been trained with, None before its beginning
 
 
 def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> Inputs:
@@ -47,8 +48,8 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
         refuse_unwritable_run(folder)
     refuse_unwritable_cache(args.data)
     texts = find_text(args.data)
-    checkpoint = session.last_checkpoint(folder).checkpoint
-    return Inputs(texts, find_source(args, checkpoint), checkpoint)
+    start = session.first_checkpoint(folder, args)
+    return Inputs(texts, find_source(args, start.checkpoint), start, session.recorded_args(folder))
 
 
 def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:

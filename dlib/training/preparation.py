@@ -26,7 +26,9 @@ from dlib.models.tokenization import add_tokens, build_tokenizer
 from dlib.objectives import build_objective, objective_class
 from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
+from dlib.runs.continuity import has_another_goal
 from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
+from dlib.training.course import refuse_other_course
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan, make_plan, shares, summarize
 from dlib.training.preflight import Inputs
@@ -75,9 +77,10 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         UserError: something of it cannot be had, or does not fit the rest.
     """
     choose_hub_mode([args.model.model, args.model.tokenizer], args.tracking.offline)
-    source, flag, goes_on = inputs.source, flag_of_source(args, inputs.checkpoint), inputs.checkpoint is not None
-    if inputs.checkpoint is not None:
-        refuse_damage(inputs.checkpoint)
+    source, checkpoint = inputs.source, inputs.start.checkpoint
+    flag, goes_on = flag_of_source(args, checkpoint), checkpoint is not None
+    if checkpoint is not None:
+        refuse_damage(checkpoint)
     prepared = prepare_data(args, inputs.texts, source, goes_on=goes_on)
     args, tokenizer, objective, data = prepared.args, prepared.tokenizer, prepared.objective, prepared.data
     objective.study(data.train_store, joined([dev.store for dev in data.dev_sets]))
@@ -86,6 +89,8 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         for text, store in zip((*inputs.texts.training, *inputs.texts.development), stores, strict=True):
             check_documents(store, text.file, args.data.document, objective.check)
     plan = make_plan(args, data.train)
+    if inputs.begun is not None and has_another_goal(args, inputs.begun):
+        refuse_other_course(args, inputs.begun, plan, data.train, inputs.start.step)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)
     modules = nn.ModuleDict(objective.build_modules(model))
