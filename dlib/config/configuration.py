@@ -29,6 +29,7 @@ from dlib.config.files import Setting, explain_interpolation, read_settings
 from dlib.config.validation import validate
 from dlib.config.wandb_names import wandb_place
 from dlib.process.errors import UserError, quoted
+from dlib.process.ranks import say
 from dlib.process.versions import unescapes_missing_mark
 
 # OmegaConf also takes numbers as booleans, which hides typing errors.
@@ -87,6 +88,9 @@ def load_training_config(paths: Sequence[Path], overrides: Mapping[str, Any]) ->
         )
     if "wandb" in args.tracking.trackers:
         wandb_place(args.tracking)
+    if args.model.checkpoint is not None and args.model.from_scratch:
+        say(f"--from_scratch is left out: the weights come from --checkpoint {args.model.checkpoint}")
+        return replace(args, model=replace(args.model, from_scratch=False))
     return args
 
 

@@ -12,6 +12,7 @@ from dlib.config.wandb_names import wandb_place
 from dlib.models.hub import looks_like_path
 from dlib.process.errors import UserError
 from dlib.runs.finding import resolve_model_folder
+from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "pytorch_model*.bin.index.json")
@@ -33,8 +34,7 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
     The last checkpoint holds all that a run goes on with, and what it started from may be gone by now.
 
     Raises:
-        UserError: the checkpoint cannot be had, a folder is none that the run can start from, or `--from_scratch` would
-            throw the checkpoint's weights away.
+        UserError: the checkpoint cannot be had, or a folder is none that the run can start from.
     """
     if last_checkpoint is not None:
         return str(CheckpointFolder(last_checkpoint).model)
@@ -46,8 +46,6 @@ def find_source(args: ExperimentArgs, last_checkpoint: Path | None = None) -> st
         if not model.from_scratch:
             refuse_missing_weights("--model", model.model, "add --from_scratch to draw new ones")
         return model.model
-    if model.from_scratch:
-        raise UserError("--checkpoint and --from_scratch exclude each other: leave one out")
     source = find_checkpoint_model(args, model.checkpoint)
     refuse_missing_weights("--checkpoint", source, "give another checkpoint")
     return source
@@ -67,9 +65,13 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
         UserError: there is none.
     """
     if not checkpoint.startswith("wandb:"):
-        if not Path(checkpoint).is_dir():
-            raise UserError(f"--checkpoint {checkpoint}: there is no such folder")
-        return str(resolve_model_folder(Path(checkpoint)))
+        run = RunFolder(Path(args.run.out_dir, checkpoint))
+        folder = run.root if run.config.is_file() and not Path(checkpoint).is_dir() else Path(checkpoint)
+        if not folder.is_dir():
+            raise UserError(
+                f"--checkpoint {checkpoint}: there is no such folder, and no run of that name in {run.root.parent}"
+            )
+        return str(resolve_model_folder(folder))
     from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere
 
     place = wandb_place(args.tracking)

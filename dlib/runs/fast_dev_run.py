@@ -22,10 +22,10 @@ def shorten(args: ExperimentArgs) -> ExperimentArgs:
     name = f"{args.run.name}-fast-dev-run-{os.environ.setdefault(NUMBER, number)}"
     return replace(
         args,
-        run=replace(args.run, name=name),
+        run=replace(args.run, name=name, branch=None),
         data=replace(args.data, limit_dev_rows=min(args.data.limit_dev_rows or DEV_ROWS, DEV_ROWS)),
         optim=replace(args.optim, warmup="0", decay="1" if args.optim.schedule == "wsd" else args.optim.decay),
-        durations=replace(args.durations, training_goal=STEPS, eval_interval=STEPS),
+        durations=replace(args.durations, training_goal=STEPS, earlier_goals=[], eval_interval=STEPS),
         checkpoint=replace(args.checkpoint, save_interval=STEPS, extra_steps=[]),
         tracking=replace(args.tracking, trackers=["none"], log_interval=1),
     )

@@ -23,9 +23,9 @@ from dlib.runs.continuity import (
     with_recorded_defaults,
     with_what_may_change,
 )
+from dlib.runs.ending import tell_end
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BestMetric, best, newest_record, read_metrics
-from dlib.runs.paths import CheckpointFolder
+from dlib.runs.metrics_log import BestMetric, best, newest_record
 from dlib.runs.record import describe_session, write_record
 
 
@@ -213,14 +213,7 @@ def close(folder: RunFolder, state: str, step: int, total_steps: int, reason: st
     if not is_rank_zero():
         return
     folder.write_status(state, step, total_steps, reason)
-    if state == "preempted":
-        say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
-        return
-    evaluated = [record for record in read_metrics(folder.metrics) if any(name.startswith("dev/") for name in record)]
-    newest = evaluated[-1] if evaluated else {}  # they may have been removed between two sessions
-    numbers = ", ".join(f"{name.removeprefix('dev/')} {newest[name]:.4g}" for name in newest if name.startswith("dev/"))
-    say(f"run '{folder.name}' is finished{f', {reason}' if reason else ''}: dev {numbers}")
-    say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
+    tell_end(folder, state, step, total_steps, reason)
 
 
 def last_checkpoint(folder: RunFolder) -> Start:

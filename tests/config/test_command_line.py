@@ -74,6 +74,11 @@ def test_other_lists_take_commas_too_but_model_overrides_keep_them() -> None:
     assert parse("-n", "x", "--trackers").args.tracking.trackers == []
 
 
+def test_a_checkpoint_wins_over_from_scratch_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not parse("-n", "x", "--from_scratch", "--checkpoint", "first").args.model.from_scratch
+    assert capsys.readouterr().err == "--from_scratch is left out: the weights come from --checkpoint first\n"
+
+
 @pytest.mark.parametrize(("words", "value"), [([], True), (["true"], True), (["false"], False), (["False"], False)])
 def test_booleans_are_flags_with_or_without_a_value(words: list[str], value: bool) -> None:
     assert parse("-n", "x", "--from_scratch", *words).args.model.from_scratch is value

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dlib.args import ExperimentArgs, ModelArgs
+from dlib.args import ExperimentArgs, ModelArgs, RunArgs
 from dlib.models.sources import find_source
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
@@ -50,10 +50,14 @@ def test_checkpoint_comes_before_the_model(folder: Path, run: RunFolder, tmp_pat
         assert source(checkpoint=str(place)) == str(expected)
     run.point("best", 1)
     assert Path(source(checkpoint=str(run.root))).resolve() == run.checkpoint(1).resolve() / "model"
-    with pytest.raises(UserError, match=r"^--checkpoint .*nowhere: there is no such folder$"):
+    with pytest.raises(UserError, match=r"^--checkpoint .*nowhere: there is no such folder, and no run"):
         source(checkpoint=str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="--checkpoint and --from_scratch"):
-        source(checkpoint=str(folder), from_scratch=True)
+
+
+def test_checkpoint_may_be_the_name_of_a_run(run: RunFolder) -> None:
+    run.config.write_text("")
+    args = ExperimentArgs(model=ModelArgs(checkpoint=run.name), run=RunArgs(out_dir=str(run.root.parent)))
+    assert find_source(args) == str(run.last / "model")
 
 
 def test_a_run_goes_on_from_its_own_checkpoint_whatever_it_started_from(tmp_path: Path) -> None:

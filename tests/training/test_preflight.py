@@ -26,7 +26,6 @@ TRAIN: dict[str, tuple[str, str]] = {
     "model without weights": ("--from_scratch false", "the folder has no weights; add --from_scratch"),
     "model that is a run": ("--model SCRATCH/run", "is a run or a checkpoint: give it with --checkpoint"),
     "checkpoint": ("--from_scratch false --checkpoint /nope", "--checkpoint /nope: there is no such folder"),
-    "two beginnings": ("--checkpoint /nope", "--checkpoint and --from_scratch exclude each other"),
     "tokenizer": ("--tokenizer ./nope", "--tokenizer ./nope: there is no such folder"),
     "tokenizer without files": ("--tokenizer docs", "--tokenizer docs: the folder has no tokenizer.json"),
     "batch on any devices": (

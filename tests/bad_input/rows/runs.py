@@ -135,10 +135,7 @@ ROWS = [
     Row("train.py TINY -b 7", "error: --batch_size 7 is not a multiple of --micro_batch_size 2 x 1 device"),
     Row("train.py TINY --trackers wandbb", "did you mean wandb?"),
     Row("train.py TINY --extra_steps 99", "--extra_steps 99: the run has steps 1 to 5"),
-    Row(
-        "train.py TINY --checkpoint /nowhere",
-        "error: --checkpoint and --from_scratch exclude each other: leave one out",
-    ),
+    Row("train.py TINY --checkpoint nobody", "error: --checkpoint nobody: there is no such folder, and no run of that"),
     Row("train.py TINY --accelerator mps", "--accelerator mps: no such device is found here"),
     Row("train.py TINY --precision 16-mixed", "error: --precision 16-mixed: a CPU does not have it"),
     Row("train.py TINY --out_dir /dev/null/runs", "error: --out_dir /dev/null/runs: no run can be written there"),
