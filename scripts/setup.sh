@@ -86,6 +86,7 @@ make_venv() {
     .venv/bin/python -m pip --version >/dev/null 2>&1; then
     return
   fi
+  printf '  1 of 3: a virtual environment\n'
   find .venv/ -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
   "$1" -m venv .venv >&2 || fail "'$1' cannot make a virtual environment (on Debian and Ubuntu: apt install python3-venv)"
 }
@@ -105,6 +106,7 @@ install_cpu_torch() {
 }
 
 install_packages() {
+  printf '  2 of 3: torch %s\n' "$2"
   case "$1 $(uname -s)" in
     "cpu Linux") install_cpu_torch "$2" ;;
     "cuda Linux")
@@ -115,6 +117,7 @@ install_packages() {
     cuda*) fail "there is no CUDA build of torch for $(uname -s): leave TORCH out" ;;
   esac
   shift 2
+  printf '  3 of 3: %s other packages\n' "$(($(grep -c '^[^#[:space:]]*==' requirements.lock) - 1))"
   pip_install --requirement requirements.lock "$@" || fail "the installation into .venv failed: the same command tries again"
 }
 
@@ -154,6 +157,7 @@ main() {
   make_venv "$python"
   install_packages "$build" "$version"
   write_stamp "$build"
+  printf 'Installed in %s s.\n' "$SECONDS"
 }
 
 main

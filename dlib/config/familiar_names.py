@@ -151,3 +151,11 @@ force y = --yes
 num_steps max_steps = --steps
 """)
 """... in eval.py, generate.py and runs.py, whose flags are others."""
+
+FAMILIAR_VALUES = {
+    **dict.fromkeys(("bf16", "bfloat16"), "bf16-mixed"),
+    **dict.fromkeys(("fp16", "float16", "16"), "16-mixed"),
+    **dict.fromkeys(("fp32", "float32", "32"), "32-true"),
+    **dict.fromkeys(("fp64", "float64", "64"), "64-true"),
+}
+"""Values in other programs, and ours: what is called bf16 there computes in bf16 and keeps the weights in float32."""

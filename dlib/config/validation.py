@@ -11,6 +11,7 @@ from dlib.args.fields import Facts, facts_of
 from dlib.args.run import TRACKER_NAMES
 from dlib.config.corpora import parse_corpora, parse_dev_split
 from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
+from dlib.config.familiar_names import FAMILIAR_VALUES
 from dlib.config.fields import FIELDS, bare_type, choices_of, flag_of, value_of
 from dlib.config.spelling import did_you_mean
 from dlib.config.wandb_names import check_wandb
@@ -60,7 +61,7 @@ def check_element(value: Any, field: Field[Any], place: str) -> None:
     """Refuses what is none of a field's choices, or out of its range."""
     choices = choices_of(field)
     if choices and value not in choices:
-        hint = did_you_mean(str(value), map(str, choices))
+        hint = did_you_mean(FAMILIAR_VALUES.get(str(value), str(value)), map(str, choices))
         raise UserError(f"{place}: {quoted(value)} is none of {', '.join(map(str, choices))}{hint}")
     if isinstance(value, int | float) and bare_type(field) is not bool:
         check_number(value, facts_of(field), place)

@@ -74,8 +74,8 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFo
         shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
         more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
         raise UserError(
-            f"run '{folder.name}' began with other arguments: {shown}{more}; restore them, or choose another --name, "
-            f"with --branch {folder.root} to go on from its step, or --checkpoint {folder.root} from its weights"
+            f"run '{folder.name}' began with other arguments: {shown}{more}; --resume {folder.root} takes its own, or "
+            f"choose another --name, and --branch {folder.root} for its last step, --checkpoint for its weights"
         )
 
 
