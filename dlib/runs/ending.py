@@ -19,7 +19,7 @@ def tell_end(folder: RunFolder, state: str, step: int, total_steps: int, reason:
         say(f"run '{folder.name}' is finished at step {step}{f', {reason}' if reason else ''}")
     evaluated = {record["step"]: record for record in read_metrics(folder.metrics) if any(map(is_dev, record))}
     found = best(folder.metrics, folder.best_metric, among={step for step, _ in folder.whole_checkpoints()})
-    best_step, last_step = found[0] if found else None, max(evaluated, default=None)
+    best_step, last_step = found["step"] if found else None, max(evaluated, default=None)
     if best_step is not None and best_step != last_step:
         say(f"  best, step {best_step}: dev {numbers(evaluated[best_step])}")
     if last_step is not None:
