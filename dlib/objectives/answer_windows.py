@@ -24,7 +24,7 @@ class Windows:
 
     frame: PairFrame  # special tokens around both
     max_length: int  # most tokens of a row, special ones included
-    stride: int  # tokens by which the window moves on, if it is as wide
+    stride: int  # tokens by which the window moves on, if it is twice as wide
 
     def __post_init__(self) -> None:
         """Check the length.
@@ -46,9 +46,12 @@ class Windows:
         return np.minimum(length, self.room // 2)
 
     def widths(self, question: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of a context in a window, beside a question of that length, and by how many windows move on."""
+        """Tokens of a context in a window, beside a question of that length, and by how many windows move on.
+
+        At most by half of them: an answer between two windows that touch would be in neither.
+        """
         width = self.room - self.question_length(question)
-        return width, np.minimum(self.stride, width)
+        return width, np.minimum(self.stride, np.maximum(1, width // 2))
 
     def count(self, question: np.ndarray | int, context: np.ndarray | int) -> np.ndarray:
         """Number of windows, from both lengths."""
