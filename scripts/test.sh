@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the tests. All set-up is done on the way; arguments go to pytest.
 #
-#   scripts/test.sh
+#   scripts/test.sh                           all, in as many processes as there are cores, up to 4
 #   scripts/test.sh -m slow
 #   scripts/test.sh tests/data -k packing
 #   scripts/test.sh --oldest     the main job, with the oldest versions that pyproject.toml allows
@@ -20,6 +20,12 @@ case "${1:-}" in
     ;;
 esac
 
+# Whoever names tests waits less for them in one process.
+processes=(--numprocesses auto --maxprocesses 4 --dist loadgroup)
+for argument in "$@"; do
+  [ ! -e "${argument%%::*}" ] || processes=()
+done
+
 scripts/setup.sh
 python="${DLIB_PYTHON:-.venv/bin/python}"
-exec "$python" -m pytest "$@"
+exec "$python" -m pytest ${processes[@]+"${processes[@]}"} "$@"

@@ -16,12 +16,22 @@ from tests.repositories import git
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 << 30
 """Of which all tests need one; pytest keeps the folders of those that failed."""
+SHARE_MORE = ("bad_input", "containers", "extending", "slurm")
+"""Folders whose files share something that takes long to make, or that is there once."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Puts the tests' folders into memory where there is room: on a disk a small run waits a second for its writes."""
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests stay in one process (`--dist loadgroup`): those of a file or folder that share start-ups."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] in SHARE_MORE else str(place)))
 
 
 def pytest_report_header() -> str:

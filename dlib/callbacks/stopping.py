@@ -80,6 +80,8 @@ class Stopping(StepCallback):
         if wish == NO or module.steps_done >= module.plan.total_steps:
             return
         trainer.should_stop = True
+        if out_of_time and wish == LATER:
+            say(f"--max_time is over after step {module.steps_done}: saving, then stopping")
         if wish == DONE:
             self.reason = f"stopped after step {module.steps_done} by {name_cause(trainer)}"
         self.stopped = wish == LATER

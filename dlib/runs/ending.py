@@ -13,10 +13,17 @@ DEV = "dev/"
 
 def tell_end(folder: RunFolder, state: str, step: int, total_steps: int, reason: str | None) -> None:
     """Tell the user; `reason` is why a run is finished before its goal."""
+    if state != "preempted":
+        say(f"run '{folder.name}' is finished at step {step}{f', {reason}' if reason else ''}")
+    tell_numbers(folder)
     if state == "preempted":
         say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
     else:
-        say(f"run '{folder.name}' is finished at step {step}{f', {reason}' if reason else ''}")
+        say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
+
+
+def tell_numbers(folder: RunFolder) -> None:
+    """Tell the evaluations of the best checkpoint and of the newest step that has one."""
     evaluated = {record["step"]: record for record in read_metrics(folder.metrics) if any(map(is_dev, record))}
     found = best(folder.metrics, folder.best_metric, among={step for step, _ in folder.whole_checkpoints()})
     best_step, last_step = found["step"] if found else None, max(evaluated, default=None)
@@ -25,8 +32,6 @@ def tell_end(folder: RunFolder, state: str, step: int, total_steps: int, reason:
     if last_step is not None:
         word = "last and best" if best_step == last_step else "last"
         say(f"  {word}, step {last_step}: dev {numbers(evaluated[last_step])}")
-    if state != "preempted":
-        say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
 
 
 def is_dev(name: str) -> bool:

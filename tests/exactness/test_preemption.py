@@ -119,6 +119,8 @@ def test_a_stop_saves_the_step_that_was_reached(interrupted: Interrupted, name: 
     assert session.status.step == session.recorded_steps == session.checkpoint_steps[-1]
     ending = f"run 'run' is saved at step {session.status.step} of {TOTAL_STEPS}; the same command goes on"
     assert session.result.last_line == ending
+    told = f"--max_time is over after step {session.status.step}: saving, then stopping"
+    assert (told in session.result.stderr) == (name == "clock")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
