@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from dlib.args.tables import OBJECTIVES
+from dlib.config.configuration import dump_config, load_config
 from dlib.measuring.flags import parse_order
 from dlib.measuring.subjects import find_subjects
 from dlib.process.errors import UserError
@@ -225,6 +226,26 @@ def test_results_of_other_texts_and_settings_stand_beside_each_other(fresh: Plac
     assert line["text"] == str(other / "dev.txt")
 
 
+@pytest.mark.parametrize("own", [{"data.dev_split": "10%"}, {"data.dev": ["dev.txt"]}, {"data.dev_file": "dev.txt"}])
+def test_a_run_is_evaluated_on_files_wherever_its_own_development_text_stands(
+    fresh: Place, tmp_path: Path, own: dict[str, Any]
+) -> None:
+    folder = fresh.folder("clm")
+    folder.config.write_text(dump_config(load_config([folder.config], own)))
+    for label in ("pos", "neg"):
+        (tmp_path / "test" / label).mkdir(parents=True)
+        (tmp_path / "test" / label / "1.txt").write_text(f"how {label} it is\n")
+    names, pattern = [], "test/[np]*/*.txt"
+    for flag in ("--dev_file", "--split"):
+        order = parse_order([str(folder.root), "-d", str(tmp_path), flag, pattern])
+        (subject,) = find_subjects(str(folder.root), order)
+        assert subject.evaluation.text == tmp_path / pattern
+        assert subject.evaluation.args.data.dev_split is None or flag == "--split"
+        names.append(subject.evaluation.kind)
+    assert [name.split("-")[1] for name in names] == ["dev", "test"]
+    assert names[0].rpartition("-")[2] == names[1].rpartition("-")[2]
+
+
 def test_the_harness_has_a_result_for_each_length_of_what_the_model_reads(trained: Place) -> None:
     root, kinds = str(trained.folder("clm").root), set()
     for further in ((), ("--max_length", "32"), ("--max_length", "16")):
@@ -279,7 +300,8 @@ MISTAKES = {
         ["{clm}", "--split", "nope"],
         "it has no nope (.txt, .jsonl",
     ),
-    "split is a path": (["{clm}", "--split", "../dev"], "--split ../dev: give the name of a text"),
+    "split is no name": (["{clm}", "--split", ".."], "--split ..: give the name of a text in --data_dir, or a pattern"),
+    "no such pattern": (["{clm}", "--split", "nope/*/*.txt"], "it has no nope/*/*.txt; name one of its texts"),
     "stride of mlm": (["{mlm}", "--stride", "4"], "--stride: mlm has no such measure; leave it out"),
     "stride too long": (["{clm}", "--stride", "32"], "--stride 32: windows of --max_length 32"),
     "no stride": (["{clm}", "--stride", "0"], "--stride 0: give at least 1"),

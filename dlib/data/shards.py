@@ -57,6 +57,11 @@ def is_on_hub(text: Path) -> bool:
     return str(text).startswith(HUB)
 
 
+def names_files(text: str) -> bool:
+    """Whether a word is a path, a pattern or a dataset of the hub, and no mere name of a text."""
+    return is_on_hub(Path(text)) or "/" in text or glob.has_magic(text)
+
+
 def files_in(folder: Path) -> Sequence[Path]:
     """The shards of a folder by name, or those that `datasets` saved there in their order."""
     if (folder / "dataset_dict.json").is_file():

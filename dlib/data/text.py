@@ -17,7 +17,7 @@ from dlib.data.lines import MIB, line_number, whole_file
 from dlib.data.pairs import pair_suffix
 from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.shards import is_on_hub, shards_of
+from dlib.data.shards import is_on_hub, names_files, shards_of
 from dlib.process.errors import UserError
 
 LONGEST_WORD = 1024
@@ -76,7 +76,7 @@ def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:
 
 
 def find_split(args: DataArgs, split: str) -> Path:
-    """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, or `<name>.txt`, else .jsonl...
+    """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, `<name>.txt`, else .jsonl..., or files.
 
     Raises:
         UserError: it is missing, cannot be read, or holds nothing but line ends; or there are several of this name.
@@ -92,7 +92,7 @@ def find_split(args: DataArgs, split: str) -> Path:
     advice = "name one of its texts with --split"
     if split in named:
         advice = f"name the {'training' if split == 'train' else split} text with --{split}_file"
-    own_name = split if is_on_hub(Path(split)) else named.get(split)
+    own_name = split if names_files(split) else named.get(split)
     pair = parallel_suffix(args)
     if own_name and not (pair and Path(own_name).suffix == ""):
         return find_named(args, (own_name,), advice)

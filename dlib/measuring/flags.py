@@ -1,6 +1,7 @@
 """The command line of `eval.py`. Flags that training has too keep their words, and override the run's config.yml."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,9 +10,11 @@ from typing import Any
 
 from dlib.args.fields import facts_of
 from dlib.config.command_line import HelpFormatter
+from dlib.config.corpora import name_of
 from dlib.config.fields import FIELDS, has_many
 from dlib.config.flags import flag_options, flags_of, split_value
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
+from dlib.data.shards import names_files
 from dlib.process.durable import refuse_output
 from dlib.process.errors import UserError
 
@@ -58,7 +61,7 @@ class Order:
 
     targets: tuple[str, ...]  # runs, checkpoints, models; folders of runs where they are watched
     every_checkpoint: bool  # all of a run's, in place of its best
-    split: str  # name of the text in the data folder
+    split: str  # name of the text in the data folder, or a file, folder or pattern there
     stride: int | None  # tokens from one window to the next, for the perplexity of documents; None: not asked for
     pseudo_perplexity: bool  # whether it is asked for
     max_documents: int | None  # of how many documents, the first ones; None: all
@@ -68,6 +71,11 @@ class Order:
     json: bool  # print a JSON object for each result
     output: Path | None  # file of all results
     overrides: dict[str, Any]  # arguments of training by full key, as text
+
+    @property
+    def split_name(self) -> str:
+        """The name of the text in a result's: `test` of test/*/*.txt."""
+        return (name_of(re.split(r"[*?[]", self.split)[0]) or "files") if names_files(self.split) else self.split
 
 
 def parse_order(argv: Sequence[str]) -> Order:
@@ -115,8 +123,8 @@ def refuse_contradictions(order: Order, harness_tasks: Path | None) -> None:
         raise UserError(f"--max_documents {order.max_documents}: give at least 1")
     if order.max_documents is not None and not order.pseudo_perplexity:
         raise UserError("--max_documents: it is for --pseudo_perplexity, which is not asked for")
-    if Path(order.split).name != order.split or not order.split.strip("."):
-        raise UserError(f"--split {order.split}: give the name of a text in --data_dir, without .txt")
+    if not order.split.strip("./ "):
+        raise UserError(f"--split {order.split}: give the name of a text in --data_dir, or a pattern such as 'test/*'")
 
 
 def refuse_missing_lm_eval() -> None:
@@ -151,7 +159,8 @@ def make_parser() -> ScriptParser:
 
 
 def _add_metrics(group: "argparse._ArgumentGroup") -> None:
-    text = "dev, train, a name of --dev or --train, or NAME for NAME.txt, NAME.jsonl and so on in the data folder."
+    text = "dev, train, a name of --dev or --train, or NAME for NAME.txt, NAME.jsonl and so on in the data folder, or "
+    text += "files there, as --train_file takes them."
     add_flag(group, "--split", text, "NAME", default="dev")
     text = "Next tokens: also the perplexity of whole documents, by windows of max_length tokens that move by N."
     add_flag(group, "--stride", text, "N", type=int)

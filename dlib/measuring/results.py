@@ -105,7 +105,7 @@ class Results:
         if self._wandb is None or self._wandb.run_root != subject.run.root:
             self.finish()
             self._wandb = WandbEvaluations(args.tracking, subject.run, asdict(args))
-        heading = "evaluation" if subject.evaluation.text is None else subject.evaluation.order.split
+        heading = "evaluation" if subject.evaluation.text is None else subject.evaluation.order.split_name
         values = {f"{heading}/{name}": value for name, value in result.metrics.items()}
         self._wandb.log(subject.step or 0, values)
 

@@ -47,6 +47,10 @@ NOT_FROM_RECORD = {**DEVICES, "model.trust_remote_code": False}
 """What a recorded configuration does not decide: nor whether code runs, as the run may be anybody's."""
 
 
+OTHER_DEV_TEXTS = {"data.dev": [], "data.dev_split": None}
+"""What a run says of its development text otherwise than by --dev_file, which wins over it."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How a run's checkpoints, or a model, are to be evaluated.
@@ -132,6 +136,8 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     if objective != recorded.objective.objective:
         raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
     overrides = {**NOT_FROM_RECORD, **when_evaluated(objective), **order.overrides}
+    if order.split == "dev" and "data.dev_file" in order.overrides:
+        overrides |= OTHER_DEV_TEXTS
     args = load_config([run.config], overrides)
     if "wandb" in args.tracking.trackers:
         wandb_place(args.tracking)  # now, and not when the first numbers are there
@@ -216,7 +222,7 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
         settings["stride"] = order.stride
     if order.pseudo_perplexity:
         settings["pseudo_perplexity"] = {"max_documents": order.max_documents}
-    return Evaluation(args, order, text, settings, f"-{order.split}-{short_hash(settings)}")
+    return Evaluation(args, order, text, settings, f"-{order.split_name}-{short_hash(settings)}")
 
 
 def hash_documents(args: ExperimentArgs, split: str, text: Path) -> str:
