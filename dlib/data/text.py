@@ -1,5 +1,6 @@
 """The texts of a run: found in `--data_dir`, and read for the training of a tokenizer."""
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from dlib.process.errors import UserError
 LONGEST_WORD = 1024
 """Characters of a word, or of a stretch of blanks, in what a tokenizer is trained on."""
 LONGER_WORD = re.compile(rf"(?<!\S)\S{{{LONGEST_WORD + 1},}}|(?<!\s)\s{{{LONGEST_WORD + 1},}}")
+SIDE = re.compile(r"\.([\w-]+)(\.gz|\.zst)?")
+"""What stands behind the name of one of two parallel files."""
+SHOWN_FOLDERS = 5
 DEV_NAMES = ("dev", "val", "validation")
 
 
@@ -94,15 +98,16 @@ def find_split(args: DataArgs, split: str) -> Path:
         advice = f"name the {'training' if split == 'train' else split} text with --{split}_file"
     own_name = split if names_files(split) else named.get(split)
     pair = parallel_suffix(args)
+    flag = f"--{split}_file" if split in named else "--split"
     if own_name and not (pair and Path(own_name).suffix == ""):
-        return find_named(args, (own_name,), advice)
+        return find_named(args, (own_name,), advice, flag=flag)
     stems = (own_name,) if own_name else DEV_NAMES if split == "dev" else (split,)
     suffixes = [f"{pair}{compression}" for compression in ("", *COMPRESSIONS)] if pair else (*file_suffixes(), "")
     names = [f"{stem}{suffix}" for suffix in suffixes for stem in stems]
     shown = f"{' or '.join(stems)} ({pair or ', '.join(FORMATS) + ', or a folder'})"
     if split == "dev":
         advice += ", or take it out of the training text with --dev_split 1%"
-    return find_named(args, names, advice, shown)
+    return find_named(args, names, advice, shown, flag)
 
 
 def parallel_suffix(args: DataArgs) -> str:
@@ -120,8 +125,10 @@ def parallel_suffix(args: DataArgs) -> str:
     return ""
 
 
-def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "") -> Path:
+def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "", flag: str = "") -> Path:
     """Find the first text of these names in `--data_dir`; errors have it by what is `shown`, else by the first name.
+
+    The `flag` is that of a text by which the advice tells how to name what lies there in another layout.
 
     Raises:
         UserError: there is none, or it cannot be read, or holds nothing but line ends.
@@ -135,10 +142,29 @@ def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "
         raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
     found = next((folder / name for name in names if shards_of(folder / name)), None)
     if found is None:
-        raise UserError(f"--data_dir {folder}: it has no {shown or names[0]}; {advice}")
+        others = filter(None, (other_layout(folder, name, flag) for name in names if flag))
+        raise UserError(f"--data_dir {folder}: it has no {shown or names[0]}; {next(others, advice)}")
     if is_empty(found):
         raise UserError(f"{found} is empty; {advice}")
     return found
+
+
+def other_layout(folder: Path, name: str, flag: str) -> str:
+    """What to write where a text's name is that of a folder of folders, or of parallel files; "" where it is not."""
+    inner = sorted(path for path in (folder / name).glob("*") if path.is_dir())
+    if file := next((file for path in inner for file in path.iterdir() if format_suffix(file) in FORMATS), None):
+        suffix = "".join(file.suffixes[-2:]) if file.suffix in COMPRESSIONS else file.suffix
+        whole = " --document file" * (reader_of(format_suffix(file)) is FORMATS[".txt"])
+        there = ", ".join(path.name for path in inner[:SHOWN_FOLDERS]) + ", ..." * (len(inner) > SHOWN_FOLDERS)
+        return f"{name}/ has folders ({there}): write {flag} '{name}/*/*{suffix}'{whole}"
+    beside = sorted((folder / name).parent.glob(f"{glob.escape(Path(name).name)}.*"))
+    found = (SIDE.fullmatch(file.name[len(Path(name).name) :]) for file in beside)
+    sides = [*dict.fromkeys(side[1] for side in found if side and f".{side[1]}".lower() not in FORMATS)]
+    if len(sides) < 2:
+        return ""
+    first, second = sides[:2]
+    parallel = f"{name}.{first} and {name}.{second}"
+    return f"for {parallel} write --source_suffix {first} --target_suffix {second}, or the other way round"
 
 
 def is_empty(text_file: Path) -> bool:

@@ -124,6 +124,28 @@ def test_shards_are_found_in_the_data_folder(tmp_path: Path) -> None:
         find_split(DataArgs(str(tmp_path), train_file="*.nope"), "train")
 
 
+@pytest.mark.parametrize(
+    ("files", "options", "advice"),
+    [
+        (["train/pos/1.txt", "train/neg/1.txt"], {}, "(neg, pos): write --train_file 'train/*/*.txt' --document file"),
+        (["train/a/1.jsonl.gz"], {"train_file": "train"}, "(a): write --train_file 'train/*/*.jsonl.gz'"),
+        (["train.en", "train.de"], {}, "for train.de and train.en write --source_suffix de --target_suffix en, or"),
+        (["train.de.gz", "train.zh_CN.gz", "train.bak.txt"], {}, "--source_suffix de --target_suffix zh_CN"),
+        (["train.log", "train/readme.md"], {}, "name the training text with --train_file"),
+    ],
+)
+def test_a_text_that_lies_there_in_another_layout_is_told_with_what_to_write(
+    tmp_path: Path, files: list[str], options: dict[str, Any], advice: str
+) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("text\n")
+    with pytest.raises(UserError) as error:
+        find_split(DataArgs(str(tmp_path), **options), "train")
+    assert advice in str(error.value)
+    assert ("--document" in str(error.value)) == ("--document" in advice)
+
+
 PLAY = "First:\nSpeak, speak.\n\n" * 40
 
 
