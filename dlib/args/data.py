@@ -24,6 +24,8 @@ class DataArgs:
     """Name of the training text in `data_dir`; without a `train.txt`, `train.jsonl` and so on is found."""
     dev_file: str | None = setting(None, path=True, free=True)
     """Name of the development text in `data_dir`; none: `dev.txt`, `val.txt`, or the same in another format."""
+    keys: dict[str, str] = setting({}, changes_evaluation=True)
+    """What the keys or columns of all texts are called, where not as here: text=review label=sentiment."""
     source_suffix: str | None = setting(None, free=True)
     """Of parallel files, whose lines belong together: de, for the keys `source` in `train.de` and `dev.de`,"""
     target_suffix: str | None = setting(None, free=True)

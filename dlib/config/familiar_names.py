@@ -84,6 +84,8 @@ torch_compile use_compile = --compile
 dataset dataset_name dataset_path data data_path dataset_dir = --data_dir data; the folder of train.txt and dev.txt
 train_data train_path training_file = --train_file train.txt; its name in --data_dir
 validation_file val_file eval_file valid_file dev_data = --dev_file dev.txt; its name in --data_dir
+text_column text_column_name text_field text_key column_names = --keys text=review; our name=yours
+label_column label_column_name label_key = --keys label=sentiment; our name=yours
 dataloader_num_workers workers data_loader_workers num_dataloader_workers n_workers = --num_workers
 preprocessing_num_workers preprocessing_workers num_proc = --tokenizer_processes
 cache data_cache_dir tokenized_data_dir = --cache_dir

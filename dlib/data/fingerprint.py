@@ -9,9 +9,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,14 @@ class Recipe:
     optional: Sequence[str] = ()  # see `Columns`
     lists: Sequence[str] = ()  # see `Columns`
     offsets: Sequence[str] = ()  # see `Columns`
+    keys: Mapping[str, str] = field(default_factory=dict)  # see `Columns`
     kept: str = ""  # which documents stay, see `Filter.content`; empty: all
 
     @property
     def columns(self) -> Columns:
         """What is read of each document."""
-        return Columns(*map(tuple, (self.sequences, self.fields, self.optional, self.lists, self.offsets)))
+        names = self.sequences, self.fields, self.optional, self.lists, self.offsets
+        return Columns(*map(tuple, names), keys=self.keys)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Recipe:
         content = asdict(self)
         if self.columns == TEXT_ONLY:
             del content["sequences"], content["fields"]
-        for name in ("reader_sha256", "optional", "lists", "offsets", "kept"):
+        for name in ("reader_sha256", "optional", "lists", "offsets", "keys", "kept"):
             if not content[name]:
                 del content[name]
         return content

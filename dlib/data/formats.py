@@ -95,12 +95,16 @@ def read_json_lines(file: Path, byte_range: ByteRange, columns: Columns, encodin
 
 def read_parquet(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
     """A row a document, its columns by name; raises as `read_json_lines` does, with the row in place of a byte."""
-    yield from _documents_of_rows(iterate_parquet(file, byte_range, columns.names), columns, encoding_errors)
+    yield from _documents_of_rows(
+        iterate_parquet(file, byte_range, columns.keys_of(columns.names)), columns, encoding_errors
+    )
 
 
 def read_arrow(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
     """As `read_parquet`, of the Arrow files in which `datasets` keeps a dataset."""
-    yield from _documents_of_rows(iterate_arrow(file, byte_range, columns.names), columns, encoding_errors)
+    yield from _documents_of_rows(
+        iterate_arrow(file, byte_range, columns.keys_of(columns.names)), columns, encoding_errors
+    )
 
 
 def _documents_of_rows(rows: Iterator[Row], columns: Columns, encoding_errors: str) -> Iterator[Document]:

@@ -43,27 +43,29 @@ def document_of(record: Mapping[str, Any], columns: Columns, offset: int, encodi
     Raises:
         DocumentError: a key is missing, or its value is of a type that cannot be used.
     """
-    there = {name: record.get(name) for name in columns.names}
+    keys = dict(zip(columns.names, columns.keys_of(columns.names), strict=True))
+    there = {name: record.get(key) for name, key in keys.items()}
     for name, value in there.items():
         if value is None and name in columns.optional:
             continue
-        if name not in record:
-            keys = ", ".join(map(quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
-            raise DocumentError(offset, f"no key {quoted(name)}; there are: {keys or 'none'}")
+        if keys[name] not in record:
+            found = ", ".join(map(quoted, [*record][:SHOWN_KEYS])) + ", ..." * (len(record) > SHOWN_KEYS)
+            advice = f"; if one of them is meant, say which: --keys {name}=KEY" * bool(record)
+            raise DocumentError(offset, f"no key {quoted(keys[name])}; there are: {found or 'none'}{advice}")
         if missed := _missed(name, value, columns):
-            raise DocumentError(offset, f"key {quoted(name)}: {_shown(value)} is {missed}")
+            raise DocumentError(offset, f"key {quoted(keys[name])}: {_shown(value)} is {missed}")
 
     def text(name: str) -> Text:
         if name in columns.lists:
-            return tuple(_encodable(item, name, offset, encoding_errors) for item in there[name] or ())
-        return _encodable(there[name] or "", name, offset, encoding_errors)
+            return tuple(_encodable(item, keys[name], offset, encoding_errors) for item in there[name] or ())
+        return _encodable(there[name] or "", keys[name], offset, encoding_errors)
 
     def field(name: str) -> Any:
         value = there[name]
         if name in columns.optional or isinstance(value, list | dict):
-            written = _json(typed(value, "number"), name, offset)
-            value = Json(_encodable(written, name, offset, encoding_errors))
-        return _encodable(value, name, offset, encoding_errors) if type(value) is str else value
+            written = _json(typed(value, "number"), keys[name], offset)
+            value = Json(_encodable(written, keys[name], offset, encoding_errors))
+        return _encodable(value, keys[name], offset, encoding_errors) if type(value) is str else value
 
     return Document(offset, tuple(map(text, columns.sequences)), tuple(map(field, columns.fields)))
 

@@ -1,6 +1,6 @@
 """What the data hands over to an objective: samples, and which columns of a document they are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ class Columns:
     optional: tuple[str, ...] = ()  # those that a document may lack: an empty sequence, or the value None
     lists: tuple[str, ...] = ()  # sequences that are lists of texts, such as words: `Sample.lengths`
     offsets: tuple[str, ...] = ()  # sequences of which is kept where in the text a token stands: `Sample.offsets`
+    # what a name is in the texts, where it is another; what is read is the same whatever it is called there
+    keys: Mapping[str, str] = field(default_factory=dict, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -35,11 +37,15 @@ class Columns:
         """All of them, each once; a name of both kinds is tokenized and kept."""
         return tuple(dict.fromkeys((*self.sequences, *self.fields)))
 
+    def keys_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """What names are in the texts."""
+        return tuple(self.keys.get(name, name) for name in names)
+
     @property
     def of_text(self) -> "Columns":
         """The sequences alone."""
         optional = tuple(name for name in self.optional if name in self.sequences)
-        return Columns(self.sequences, optional=optional, lists=self.lists)
+        return Columns(self.sequences, optional=optional, lists=self.lists, keys=self.keys)
 
     @property
     def is_aligned(self) -> bool:

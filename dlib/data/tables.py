@@ -100,5 +100,6 @@ def _row(names: Sequence[str], values: Sequence[str], columns: Columns, offset: 
     if len(values) != len(names):
         raise DocumentError(offset, f"the number of values is {len(values)}, and that of names {len(names)}")
     there = zip(names, map(Cell, values), strict=True)
-    record = {name: value for name, value in there if value or name not in columns.optional}
+    optional = columns.keys_of(columns.optional)
+    record = {name: value for name, value in there if value or name not in optional}
     return document_of(record, columns, offset, encoding_errors)

@@ -26,7 +26,7 @@ from dlib.models.limits import check_positions, refuse_broken_weights
 from dlib.models.loading import as_saved, build_model, load_model_config
 from dlib.models.sources import has_tokenizer
 from dlib.models.tokenization import load_tokenizer
-from dlib.objectives import build_objective
+from dlib.objectives import build_objective, columns_read
 from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 from dlib.training.checkpoints import add_modules
@@ -92,7 +92,7 @@ class CheckpointEvaluation:
         """
         assert evaluation.text is not None
         args, objective = self.args, self.objective
-        columns = objective.columns_of(args.objective)
+        columns = columns_read(args)
         kept = filter_of(args.data, evaluation.order.split, columns)
         store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns, kept)
         if objective.has_check:

@@ -47,7 +47,7 @@ NOT_FROM_RECORD = {**DEVICES, "model.trust_remote_code": False}
 """What a recorded configuration does not decide: nor whether code runs, as the run may be anybody's."""
 
 
-OTHER_DEV_TEXTS = {"data.dev": [], "data.dev_split": None}
+OTHER_DEV_TEXTS: dict[str, Any] = {"data.dev": [], "data.dev_split": None}
 """What a run says of its development text otherwise than by --dev_file, which wins over it."""
 
 
@@ -230,7 +230,6 @@ def hash_documents(args: ExperimentArgs, split: str, text: Path) -> str:
     sha256 = text_sha256(text, Path(args.data.cache_dir))
     if args.data.dev_split is None and not args.data.exclude:
         return sha256
-    from dlib.objectives import objective_class  # here and not above: it takes seconds to import
+    from dlib.objectives import columns_read  # here and not above: it takes seconds to import
 
-    columns = objective_class(args.objective.objective).columns_of(args.objective)
-    return filtered_sha256(sha256, filter_of(args.data, split, columns).content)
+    return filtered_sha256(sha256, filter_of(args.data, split, columns_read(args)).content)

@@ -176,6 +176,7 @@ def trained_tokenizer_folder(
         *((reader, *columns.sequences) if (reader := text_reader_sha256(text_file, document)) else ()),
         *([text_sha256(text, cache_dir), text_reader_sha256(text, document)] for text in further),
         *(astuple(kind) if kind != USUAL_KIND else ()),
+        *([keys] if (keys := columns.keys_of(columns.sequences)) != columns.sequences else ()),
         *([kept] if (kept := filter_of(args.data, "train", columns).content) else []),
     ]
     recipe = json.dumps([text_sha256(text_file, cache_dir), *options])

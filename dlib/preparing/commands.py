@@ -9,7 +9,7 @@ from dlib.data.joined_store import JoinedStore
 from dlib.data.text import Text, TextFiles
 from dlib.data.token_store import TokenStore
 from dlib.models.tokenization import TRAINED, load_tokenizer, save_whole, trained_tokenizer_folder
-from dlib.objectives import objective_class
+from dlib.objectives import columns_read, objective_class
 from dlib.preparing.figure import INCHES, draw_report
 from dlib.preparing.report import NamedStore, report_on
 from dlib.preparing.showing import facts, lengths
@@ -24,7 +24,7 @@ def write_tokenizer(args: ExperimentArgs, texts: Sequence[Text], folder: Path) -
         UserError: a text cannot be read, or the vocabulary does not fit it.
     """
     kind = objective_class(args.objective.objective)
-    columns = kind.columns_of(args.objective)
+    columns = columns_read(args)
     settled, _ = settle_documents(args, TextFiles(tuple(texts), ()), columns)
     first, *further = (text.file for text in texts)
     trained = trained_tokenizer_folder(

@@ -23,7 +23,7 @@ from dlib.models.limits import count_parameters
 from dlib.models.loading import as_saved, build_meta_model
 from dlib.models.sources import flag_of_source
 from dlib.models.tokenization import add_tokens, build_tokenizer
-from dlib.objectives import build_objective, objective_class
+from dlib.objectives import build_objective, columns_read, objective_class
 from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 from dlib.runs.continuity import has_another_goal
@@ -115,7 +115,7 @@ def prepare_data(args: ExperimentArgs, texts: TextFiles, source: str | None, *, 
         UserError: a text cannot be read, or the tokenizer cannot be had.
     """
     kind = objective_class(args.objective.objective)
-    columns = kind.columns_of(args.objective)
+    columns = columns_read(args)
     if args.data.document_mask and not kind.keeps_documents_apart:
         raise UserError(f"--document_mask: the rows of --objective {args.objective.objective} cannot be kept apart")
     args, reason = settle_documents(args, texts, columns)

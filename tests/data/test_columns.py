@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dlib.config.configuration import load_config
 from dlib.data.joined_store import joined
 from dlib.data.lines import RANGE_BYTES
 from dlib.data.packing import LineRows
 from dlib.data.samples import Columns, Sample
 from dlib.data.text import iterate_documents
 from dlib.data.token_store import TokenStore, build_token_store, open_token_store
+from dlib.objectives import columns_read
 from dlib.process.errors import UserError
 
 WORDS = Columns(("tokens",), ("labels", "tokens"), lists=("tokens",))
@@ -76,6 +79,61 @@ def test_a_key_that_is_optional_may_be_missing_or_null(build: Build) -> None:
     assert store.distinct("label") == [0.5]
     with pytest.raises(UserError, match='line 2: no key "text"; there are: "pair"'):
         build([{"text": "a"}, {"pair": "a"}], columns)
+
+
+def write_reviews(folder: Path, suffix: str, text: str, pair: str, label: str) -> Path:
+    """Writes two reviews in a format, the second without a pair."""
+    values = [("good one", "is it", 3), ("bad one", "", 4)]
+    file = folder / f"{text}{suffix}"
+    if suffix in (".csv", ".tsv"):
+        comma = "," if suffix == ".csv" else "\t"
+        rows = [(text, pair, label), *values]
+        file.write_text("".join(comma.join(map(str, row)) + "\n" for row in rows))
+        return file
+    records = [{text: good, label: number, **({pair: second} if second else {})} for good, second, number in values]
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pytest.importorskip("pyarrow").Table.from_pylist(records), file
+        )
+    else:
+        lines = [json.dumps(record) for record in records]
+        file.write_text("[" + ",".join(lines) + "]" if suffix == ".json" else "\n".join(lines))
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+def test_keys_of_other_names_are_read_as_ours(
+    suffix: str, tmp_path: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    def store_of(file: Path, columns: Columns) -> TokenStore:
+        return build_token_store(file, byte_tokenizer, separator_id=1, cache_dir=tmp_path / "cache", columns=columns)
+
+    ours = Columns(("text", "text_pair"), ("label", "text_pair"), optional=("text_pair",))
+    theirs = replace(ours, keys={"text": "review", "text_pair": "about", "label": "stars"})
+    plain = store_of(write_reviews(tmp_path, suffix, "text", "text_pair", "label"), ours)
+    file = write_reviews(tmp_path, suffix, "review", "about", "stars")
+    named = store_of(file, theirs)
+    assert (named.folder / "tokens.bin").read_bytes() == (plain.folder / "tokens.bin").read_bytes()
+    for name in ("label", "text_pair"):
+        assert [named.field(name, n) for n in range(2)] == [plain.field(name, n) for n in range(2)]
+    assert (found := open_token_store(named.folder)) is not None
+    assert found.recipe.columns.keys == theirs.keys
+    assert [*iterate_documents(file, columns=theirs)] == ["good one", "is it", "bad one", ""]
+    assert "keys" not in plain.recipe.content
+    advice = 'no key "text"; there are: "review".*; if one of them is meant, say which: --keys text=KEY'
+    with pytest.raises(UserError, match=advice):
+        store_of(file, ours)
+    with pytest.raises(UserError, match='no key "note"'):
+        store_of(file, replace(ours, keys={**theirs.keys, "label": "note"}))
+
+
+def test_a_key_that_the_objective_does_not_read_is_refused() -> None:
+    args = load_config([], {"objective.objective": "sequence_classification", "data.keys": {"txt": "review"}})
+    with pytest.raises(
+        UserError, match=r"--keys txt=\.\.\.: --objective sequence_classification reads text, text_pair, label"
+    ):
+        columns_read(args)
+    assert columns_read(replace(args, data=replace(args.data, keys={"label": "a"}))).keys == {"label": "a"}
 
 
 def test_a_value_of_any_shape_comes_back(build: Build) -> None:
@@ -245,4 +303,4 @@ def test_a_tokenizer_is_trained_on_lists_as_on_words_with_spaces(tmp_path: Path)
 def test_only_sequences_are_lists_or_have_offsets() -> None:
     for wrong in ({"lists": ("a",)}, {"offsets": ("a",)}, {"lists": ("text",), "offsets": ("text",)}):
         with pytest.raises(ValueError, match="lists and offsets are of different sequences"):
-            Columns(**wrong)
+            Columns(**wrong)  # type: ignore[arg-type]
