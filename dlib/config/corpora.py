@@ -3,6 +3,7 @@
 A mapping in a YAML file (`{path: news.txt, weight: 0.3}`) is turned into such a text, so that config.yml has one form.
 """
 
+import glob
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 from dlib.config.durations import MULTIPLIERS
 from dlib.process.errors import UserError, quoted
 
+HUB = "hf:"
+"""What the name of a dataset on the hub begins with."""
 NAME = re.compile(r"[\w.-]+")
 OPTION = re.compile(r":(?:(?P<key>weight|limit|limit_tokens)=)?(?P<number>\d[\d_]*(?:\.\d+)?|\.\d+)(?P<suffix>[kMB]?)$")
 PERCENT = r"\d+(?:\.\d+)?|\.\d+"
@@ -77,6 +80,11 @@ def parse_corpus(text: str, place: str) -> Corpus:
         raise UserError(f"{place}: {quoted(text)}: weights are more than 0, and limits whole numbers from 1 on")
     limits = [None if key not in numbers else int(numbers[key]) for key in KEYS[3:]]
     return Corpus(name, path, numbers.get("weight"), *limits)
+
+
+def names_files(text: str) -> bool:
+    """Whether a word is a path, a pattern or a dataset of the hub, and no mere name of a text."""
+    return text.startswith(HUB) or "/" in text or glob.has_magic(text)
 
 
 def name_of(path: str) -> str:

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dlib.config.corpora import HUB
 from dlib.data.compression import format_suffix
 from dlib.data.formats import file_suffixes, reader_of, reader_sha256
 from dlib.data.lines import RANGE_BYTES, ByteRange, document_ranges, whole_file
@@ -24,7 +25,6 @@ from dlib.data.pairs import files_of
 from dlib.process.errors import UserError
 from dlib.process.packages import import_optional
 
-HUB = "hf:"
 HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?::([\w.-]+))?")
 MOST_PARTS = 2000
 """A text is tokenized in about so many parts at most, but for the shards that are larger than one."""
@@ -55,11 +55,6 @@ def shards_of(text: Path) -> Sequence[Path]:
 def is_on_hub(text: Path) -> bool:
     """Whether a text is a dataset that has its name on the hub, such as `hf:stanfordnlp/imdb`."""
     return str(text).startswith(HUB)
-
-
-def names_files(text: str) -> bool:
-    """Whether a word is a path, a pattern or a dataset of the hub, and no mere name of a text."""
-    return is_on_hub(Path(text)) or "/" in text or glob.has_magic(text)
 
 
 def files_in(folder: Path) -> Sequence[Path]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from dlib.args import DataArgs
-from dlib.config.corpora import Corpus, parse_corpora
+from dlib.config.corpora import Corpus, names_files, parse_corpora
 from dlib.data.compression import COMPRESSIONS, format_suffix, open_text
 from dlib.data.document_error import DocumentError
 from dlib.data.filtering import DocumentSieve
@@ -18,7 +18,7 @@ from dlib.data.lines import MIB, line_number, whole_file
 from dlib.data.pairs import pair_suffix
 from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.shards import is_on_hub, names_files, shards_of
+from dlib.data.shards import is_on_hub, shards_of
 from dlib.process.errors import UserError
 
 LONGEST_WORD = 1024

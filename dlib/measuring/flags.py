@@ -10,11 +10,10 @@ from typing import Any
 
 from dlib.args.fields import facts_of
 from dlib.config.command_line import HelpFormatter
-from dlib.config.corpora import name_of
+from dlib.config.corpora import name_of, names_files
 from dlib.config.fields import FIELDS, has_many
 from dlib.config.flags import flag_options, flags_of, split_value
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
-from dlib.data.shards import names_files
 from dlib.process.durable import refuse_output
 from dlib.process.errors import UserError
 

@@ -46,6 +46,7 @@ def values_of(key: str) -> st.SearchStrategy[Any]:
         str: texts,
         list[int]: st.lists(st.integers(), max_size=3),
         list[str]: st.lists(texts, max_size=3),
+        dict[str, str]: st.dictionaries(st.sampled_from(["a", "b c", "é"]), texts, max_size=3),
     }
     values = scalars[bare_type(field)]
     return values | st.none() if is_optional(field) else values
