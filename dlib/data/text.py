@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, names_files, parse_corpora
-from dlib.data.compression import COMPRESSIONS, format_suffix, open_text
+from dlib.data.compression import COMPRESSIONS, format_suffix, is_compressed, open_text
 from dlib.data.document_error import DocumentError
 from dlib.data.filtering import DocumentSieve
 from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, file_suffixes, reader_of
@@ -20,6 +20,7 @@ from dlib.data.records import Document
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import is_on_hub, shards_of
 from dlib.process.errors import UserError
+from dlib.process.progress import Progress
 
 LONGEST_WORD = 1024
 """Characters of a word, or of a stretch of blanks, in what a tokenizer is trained on."""
@@ -202,17 +203,18 @@ def iterate_documents(
     *,
     whole_words: bool = False,
     sieve: DocumentSieve | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[str]:
     """All texts of each document, for the training of a tokenizer; a long one comes in parts.
 
     So does an endless word, but where `whole_words` are asked for.
 
-    A sieve leaves some documents out. The items of a list are joined by spaces.
+    A sieve leaves some documents out. The items of a list are joined by spaces. The progress gets the bytes read.
 
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
     """
-    documents = iterate_raw(text_file, columns.of_text, encoding_errors, document)
+    documents = iterate_raw(text_file, columns.of_text, encoding_errors, document, progress)
     for found in documents if sieve is None else sieve.keep(documents):
         for text in found.sequences:
             joined = text if isinstance(text, str) else " ".join(text)
@@ -243,8 +245,14 @@ def require_text(text_file: Path) -> None:
         raise UserError(f"no text file {text_file}; name its folder with --data_dir and the file with --train_file")
 
 
-def iterate_raw(text_file: Path, columns: Columns, encoding_errors: str, document: str = "line") -> Iterator[Document]:
-    """All documents as they are read.
+def iterate_raw(
+    text_file: Path,
+    columns: Columns,
+    encoding_errors: str,
+    document: str = "line",
+    progress: Progress | None = None,
+) -> Iterator[Document]:
+    """All documents as they are read, whose bytes the progress gets.
 
     Raises:
         UserError: the file is missing, or a document of it cannot be read.
@@ -253,7 +261,20 @@ def iterate_raw(text_file: Path, columns: Columns, encoding_errors: str, documen
     for file in shards_of(text_file):
         everything = whole_file(file)
         with located(file):
-            yield from reader_of(format_suffix(file), document)(file, everything, columns, encoding_errors)
+            documents = reader_of(format_suffix(file), document)(file, everything, columns, encoding_errors)
+            yield from documents if progress is None else watched(documents, file, progress)
+
+
+def watched(documents: Iterator[Document], file: Path, progress: Progress) -> Iterator[Document]:
+    """Hand the documents of a file on, and say how far it is read: at each MiB, or at its end alone."""
+    size, done = whole_file(file).stop, 0
+    has_places = not is_compressed(file) and reader_of(format_suffix(file)) not in COUNTED_IN_ROWS
+    for document in documents:
+        if has_places and document.offset - done >= MIB:
+            progress.advance(document.offset - done)
+            done = document.offset
+        yield document
+    progress.advance(size - done)
 
 
 @contextmanager

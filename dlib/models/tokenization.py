@@ -18,7 +18,7 @@ from dlib.args.tables import MODELS
 from dlib.data.filtering import DocumentSieve
 from dlib.data.fingerprint import text_sha256
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.shards import text_reader_sha256
+from dlib.data.shards import num_bytes_of, shards_of, text_reader_sha256
 from dlib.data.splitting import filter_of
 from dlib.data.text import iterate_documents
 from dlib.data.token_roles import num_ids
@@ -28,6 +28,7 @@ from dlib.models.sources import has_tokenizer
 from dlib.models.tokenizer_types import TokenizerKind, train_kind
 from dlib.process.durable import refusals_told, sync, sync_tree
 from dlib.process.errors import UserError
+from dlib.process.progress import Progress
 from dlib.process.ranks import say
 from dlib.process.versions import tokenizer_series
 
@@ -74,12 +75,19 @@ def train_tokenizer(
     Raises:
         UserError: the text cannot be read, or `vocab_size` has no room for what it needs.
     """
+    files = (text_file, *further)
 
     def texts() -> Iterator[str]:
         whole_words = kind.tokenizer_type == "whitespace"
-        for text in (text_file, *further):
-            reading = encoding_errors, columns, document
-            yield from iterate_documents(text, *reading, whole_words=whole_words, sieve=sieve)
+        progress = Progress("Reading for the tokenizer", sum(num_bytes_of(shards_of(file)) for file in files))
+        try:
+            for file in files:
+                reading = encoding_errors, columns, document
+                yield from iterate_documents(file, *reading, whole_words=whole_words, sieve=sieve, progress=progress)
+        finally:
+            progress.close()
+        if progress.takes_long:
+            say("All is read: now the tokens are chosen, of which nothing is shown")
 
     return train_kind(texts, vocab_size, kind, open_ended=open_ended)
 

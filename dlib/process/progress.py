@@ -28,13 +28,18 @@ class Progress:
         self.done += units
         self.worked += units * is_new
         now = time.monotonic()
-        if now - self.started < SILENT_SECONDS or not self._is_due(now - self.last_seconds):
+        if not self.takes_long or not self._is_due(now - self.last_seconds):
             return
         self.last_seconds, self.last_done = now, self.done
         is_terminal = sys.stderr.isatty()
         self.is_shown |= is_terminal
         line = f"{self.title}: {self.done / self.total:.0%}, {self._left(now - self.started)}"
         print(CLEAR + line if is_terminal else line, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether it began so long ago that it is shown."""
+        return time.monotonic() - self.started >= SILENT_SECONDS
 
     def close(self) -> None:
         """Clear the line on a terminal."""

@@ -1,5 +1,6 @@
 """Tokenizers: trained once by content, exact on any bytes, and the roles of their special tokens."""
 
+import gzip
 import json
 import multiprocessing
 from pathlib import Path
@@ -12,6 +13,7 @@ from dlib.data.fingerprint import serialized_backend
 from dlib.data.samples import Columns
 from dlib.data.token_roles import token_roles, word_starts
 from dlib.models.tokenization import build_tokenizer, load_tokenizer, train_tokenizer, trained_tokenizer_folder
+from dlib.process import progress
 from dlib.process.errors import UserError
 from tests.toys import SENTENCES, train_gpt2_like, train_metaspace, train_wordpiece
 
@@ -25,6 +27,30 @@ def text_file(tmp_path: Path) -> Path:
     file = tmp_path / "train.txt"
     file.write_text("\n".join(SENTENCES), encoding="utf-8")
     return file
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl.gz"])
+def test_a_long_training_shows_how_far_it_is_read_and_what_follows(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SILENT_SECONDS", "LINE_SECONDS"):
+        monkeypatch.setattr(progress, name, 0)
+    said: list[str] = []
+    monkeypatch.setattr("dlib.models.tokenization.say", said.append)
+    file = tmp_path / f"train{suffix}"
+    if suffix == ".txt":
+        file.write_text("some words that are read\n" * 100_000)
+    else:
+        file.write_bytes(gzip.compress(b'{"text": "some words that are read"}\n' * 1000))
+    train_tokenizer(file, 300, "strict", open_ended=False)
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert [line.split(", ")[0].rpartition(" ")[2] for line in lines] == ["42%", "84%", "100%"][
+        -1 if "gz" in suffix else 0 :
+    ]
+    assert lines[-1].startswith("Reading for the tokenizer: 100%, 0:00:0")
+    assert printed.out == ""
+    assert said == ["All is read: now the tokens are chosen, of which nothing is shown"]
 
 
 def arguments(
