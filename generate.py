@@ -3,8 +3,10 @@
     echo "The <mask> is red." | python generate.py runs/first              fill the masks
     echo "The <mask> is red." | python generate.py runs/first --json       ... with the five likeliest tokens for each
     python generate.py runs/llama --temperature 0 < prompts.txt            continue each line
+    python generate.py llama --prompt "Once upon" --samples 3              three continuations of a prompt
     python generate.py llama                                               type lines, and watch
 
+A line break in an answer is written as \\n, so that the answer stays a line; --json has it as it is.
 Exit status: 0 done, 2 a mistake of the user, 130 interrupted, 141 nobody reads the output any more.
 """
 
@@ -56,6 +58,8 @@ def make_parser() -> ScriptParser:
     parser = ScriptParser(prog="generate.py", description=DESCRIPTION, allow_abbrev=False)
     text = "A run (its best checkpoint is taken) or its name in runs/, a checkpoint, a Hugging Face folder or name."
     add_flag(parser, "model", text, "RUN_OR_CHECKPOINT")
+    text = "Ask this and not stdin; may stand several times. It may contain line breaks."
+    add_flag(parser, "--prompt", text, "TEXT", action="append", dest="prompts")
     add_switch(parser, "--json", "Write a JSON object a line, with all that is known of it.")
     texts = texts_of(GenerationArgs)
     for field in fields(GenerationArgs):
@@ -71,12 +75,13 @@ def make_parser() -> ScriptParser:
 
 
 def answer_lines(predictor: "Predictor", flags: Namespace) -> None:
-    """Answer the lines of stdin, token by token at a terminal if the model can, else some lines at a time."""
+    """Answer prompts or stdin's lines, token by token at a terminal if the model can, else some lines at a time."""
+    lines = flags.prompts or input_lines()
     is_live = sys.stdout.isatty() and not flags.json and predictor.can_stream
     if is_live:
-        windows = predictor.stream(input_lines(), show)
+        windows = predictor.stream(lines, show)
     else:
-        windows = predictor.windows(input_lines(), wait=not sys.stdin.isatty())
+        windows = predictor.windows(lines, wait=bool(flags.prompts) or not sys.stdin.isatty())
     num_truncated = 0
     for answers in windows:
         for answer in answers:
@@ -136,8 +141,8 @@ def ask_on_stderr() -> str:
 
 
 def on_one_line(text: str) -> str:
-    """The text with a space for every line break, so that an output has as many lines as its input."""
-    return text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
+    """The text with its line breaks as `\\n` and `\\r`, so that an output has as many lines as its input."""
+    return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_a_line_stays_a_line_and_the_same_seed_gives_the_same(llama: Path, tmp_p
     assert first.stdout != other.stdout
     answers = first.stdout.split("\n")
     assert len(answers) == len(lines) + 1
-    assert all(answer.startswith(line.replace("\r", " ")) for line, answer in zip(lines, answers, strict=False))
+    assert all(answer.startswith(line.replace("\r", "\\r")) for line, answer in zip(lines, answers, strict=False))
     assert (answers[1], answers[3]) == ("", " ")
     assert len(set(answers[4:])) > 100
 
@@ -175,6 +175,31 @@ def test_the_prompt_does_not_get_among_the_results(roberta: Path, tmp_path: Path
     terminal.type("no mask\n\x04")
     process.join(TIMEOUT_SECONDS)
     assert (process.exitcode, stdout.read_text(), stderr.read_text()) == (0, "no mask\n", "> > \n")
+
+
+def test_samples_of_prompts_are_lines_each_whatever_stands_beside(llama: Path, tmp_path: Path) -> None:
+    arguments = [str(llama), "--max_new_tokens", "6", "--samples", "3"]
+    prompts = ["--prompt", "The lazy dog", "--prompt", "A\nB\\n"]
+    result = generate([*arguments, *prompts], b"stdin is not read\n", tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    lines = result.stdout.removesuffix("\n").split("\n")
+    assert [line[:6] for line in lines] == ["The la"] * 3 + ["A\\nB\\n"] * 3
+    assert len(set(lines)) == 6
+    piped = generate([*arguments, "--batch_size", "1", "--json"], b"The lazy dog\n\n", tmp_path).stdout.splitlines()
+    asked, blank = [json.loads(line) for line in piped[:3]], [json.loads(line) for line in piped[3:]]
+    assert [found["prompt"] + found["continuation"] for found in asked] == lines[:3]
+    assert [found["sample"] for found in (*asked, *blank)] == [1, 2, 3, 1, 2, 3]
+    assert {found["finish_reason"] for found in blank} == {"blank"}
+
+
+def test_a_line_break_in_an_answer_is_escaped_on_a_line_and_kept_in_json(llama: Path, tmp_path: Path) -> None:
+    prompt = "The\r\nlazy\ndog"
+    arguments = [str(llama), "--max_new_tokens", "6", "--prompt", prompt]
+    plain, as_json = (generate([*arguments, *further], b"", tmp_path).stdout for further in ([], ["--json"]))
+    found = json.loads(as_json)
+    whole = found["prompt"] + found["continuation"]
+    assert whole.startswith(prompt)
+    assert plain == whole.replace("\r", "\\r").replace("\n", "\\n") + "\n"
 
 
 def test_more_new_tokens_than_the_model_reads_are_refused(llama: Path, tmp_path: Path) -> None:

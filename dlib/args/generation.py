@@ -13,7 +13,7 @@ MOST = 2**20
 
 @dataclass(frozen=True)
 class GenerationArgs:
-    """What is asked of a model, and how. What is drawn for a line depends on the seed and the line's number alone."""
+    """What is asked of a model, and how. What is drawn depends on the seed and the numbers of line and sample alone."""
 
     seed: int = 1
     """Seed of what is drawn."""
@@ -31,6 +31,8 @@ class GenerationArgs:
     """Text: lower is safer, higher is wilder; 0 takes the likeliest token always (default: 0.7, and 0 for beams)."""
     top_p: float = setting(0.9, more_than=0, at_most=1)
     """Text: draw from the likeliest tokens that together have this probability."""
+    samples: int = setting(1, at_least=1, at_most=MOST)
+    """Text: continuations of each line, drawn apart; the first is the one that there is without it."""
     num_beams: int = setting(1, at_least=1, at_most=2**10)
     """Text: search N beams for a likely one; draws nothing."""
     scores: bool = False
@@ -44,6 +46,11 @@ class GenerationArgs:
                 raise UserError(f"--{field.name} {number}: give {facts.range}")
         if self.num_beams > 1 and self.temperature:
             raise UserError(f"--num_beams {self.num_beams} draws nothing: leave --temperature out, or give 0")
+        if self.samples > 1 and (self.top_k == 1 or not self.drawing_temperature):
+            greedy = "--num_beams" if self.num_beams > 1 else "--top_k 1" if self.top_k == 1 else "--temperature 0"
+            raise UserError(
+                f"--samples {self.samples}: with {greedy} nothing is drawn, and all are the same; leave it out"
+            )
 
     @property
     def drawing_temperature(self) -> float:

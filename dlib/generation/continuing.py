@@ -6,7 +6,7 @@ Letters: B rows, T tokens a row, N new tokens.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -17,7 +17,7 @@ from dlib.args.generation import GenerationArgs
 from dlib.data.token_roles import find_frame, first_id
 from dlib.data.unknown_words import encode
 from dlib.generation.line_batches import by_length, padded
-from dlib.generation.sampling import KeyedSampling
+from dlib.generation.sampling import DrawKey, KeyedSampling, draw_key
 from dlib.models.parts import keeps_cache
 from dlib.process.errors import UserError
 
@@ -38,6 +38,7 @@ class Continuation:
     tokens: int  # tokens that it wrote, without the one that ends the text
     finish_reason: str  # `stop`: the model ended the text; `length`: `--max_new_tokens` did; `blank`: it was not asked
     truncated: bool  # whether the line was too long, so that the model read its end alone
+    sample: int = 1  # which of the line's `--samples` it is
 
     @property
     def text(self) -> str:
@@ -48,11 +49,11 @@ class Continuation:
 class TextContinuer:
     """A causal language model that continues lines.
 
-    What follows a line depends on the line, its number, and the options: not on the lines beside it, but for the
-    rounding of sums in batches of another shape. Models whose rows depend on each other get one line at a time.
+    What follows a line depends on the line, the numbers of line and sample, and the options: not on what is beside it,
+    but for the rounding of sums in batches of another shape. Models whose rows depend on each other get one at a time.
     """
 
-    options = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams")
+    options = ("top_k", "max_new_tokens", "temperature", "top_p", "samples", "num_beams")
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, args: GenerationArgs
@@ -88,18 +89,28 @@ class TextContinuer:
         self.batch_size = args.batch_size if args.batch_size > 1 and keeps_rows_apart(model, self.pad_id) else 1
 
     def answer(self, lines: Sequence[str], first_number: int) -> list[Continuation]:
-        """Continue lines, the first of which has the number `first_number`; blank ones stay as they are."""
+        """Continue lines, the first of which has the number `first_number`; blank ones stay as they are.
+
+        Returns:
+            The samples of the first line, then those of the next.
+        """
+        samples = range(1, self.args.samples + 1)
         asked = [index for index, line in enumerate(lines) if line.strip()]
         encoded = dict(zip(asked, encode(self.tokenizer, [lines[index] for index in asked]), strict=True))
-        prompts = [self.prompt_of(encoded[index]) for index in asked]
-        answers = [Continuation(line, "", 0, 0, "blank", False) for line in lines]
-        for batch in by_length([len(prompt) for prompt in prompts], self.batch_size):
-            rows = [prompts[place] for place in batch]
-            written = self.generate(rows, [first_number + asked[place] for place in batch])
-            for place, prompt, new in zip(batch, rows, written, strict=True):
-                index = asked[place]
-                answers[index] = self.finish(lines[index], prompt, new, len(encoded[index]) > self.room)
-        return answers
+        prompts = {index: self.prompt_of(ids) for index, ids in encoded.items()}
+        blank = [Continuation(line, "", 0, 0, "blank", False) for line in lines]
+        answers = {
+            (index, sample): replace(blank[index], sample=sample) for index in range(len(lines)) for sample in samples
+        }
+        rows = [(index, sample) for index in asked for sample in samples]
+        for batch in by_length([len(prompts[index]) for index, _ in rows], self.batch_size):
+            together = [rows[place] for place in batch]
+            keys = [draw_key(first_number + index, sample) for index, sample in together]
+            written = self.generate([prompts[index] for index, _ in together], keys)
+            for (index, sample), new in zip(together, written, strict=True):
+                found = self.finish(lines[index], prompts[index], new, len(encoded[index]) > self.room)
+                answers[index, sample] = replace(found, sample=sample)
+        return [*answers.values()]
 
     def stream(self, line: str, number: int, write: Callable[[str], None]) -> Continuation:
         """Continue one line; `write` gets the line, then what follows in pieces, as they are written."""
@@ -109,7 +120,7 @@ class TextContinuer:
         [ids] = encode(self.tokenizer, [line])
         prompt = self.prompt_of(ids)
         pieces = TextPieces(lambda new: self.text_after(prompt, new), write, self.end_ids)
-        [new] = self.generate([prompt], [number], pieces)
+        [new] = self.generate([prompt], [draw_key(number, 1)], pieces)
         return self.finish(line, prompt, new, len(ids) > self.room)
 
     def prompt_of(self, ids: Sequence[int]) -> list[int]:
@@ -120,14 +131,14 @@ class TextContinuer:
 
     @torch.no_grad()
     def generate(
-        self, prompts: Sequence[list[int]], numbers: Sequence[int], streamer: BaseStreamer | None = None
+        self, prompts: Sequence[list[int]], keys: Sequence[DrawKey], streamer: BaseStreamer | None = None
     ) -> list[list[int]]:
-        """The new tokens after each prompt, an end token and what follows it among them; `numbers` are their lines'."""
+        """The new tokens after each prompt, an end token and what follows it among them; `keys` say what is drawn."""
         device = self.model.device
         input_ids, attention_mask = padded(prompts, self.pad_id, device, left=True)
         width = input_ids.shape[1]
         draws = self.args.drawing_temperature > 0
-        sampling = [KeyedSampling(numbers, self.args, width, self.max_new_tokens, device)] if draws else []
+        sampling = [KeyedSampling(keys, self.args, width, self.max_new_tokens, device)] if draws else []
         tokens = cast(Any, self.model).generate(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -38,12 +38,12 @@ def find_context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tra
     return min((limit for limit in limits if limit and limit < NO_LIMIT), default=LONGEST_UNLIMITED)
 
 
-def windows(lines: Iterable[str], batch_size: int, *, wait: bool) -> Iterator[list[str]]:
-    """The lines in order, some batches at a time; never more are held.
+def windows(lines: Iterable[str], batch_size: int, *, samples: int = 1, wait: bool) -> Iterator[list[str]]:
+    """The lines in order, some batches at a time, where a line is `samples` rows; never more are held.
 
     A window is one line with a `batch_size` of 1, and unless it may `wait` for more lines before the first is answered.
     """
-    size = batch_size * BATCHES_IN_WINDOW if wait and batch_size > 1 else 1
+    size = max(1, batch_size * BATCHES_IN_WINDOW // samples) if wait and batch_size > 1 else 1
     remaining = iter(lines)
     while window := list(islice(remaining, size)):
         yield window

@@ -26,7 +26,7 @@ from dlib.process.errors import UserError
 from dlib.training.devices import choose_accelerator
 
 DEFAULTS = GenerationArgs()
-OPTIONS_OF_ANSWERS = ("top_k", "max_new_tokens", "temperature", "top_p", "num_beams", "scores")
+OPTIONS_OF_ANSWERS = ("top_k", "max_new_tokens", "temperature", "top_p", "samples", "num_beams", "scores")
 
 
 class Answer(Protocol):
@@ -48,7 +48,7 @@ class Answerer(Protocol):
         """Take a model in evaluation mode, on its device, its tokenizer, and how many tokens it reads at once."""
 
     def answer(self, lines: Sequence[str], first_number: int) -> Sequence[Answer]:
-        """The answers to lines, in their order; the first has the number `first_number`."""
+        """The answers to lines, in their order, `samples` to each; the first line has the number `first_number`."""
 
 
 class Predictor:
@@ -74,7 +74,7 @@ class Predictor:
         if kind.answerer is None:
             raise UserError(f"{name}: the objective {objective} answers no lines; it names no answerer")
         answerer: type[Answerer] = load(kind.answerer)
-        refuse_other_options(args, answerer, name)
+        refuse_other_options(args, answerer, f"{name}, a model of {objective},")
         device = torch.device(choose_accelerator(args.accelerator))
         tokenizer = load_tokenizer(name, "the model", trust_remote_code=trust)
         head = Head(kind.auto_model, auto_models=kind.auto_models)
@@ -85,7 +85,7 @@ class Predictor:
         self.answerer = answerer(self.network, tokenizer, find_context(self.network, tokenizer, longest), args)
 
     def predict(self, lines: Iterable[str]) -> list[Answer]:
-        """The answers to lines, in their order."""
+        """The answers to lines, in their order; with `samples` all of a line, then all of the next."""
         return [answer for answers in self.windows(lines) for answer in answers]
 
     def windows(self, lines: Iterable[str], *, wait: bool = True) -> Iterator[list[Answer]]:
@@ -97,7 +97,7 @@ class Predictor:
             UserError: the memory of the device does not suffice.
         """
         number = 1
-        for window in windows(lines, self.args.batch_size, wait=wait):
+        for window in windows(lines, self.args.batch_size, samples=self.args.samples, wait=wait):
             try:
                 answers = list(self.answerer.answer(window, number))
             except (RuntimeError, MemoryError) as error:
@@ -105,7 +105,8 @@ class Predictor:
                     raise
                 asked = f"--batch_size {self.args.batch_size}, --num_beams {self.args.num_beams}"
                 raise UserError(f"{asked}: the device has not the memory; give less") from error
-            if len(answers) != len(window):  # each line of the output stands for one of the input
+            # Which line of the input one of the output stands for shows in their order alone.
+            if len(answers) != len(window) * self.args.samples:
                 raise ValueError(f"{type(self.answerer)}.answer: {len(answers)} answers to {len(window)} lines")
             yield answers
             number += len(window)
@@ -113,7 +114,7 @@ class Predictor:
     @property
     def can_stream(self) -> bool:
         """Whether answers can be shown while they are written."""
-        return hasattr(self.answerer, "stream") and self.args.num_beams == 1
+        return hasattr(self.answerer, "stream") and self.args.num_beams == self.args.samples == 1
 
     def stream(self, lines: Iterable[str], show: Callable[[str], None]) -> Iterator[list[Answer]]:
         """The answers as `windows` gives them, one by one; `show` gets their text in pieces, as it is written.

@@ -17,24 +17,32 @@ from transformers import LogitsProcessor
 from dlib.args.generation import GenerationArgs
 from dlib.process.seeding import keyed_generator
 
+DrawKey = tuple[int, ...]
+"""What a row is drawn by: the number of its line, and of its sample where that is not the first."""
+
+
+def draw_key(line: int, sample: int) -> DrawKey:
+    """The key of a sample, both counted from 1; the first has that of a line of which only one is drawn."""
+    return (line,) if sample == 1 else (line, sample)
+
 
 class KeyedSampling(LogitsProcessor):
     """Leaves of all logits one a row: that of the token which was drawn, for a greedy search to find."""
 
     def __init__(
-        self, line_numbers: Sequence[int], args: GenerationArgs, prompt_width: int, num_steps: int, device: torch.device
+        self, keys: Sequence[DrawKey], args: GenerationArgs, prompt_width: int, num_steps: int, device: torch.device
     ) -> None:
-        """Draw the numbers of all steps, for each row by the number of its line and the seed.
+        """Draw the numbers of all steps, for each row by its key and the seed.
 
         Args:
-            line_numbers: of the rows.
+            keys: of the rows.
             args: with a `drawing_temperature` above 0.
             prompt_width: tokens of each row, padding among them, before the first that is drawn.
             num_steps: tokens that are drawn at most.
             device: where the logits will be.
         """
         self.args, self.prompt_width = args, prompt_width
-        drawn = [keyed_generator("continuation", args.seed, number).random(num_steps) for number in line_numbers]
+        drawn = [keyed_generator("continuation", args.seed, *key).random(num_steps) for key in keys]
         # Not every device has float64.
         self.dtype = torch.float32 if device.type == "mps" else torch.float64
         self.numbers = torch.stack([torch.from_numpy(row) for row in drawn]).to(self.dtype).to(device)  # (B, N)

@@ -93,6 +93,18 @@ def test_what_is_drawn_depends_on_the_seed_and_the_lines_number(llama: Path) -> 
     assert len({answer.continuation for answer in greedy}) == 1
 
 
+def test_a_sample_depends_on_its_number_and_the_first_is_what_is_drawn_alone(llama: Path) -> None:
+    args = GenerationArgs(max_new_tokens=8, samples=3)
+    samples = continuations(llama, args, LINES)
+    assert [(answer.prompt, answer.sample) for answer in samples] == [(line, k) for line in LINES for k in (1, 2, 3)]
+    assert [samples[0], *samples[6:9]] != [samples[1], *samples[7:10]]
+    assert samples[::3] == continuations(llama, replace(args, samples=1), LINES)
+    for batch_size in (1, 2, 77):
+        assert continuations(llama, replace(args, batch_size=batch_size), LINES) == samples
+    more = continuations(llama, replace(args, samples=5), [LINES[0], "another line", *LINES[2:]])
+    assert [more[:3], more[10:13]] == [samples[:3], samples[6:9]]
+
+
 def test_greedy_and_beams_agree_with_transformers(llama: Path) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(llama).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(llama)
@@ -180,6 +192,10 @@ def test_a_folder_without_weights_tokenizer_or_model_is_refused_in_one_line(robe
         ({"batch_size": 0}, "--batch_size 0"),
         ({"max_new_tokens": 0}, "--max_new_tokens 0"),
         ({"num_beams": 2, "temperature": 1.0}, "leave --temperature out"),
+        ({"samples": 0}, "--samples 0"),
+        ({"samples": 2, "temperature": 0.0}, "--samples 2: with --temperature 0 nothing is drawn"),
+        ({"samples": 2, "num_beams": 2}, "--samples 2: with --num_beams nothing is drawn"),
+        ({"samples": 2, "top_k": 1}, "--samples 2: with --top_k 1 nothing is drawn"),
     ],
     ids=str,
 )
@@ -189,7 +205,7 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, float], told: 
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_new_tokens": 3}, {"temperature": 0}, {"top_p": 0.5}, {"num_beams": 2}], ids=str
+    "options", [{"max_new_tokens": 3}, {"temperature": 0}, {"top_p": 0.5}, {"num_beams": 2}, {"samples": 2}], ids=str
 )
 def test_options_of_text_are_refused_where_masks_are_filled(roberta: Path, options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(options))}: .* is not asked in this way"):

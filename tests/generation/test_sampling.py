@@ -14,7 +14,9 @@ LOGITS = torch.tensor([[2.0, 0.0, 1.0, -1.0, 1.0]], dtype=torch.float64)
 def sampling(numbers: list[int], *, seed: int = 1, temperature: float = 1.0, steps: int = 4) -> KeyedSampling:
     """Sampling from all tokens, of which no prompt is part."""
     args = GenerationArgs(seed=seed, temperature=temperature, top_p=1.0)
-    return KeyedSampling(numbers, args, prompt_width=0, num_steps=steps, device=torch.device("cpu"))
+    return KeyedSampling(
+        [(number,) for number in numbers], args, prompt_width=0, num_steps=steps, device=torch.device("cpu")
+    )
 
 
 def test_tokens_come_as_often_as_their_probabilities_say() -> None:

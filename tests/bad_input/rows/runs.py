@@ -127,6 +127,8 @@ ROWS = [
     told("generate.py done --temperature inf", "--temperature inf: give at least 0 and at most 1048576"),
     told("generate.py done --temperature hot", "argument --temperature: invalid float value: 'hot'"),
     told("generate.py done --num_beams 2 --temperature 1", "--num_beams 2 draws nothing: leave --temperature out"),
+    told("generate.py done --samples 3 --temperature 0", "--samples 3: with --temperature 0 nothing is drawn"),
+    told("generate.py done --prompt ''", "--prompt: this is empty"),
     told("generate.py done --seed 1.5", "argument --seed: invalid int value: '1.5'"),
     told("generate.py done --accelerator tpu", "argument --accelerator: invalid choice: 'tpu'"),
     told("generate.py ./nowhere", "no folder 'nowhere': give a run, a checkpoint or a Hugging Face folder"),
