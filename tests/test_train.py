@@ -224,11 +224,22 @@ def test_a_plan_tells_what_a_run_would_do_and_makes_no_folder(place: Place, plan
     for told in (
         r"40 optimizer steps, 318 samples, 10,176 tokens, 0\.\d\d epochs of \d+ rows",
         r"8 sequences a step = 2 micro_batch_size x 1 devices x 4 accumulation",
-        r"[\d,]+ parameters, [\d,]+ of them learn",
+        r"[\d,]+ parameters, [\d,]+ of them learn; drawn anew: all",
         r"every 5 steps and at each best, \d+ MB each, up to \d+ at a time: \d+ MB",
     ):
         assert re.search(told, printed), told
     assert not place.folder("planned").root.exists()
+
+
+def test_a_plan_from_another_run_names_the_head_that_is_drawn_anew(
+    place: Place, finished: tuple[RunFolder, Result], scratch: Path
+) -> None:
+    arguments = place.arguments("child", *GOAL, "--plan", "--checkpoint", str(finished[0].root))
+    same, other = (
+        train([*arguments, *further], scratch) for further in ((), ("--objective", "replaced_token_detection"))
+    )
+    assert "of them learn\n" in same.stdout, same.stderr
+    assert "of them learn; drawn anew: classifier\n" in other.stdout, other.stderr
 
 
 @pytest.mark.parametrize("num_devices", ["1", "2"])

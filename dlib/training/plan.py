@@ -172,6 +172,7 @@ def summarize(
     own_parameters: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     documents: str = "",
     texts: Mapping[str, str] = MappingProxyType({}),
+    drawn: str = "",
 ) -> str:
     """What a run is going to do, for a person; one line a subject.
 
@@ -184,12 +185,13 @@ def summarize(
         checkpoint_bytes: size of a checkpoint.
         own_parameters: the same numbers of the objective's own networks, by name.
         texts: what is read of each text, where there is more to say of it.
+        drawn: which weights of the model are drawn anew, in words.
     """
     batches = plan.batches
     kept, early_stopping = kept_checkpoints(args, plan), args.durations.early_stopping
     tokens = batches.total_samples * plan.tokens_per_sample
     lines = {
-        "model": f"{source}, {counted(parameters)}",
+        "model": f"{source}, {counted(parameters)}{drawn and f'; drawn anew: {drawn}'}",
         **{f"+ {name}": counted(numbers) for name, numbers in own_parameters.items()},
         "objective": f"{args.objective.objective}, rows of up to {args.data.max_length} tokens",
         **({"documents": documents} if documents else {}),

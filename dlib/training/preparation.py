@@ -21,6 +21,7 @@ from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode
 from dlib.models.limits import count_parameters
 from dlib.models.loading import as_saved, build_meta_model
+from dlib.models.new_weights import parts_drawn_anew
 from dlib.models.sources import flag_of_source
 from dlib.models.tokenization import add_tokens, build_tokenizer
 from dlib.objectives import build_objective, columns_read, objective_class
@@ -98,7 +99,9 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {prepared.reason}"
     texts = {**shares(data.train, plan), **data.describe_split(args.data)}
-    summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts)
+    new = ["all"] if model_args.model.from_scratch else parts_drawn_anew(model, source)
+    drawn = "" if goes_on else ", ".join(new)
+    summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts, drawn)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)
 
 
