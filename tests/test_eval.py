@@ -333,6 +333,22 @@ def test_a_mistake_found_on_loading_is_one_line_and_leaves_nothing(fresh: Place,
     assert folder.ledger.pinned() == {}
 
 
+def test_a_model_is_not_asked_what_its_head_cannot_do(fresh: Place, tmp_path: Path) -> None:
+    source = CheckpointFolder(fresh.folder("mlm").best).model
+    for name in ("masked", "trunk"):
+        shutil.copytree(source, tmp_path / name)
+    transformers.AutoModel.from_pretrained(source).save_pretrained(tmp_path / "trunk")
+    options = ["-d", str(fresh.data), "--cache_dir", str(fresh.cache), "--max_length", "32", "--accelerator", "cpu"]
+    for words, told in (
+        (["masked", "--objective", "clm"], "is a RobertaForMaskedLM, which has learned mlm; leave it out\n"),
+        (["trunk", "--objective", "mlm"], "it is a RobertaModel, which does not hold lm_head, "),
+    ):
+        result = evaluate([str(tmp_path / words[0]), *words[1:], *options], tmp_path)
+        assert (result.status, result.stdout) == (2, "")
+        assert told in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 def test_ctrl_c_ends_it_quietly(fresh: Place, tmp_path: Path) -> None:
     with start_warm(["--watch", str(tmp_path / "later")], tmp_path, program="eval.py") as watching:
         watching.wait_for(lambda: "waiting for a run to begin" in watching.stderr)

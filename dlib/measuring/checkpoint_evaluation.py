@@ -28,6 +28,7 @@ from dlib.models.sources import has_tokenizer
 from dlib.models.tokenization import load_tokenizer
 from dlib.objectives import build_objective, columns_read
 from dlib.objectives.objective import Objective
+from dlib.objectives.recognition import refuse_other_head
 from dlib.process.errors import UserError
 from dlib.training.checkpoints import add_modules
 from dlib.training.devices import choose_precision
@@ -60,7 +61,10 @@ class CheckpointEvaluation:
         self.tokenizer = find_tokenizer(subject.model, trust_remote_code=args.model.trust_remote_code)
         self.objective = build_objective(args.objective, token_roles(self.tokenizer), self.tokenizer)
         self.outputs: list[Mapping[str, Any]] = []
-        self.objective.recall(load_model_config(as_saved(args).model, subject.model, self.tokenizer, "the model"))
+        config = load_model_config(as_saved(args).model, subject.model, self.tokenizer, "the model")
+        if subject.run is None:
+            refuse_other_head(config, subject.name, args.objective.objective)
+        self.objective.recall(config)
         self.plugin = precision_plugin(self.precision, devices.accelerator)
         processes.compute_as_in_training(exact=args.hardware.exact_reduce)
         self.model = self._load(subject)
@@ -74,6 +78,7 @@ class CheckpointEvaluation:
             self.precision,
             "the model",
             is_checkpoint=subject.run is not None,
+            may_draw=False,
         )
         refuse_broken_weights(model, subject.name)
         check_positions(model, self.args.data.max_length, subject.name)

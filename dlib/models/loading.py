@@ -74,6 +74,7 @@ def build_model(
     flag: str = "--model",
     *,
     is_checkpoint: bool = False,
+    may_draw: bool = True,
 ) -> PreTrainedModel:
     """Build the network of a run: load or draw its weights, fit it to the tokenizer, set what learns.
 
@@ -85,6 +86,7 @@ def build_model(
         precision: Lightning's name of the arithmetic; weights are float64 for 64-true, else float32.
         flag: what named the source, for errors.
         is_checkpoint: whether the folder is a run's own checkpoint, which holds each weight of this very model.
+        may_draw: whether weights that it lacks are drawn, to be learned; else it is refused.
 
     Raises:
         UserError: the weights cannot be had or are another model's, or an option does not fit the model.
@@ -103,7 +105,7 @@ def build_model(
         if args.model.from_scratch:
             model = draw_model(head.auto_model_of(config), config, **options)
         else:
-            model, new = load_weights(head, source, config, is_checkpoint=is_checkpoint, **options)
+            model, new = load_weights(head, source, config, is_checkpoint=is_checkpoint, may_draw=may_draw, **options)
             if not new and "id2label" in head.config_changes:
                 tell_other_labels(source, learned_labels, head.config_changes["id2label"])
         if args.model.gradient_checkpointing:
@@ -155,10 +157,11 @@ def load_model(
     A GPU computes in the type in which the weights are stored. So does a CPU, but for 16 bits, in which it is slow.
 
     Raises:
-        UserError: it cannot be loaded, or its weights are no numbers.
+        UserError: it cannot be loaded, it lacks weights, or they are no numbers.
     """
     with explain_loading("the model", source):
-        model, _ = load_weights(head, source, config, trust_remote_code=trust_remote_code, **dtype_option("auto"))
+        options = {"trust_remote_code": trust_remote_code, **dtype_option("auto")}
+        model, _ = load_weights(head, source, config, may_draw=False, **options)
     refuse_broken_weights(model, source)
     keep_attention_type(model)
     if device.type == "cpu" and model.dtype in (torch.float16, torch.bfloat16):
@@ -167,12 +170,19 @@ def load_model(
 
 
 def load_weights(
-    head: Head, source: str, config: PretrainedConfig, *, is_checkpoint: bool = False, **options: Any
+    head: Head,
+    source: str,
+    config: PretrainedConfig,
+    *,
+    is_checkpoint: bool = False,
+    may_draw: bool = True,
+    **options: Any,
 ) -> tuple[PreTrainedModel, Collection[str]]:
     """A model with the weights of a folder or hub name, and the names of new ones; says where they had to be drawn.
 
     Raises:
-        UserError: a run's own checkpoint holds another model's weights, or they are a pickle that could run code.
+        UserError: a run's own checkpoint holds another model's weights, they are a pickle that could run code, or some
+            are lacking that may not be drawn.
         Exception: whatever transformers raises; who calls explains it (`explain_loading`).
     """
     options["ignore_mismatched_sizes"] = True  # which a head of other labels has
@@ -182,9 +192,25 @@ def load_weights(
     other = {name if isinstance(name, str) else name[0] for name in loading["mismatched_keys"]}
     refuse_other_trunk(model, other)
     if new := {*loading["missing_keys"], *other}:  # a head, mostly, which then has to be learned
-        parts = sorted({name.rpartition(".")[0] for name in new})
-        say(f"{source} does not hold {', '.join(parts)}: new weights are drawn there")
+        if not may_draw:
+            refuse_lack(model, new, source)
+        say(f"{source} does not hold {modules_of(new)}: new weights are drawn there")
     return model, new
+
+
+def modules_of(names: Collection[str]) -> str:
+    """The modules that weights belong to, in words."""
+    return ", ".join(sorted({name.rpartition(".")[0] for name in names}))
+
+
+def refuse_lack(model: PreTrainedModel, names: Collection[str], source: str) -> None:
+    """Refuse to ask a model what it has not learned: weights drawn anew would answer."""
+    if lacking := {*names} & dict(model.named_parameters()).keys():
+        saved = ", ".join(model.config.architectures or ["model"])
+        raise UserError(
+            f"{source} has not learned what it is asked for: it is a {saved}, which does not hold "
+            f"{modules_of(lacking)}; train it for that, or ask what it has learned"
+        )
 
 
 def tell_other_labels(source: str, learned: Mapping[Any, str], labels: Mapping[int, str]) -> None:

@@ -22,8 +22,7 @@ def recognize(config: PretrainedConfig, name: str) -> str:
     objectives = {key: objective_class(key) for key in OBJECTIVES}
     if config.is_encoder_decoder:  # BART is in the table of masked models, too, and is none to be asked
         objectives = {key: kind for key, kind in objectives.items() if "Seq2Seq" in kind.auto_model}
-    told = getattr(config, "auto_model", None)  # by a network of one's own
-    own = {told, *(config.architectures or ())}
+    own = told_heads(config)
     for key, kind in objectives.items():
         is_own = own & {kind.auto_model, *class_names(kind.auto_model)} and kind.may_have_trained(config)
         if is_own or is_of_its_type(config, kind):
@@ -34,6 +33,30 @@ def recognize(config: PretrainedConfig, name: str) -> str:
         raise UserError(f"{name}: a {config.model_type} model has learned none of {', '.join(OBJECTIVES)}")
     looking_back = [key for key in can if objectives[key].looks_back_only and getattr(config, "is_decoder", False)]
     return (looking_back or can)[0]
+
+
+def refuse_other_head(config: PretrainedConfig, name: str, objective: str) -> None:
+    """Refuse a model whose class says that it has learned something else, though its head may have the same weights.
+
+    Raises:
+        UserError: it says so; a class that no objective trains says nothing.
+    """
+    own = told_heads(config)
+    able = [key for key in OBJECTIVES if own & heads_of(objective_class(key))]
+    if able and objective not in able:
+        saved = ", ".join(map(str, own))
+        raise UserError(f"--objective {objective}: {name} is a {saved}, which has learned {able[0]}; leave it out")
+
+
+def told_heads(config: PretrainedConfig) -> set[str]:
+    """What a configuration says of the model's head: its class, or the auto class of a network of one's own."""
+    return {*filter(None, [getattr(config, "auto_model", None)]), *(config.architectures or ())}
+
+
+def heads_of(kind: type[Objective]) -> set[str]:
+    """The classes that an objective trains, and the auto classes that load them."""
+    auto_models = {kind.auto_model, *kind.auto_models.values()}
+    return auto_models.union(*map(class_names, auto_models))
 
 
 def is_of_its_type(config: PretrainedConfig, kind: type[Objective]) -> bool:

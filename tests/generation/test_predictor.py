@@ -181,6 +181,15 @@ def test_a_folder_without_weights_tokenizer_or_model_is_refused_in_one_line(robe
         Predictor(tmp_path / "model")
 
 
+def test_a_model_without_its_head_is_not_asked_with_one_drawn_anew(roberta: Path, tmp_path: Path) -> None:
+    transformers.AutoModel.from_pretrained(roberta).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(roberta).save_pretrained(tmp_path)
+    with pytest.raises(
+        UserError, match="has not learned what it is asked for: it is a RobertaModel, which does not hold"
+    ):
+        Predictor(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
