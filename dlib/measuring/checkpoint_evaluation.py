@@ -105,8 +105,9 @@ class CheckpointEvaluation:
         rows = objective.rows(store, args.data.max_length) or cut_rows(
             args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
         )
+        further_evaluations = objective.further_evaluations(store, args.data.max_length, vars(evaluation.order))
         metrics = self._evaluate(objective, rows, store)
-        for further in objective.further_evaluations(store, args.data.max_length, vars(evaluation.order)):
+        for further in further_evaluations:
             found = self._evaluate(further.objective, further.rows, store)
             metrics |= {f"{further.prefix}{name}": found[name] for name in further.names}
         return metrics

@@ -22,6 +22,8 @@ from dlib.process.errors import UserError
 from dlib.process.seeding import keyed_generator
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
+PREDICTION = ("auto_model", "collate", "losses", "evaluate", "sums", "metrics")
+"""What a pseudo-perplexity is made of; which tokens a subclass hides, and what it learns besides, do not change it."""
 
 
 class MaskedLanguageModeling(TokenPrediction):
@@ -80,9 +82,19 @@ class MaskedLanguageModeling(TokenPrediction):
     def further_evaluations(
         self, store: TokenStore, max_length: int, options: Mapping[str, Any]
     ) -> Sequence[FurtherEvaluation]:
-        """Pseudo-perplexity: each token masked in turn."""
+        """Pseudo-perplexity: each token masked in turn.
+
+        Raises:
+            UserError: a subclass predicts or measures in another way, of which `PredictionInTurn` knows nothing.
+        """
         if not options["pseudo_perplexity"]:
             return ()
+        own = [name for name in PREDICTION if getattr(type(self), name) != getattr(MaskedLanguageModeling, name)]
+        if own:
+            raise UserError(
+                f"--pseudo_perplexity: {self.args.objective} has its own {', '.join(own)}, and this would be measured "
+                "with mlm's; leave it out, or write its further_evaluations"
+            )
         rows = MaskedInTurn(store, max_length, self.roles, options["max_documents"])
         return [FurtherEvaluation("pseudo_", ("loss", "perplexity"), rows, PredictionInTurn(self.args, self.roles))]
 

@@ -1,6 +1,8 @@
 """Masks: their exact number, their shares, what is never hidden, and what they depend on."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,6 +170,27 @@ def test_whole_words_are_hidden_but_for_one_that_is_cut(tokenizer: PreTrainedTok
         hidden = set(positions.tolist())
         cut = [word for word in words if 0 < len(hidden & set(word)) < len(word)]
         assert len(cut) <= 1
+
+
+def test_pseudo_perplexity_of_a_subclass_is_refused_where_it_would_be_that_of_mlm() -> None:
+    class HidesOthers(MaskedLanguageModeling):
+        def count_targets(self, row: np.ndarray) -> int:
+            return 1
+
+    class Smoothed(HidesOthers):
+        def losses(self, model: Any, batch: Any) -> Any:
+            raise NotImplementedError
+
+    options, store = {"pseudo_perplexity": True, "max_documents": None}, SimpleNamespace(num_documents=3)
+    measured = [
+        kind(ObjectiveArgs(), toy_roles()).further_evaluations(store, 16, options)  # type: ignore[arg-type]
+        for kind in (MaskedLanguageModeling, HidesOthers)
+    ]
+    assert [[further.prefix for further in its] for its in measured] == [["pseudo_"], ["pseudo_"]]
+    smoothed = Smoothed(ObjectiveArgs(), toy_roles())
+    with pytest.raises(UserError, match="--pseudo_perplexity: mlm has its own losses, and this would be measured"):
+        smoothed.further_evaluations(store, 16, options)  # type: ignore[arg-type]
+    assert smoothed.further_evaluations(store, 16, {"pseudo_perplexity": False}) == ()  # type: ignore[arg-type]
 
 
 def test_first_word_that_does_not_fit_is_cut_to_keep_the_number() -> None:
