@@ -21,8 +21,13 @@ from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
 
 PRIVATE_SECTIONS = ("run", "tracking", "hardware")
+_MOST_LABELS = 20
 PRIVATE_KEYS = ("data.data_dir", "data.cache_dir", "model.checkpoint")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NETWORKS = (
+    "`objective.safetensors` holds networks that were trained beside the model: `eval.py` and `train.py --checkpoint` "
+    "load them, transformers does not."
+)
 
 
 def model_card(folder: RunFolder, step: int, title: str) -> str:
@@ -30,17 +35,19 @@ def model_card(folder: RunFolder, step: int, title: str) -> str:
     args = load_config([folder.config])
     record = read_record(folder) or {}
     card = record.get("card") or _card_of_objective(args)
-    config = (CheckpointFolder(folder.checkpoint(step)).model / "config.json").read_text("utf-8", "replace")
-    of_types = card.get("auto_models", {}).items()
-    auto_class = next((name for kind, name in of_types if f'"model_type": "{kind}"' in config), card["auto_model"])
-    is_own = '"auto_model"' in config  # which transformers' own do not say
+    checkpoint = CheckpointFolder(folder.checkpoint(step))
+    config = json.loads((checkpoint.model / "config.json").read_text("utf-8", "replace"))
+    auto_class = card.get("auto_models", {}).get(config.get("model_type"), card["auto_model"])
+    is_own = "auto_model" in config  # which transformers' own do not say
     status = folder.read_status()
     total = f" of {status.total_steps:,}" if status and status.total_steps else ""
     parts = [
         f"---\n{_front_matter(args, card.get('pipeline_tag'))}\n---",
         f"# {title}",
-        f"A {card['kind']}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
+        f"A {card['kind']}{_class_of(config)}, after {step:,}{total} optimizer steps of run `{folder.name}`.",
+        *_labels(config),
         f"## How to load\n\n{_own_loading() if is_own else _loading(auto_class, title)}",
+        *([_NETWORKS] if checkpoint.modules.exists() else []),
         *_metrics(folder, step),
         *_data(record),
         "## Arguments\n\nAll others are defaults.\n\n" + _table(("argument", "value"), _arguments(args)),
@@ -62,6 +69,19 @@ def _front_matter(args: ExperimentArgs, use: str | None) -> str:
     is_on_hub = not args.model.from_scratch and args.model.checkpoint is None and not Path(origin).exists()
     base = origin if is_on_hub and _HUB_NAME.fullmatch(origin) else None
     return str(ModelCardData(library_name="transformers", pipeline_tag=use, base_model=base).to_yaml())
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The model's class, which has the head, in brackets."""
+    return "".join(f" (`{name}`)" for name in config.get("architectures") or ())
+
+
+def _labels(config: Mapping[str, Any]) -> Iterator[str]:
+    """The names of what it tells apart, where they are more than numbers."""
+    names = [str(name) for name in (config.get("id2label") or {}).values()]
+    if any(not name.startswith("LABEL_") for name in names):
+        shown = ", ".join(f"`{name}`" for name in names[:_MOST_LABELS])
+        yield f"It tells {len(names):,} labels apart: {shown}{', ...' * (len(names) > _MOST_LABELS)}."
 
 
 def _loading(auto_class: str, title: str) -> str:

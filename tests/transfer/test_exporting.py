@@ -1,5 +1,6 @@
 """Export: whole at the destination or not there, and what comes back is what went."""
 
+import json
 import os
 import signal
 import subprocess
@@ -123,6 +124,20 @@ def test_the_card_says_how_to_load_what_it_reached_and_what_it_was_made_of_but_n
     ):
         assert word in text
     assert "somebody" not in text
+
+
+def test_a_classifier_keeps_its_head_and_its_card_names_class_and_labels(run: RunFolder, tmp_path: Path) -> None:
+    checkpoint = CheckpointFolder(run.checkpoint(20))
+    config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "bad", "1": "good"}}
+    (checkpoint.model / "config.json").write_text(json.dumps(config))
+    checkpoint.modules.write_text("networks")
+    done("export", run.root, tmp_path / "classifier", "--checkpoint", "20")
+    text = (tmp_path / "classifier" / "README.md").read_text()
+    assert "(`BertForSequenceClassification`), after 20" in text
+    assert "It tells 2 labels apart: `bad`, `good`." in text
+    assert "`objective.safetensors` holds networks" in text
+    assert (tmp_path / "classifier" / "objective.safetensors").read_text() == "networks"
+    assert json.loads((tmp_path / "classifier" / "config.json").read_text()) == config
 
 
 def test_the_card_of_a_network_of_ones_own_promises_no_loading_by_transformers(run: RunFolder, tmp_path: Path) -> None:
