@@ -340,7 +340,10 @@ def test_a_model_is_not_asked_what_its_head_cannot_do(fresh: Place, tmp_path: Pa
     transformers.AutoModel.from_pretrained(source).save_pretrained(tmp_path / "trunk")
     options = ["-d", str(fresh.data), "--cache_dir", str(fresh.cache), "--max_length", "32", "--accelerator", "cpu"]
     for words, told in (
-        (["masked", "--objective", "clm"], "is a RobertaForMaskedLM, which has learned mlm; leave it out\n"),
+        (
+            ["masked", "--objective", "clm"],
+            " has not learned clm: as a RobertaForMaskedLM it has learned mlm; ask it for that\n",
+        ),
         (["trunk", "--objective", "mlm"], "it is a RobertaModel, which does not hold lm_head, "),
     ):
         result = evaluate([str(tmp_path / words[0]), *words[1:], *options], tmp_path)

@@ -24,8 +24,7 @@ def recognize(config: PretrainedConfig, name: str) -> str:
         objectives = {key: kind for key, kind in objectives.items() if "Seq2Seq" in kind.auto_model}
     own = told_heads(config)
     for key, kind in objectives.items():
-        is_own = own & {kind.auto_model, *class_names(kind.auto_model)} and kind.may_have_trained(config)
-        if is_own or is_of_its_type(config, kind):
+        if (own & heads_of(kind) and kind.may_have_trained(config)) or is_of_its_type(config, kind):
             return key
     foreign = set(getattr(config, "auto_map", None) or {})  # what code of the model's own can do
     can = [key for key, kind in objectives.items() if kind.auto_model in foreign or has_head(config, kind.auto_model)]
@@ -41,11 +40,11 @@ def refuse_other_head(config: PretrainedConfig, name: str, objective: str) -> No
     Raises:
         UserError: it says so; a class that no objective trains says nothing.
     """
-    own = told_heads(config)
-    able = [key for key in OBJECTIVES if own & heads_of(objective_class(key))]
+    own, kinds = told_heads(config), {key: objective_class(key) for key in OBJECTIVES}
+    able = [key for key, kind in kinds.items() if own & heads_of(kind) or is_of_its_type(config, kind)]
     if able and objective not in able:
-        saved = ", ".join(map(str, own))
-        raise UserError(f"--objective {objective}: {name} is a {saved}, which has learned {able[0]}; leave it out")
+        saved = ", ".join(sorted(own))
+        raise UserError(f"{name} has not learned {objective}: as a {saved} it has learned {able[0]}; ask it for that")
 
 
 def told_heads(config: PretrainedConfig) -> set[str]:
@@ -54,9 +53,8 @@ def told_heads(config: PretrainedConfig) -> set[str]:
 
 
 def heads_of(kind: type[Objective]) -> set[str]:
-    """The classes that an objective trains, and the auto classes that load them."""
-    auto_models = {kind.auto_model, *kind.auto_models.values()}
-    return auto_models.union(*map(class_names, auto_models))
+    """The classes that an objective trains whatever their type, and the auto class that loads them."""
+    return {kind.auto_model, *class_names(kind.auto_model)}
 
 
 def is_of_its_type(config: PretrainedConfig, kind: type[Objective]) -> bool:

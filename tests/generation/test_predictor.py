@@ -14,7 +14,7 @@ from dlib.generation.continuing import Continuation, TextContinuer
 from dlib.generation.filling import FilledLine
 from dlib.generation.predictor import Predictor
 from dlib.models.names import find_model, find_path
-from dlib.objectives.recognition import recognize
+from dlib.objectives.recognition import recognize, refuse_other_head
 from dlib.process.errors import UserError
 from dlib.runs.paths import CheckpointFolder
 from tests import asking
@@ -161,6 +161,21 @@ def test_a_model_is_asked_as_its_class_says() -> None:
     assert recognize(tagger, "model") == "replaced_token_detection"
     with pytest.raises(UserError, match="a vit model has learned none of mlm, clm, "):
         ask(transformers.ViTConfig(), "ViTForImageClassification")
+
+
+def test_a_model_is_refused_for_what_another_class_learns() -> None:
+    def check(objective: str, config: transformers.PretrainedConfig, *architectures: str) -> None:
+        config.architectures = list(architectures)
+        refuse_other_head(config, "model", objective)
+
+    with pytest.raises(UserError, match="model has not learned clm: as a RobertaForMaskedLM it has learned mlm"):
+        check("clm", transformers.RobertaConfig(), "RobertaForMaskedLM")
+    with pytest.raises(UserError, match="as a ElectraForPreTraining it has learned replaced_token_detection"):
+        check("mlm", transformers.ElectraConfig(), "ElectraForPreTraining")
+    check("mlm", transformers.RobertaConfig(), "RobertaForMaskedLM")
+    check("metadata_clm", transformers.GPT2Config(), "GPT2LMHeadModel")
+    check("mlm", transformers.BertConfig(), "BertForPreTraining")  # no objective's own: its weights tell
+    check("mlm", transformers.BertConfig())
 
 
 def test_a_folder_without_weights_tokenizer_or_model_is_refused_in_one_line(roberta: Path, tmp_path: Path) -> None:
