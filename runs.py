@@ -1,6 +1,7 @@
 """Work with the runs that `train.py` left.
 
     python runs.py list --filter state=finished --sort loss         which runs are there, and how good?
+    python runs.py list --columns learning_rate --mean              which rate is best, over seeds?
     python runs.py show first                                       what is this one?
     python runs.py compare first second                             in what do they differ, and what came of it?
     python runs.py diff first second                                ... line by line: arguments, code, packages
@@ -40,9 +41,15 @@ def main() -> int:
 
 def list_runs(args: Namespace) -> None:
     """Which runs are there?"""
-    from dlib.browse.listing import print_list
+    from dlib.browse.listing import Listing, print_list
 
-    print_list(args.out_dir, args.filter, args.sort, reverse=args.reverse, as_json=args.json)
+    asked = Listing(args.filter, args.sort, args.reverse, args.columns)
+    if args.mean:
+        from dlib.browse.seeds import print_means
+
+        print_means(args.out_dir, asked, as_json=args.json)
+    else:
+        print_list(args.out_dir, asked, as_json=args.json)
 
 
 def show(args: Namespace) -> None:

@@ -7,8 +7,8 @@ from dlib.process.errors import UserError
 
 A_RUN = "A run's name, or the path of its folder."
 CONDITIONS = (
-    "Only runs like state=finished, name='bert-*', 'step>=1000', 'loss<3', 'age>30d' or 'size>1GB'; given several "
-    "times, all must hold."
+    "Only runs like state=finished, name='bert-*', 'step>=1000', 'loss<3', 'age>30d' or 'size>1GB', or by an argument "
+    "or metric, 'learning_rate>1e-3', objective=mlm,clm, 'dev/accuracy>0.5'; given several times, all must hold."
 )
 
 
@@ -59,15 +59,30 @@ def _local_folder(text: str) -> Path:
     return Path(text)
 
 
+def _words(text: str) -> list[str]:
+    """What commas stand between."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def _declare_looking(parser: ScriptParser) -> None:
     add_flag(parser, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
-    parser.add_argument(
-        "--sort",
-        choices=("age", "name", "state", "step", "loss", "size"),
-        default="age",
-        help="What is first: the newest (default), furthest, lowest in dev loss, largest; names from A on.",
+    text = (
+        "What is first: age (the newest; default), step (the furthest), size (the largest), loss (the lowest in dev "
+        "loss), best (by the metric that says which checkpoint is the best), name, state; an argument or a metric: the "
+        "lowest."
     )
+    add_flag(parser, "--sort", text, "WORD", default="age")
+    text = (
+        "More columns, with commas between them: arguments (learning_rate), metrics (dev/accuracy: of the best "
+        "checkpoint, else the newest), best, commit (with + where the code had uncommitted changes)."
+    )
+    add_flag(parser, "--columns", text, "WORD,...", type=_words, default=[], action="extend")
     add_switch(parser, "--reverse", "The other way round.")
+    text = (
+        "One line for the runs that differ in their seed only: mean and standard deviation of the dev loss and of the "
+        "metrics among --columns, each with the number of runs."
+    )
+    add_switch(parser, "--mean", text)
     add_switch(parser, "--json", "Print a JSON object a run, one a line.")
 
 

@@ -17,7 +17,7 @@ from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
-from dlib.runs.record import read_record
+from dlib.runs.record import has_uncommitted_code, read_record
 from dlib.runs.registry import RunSummary, summarize
 
 SHORT_HASH = 12
@@ -91,9 +91,8 @@ def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     git, hardware = record["git"], record["hardware"]
     yield "begun", record["time"] + (f", at {record['branch']}" if record.get("branch") else "")
     yield "command", shlex.join(record["command"]["argv"])
-    is_changed = bool(record["code"]["diff"] or record["code"]["untracked"])
     commit = (git["commit"] or "none")[:SHORT_COMMIT]
-    yield "code", f"commit {commit}{', with uncommitted changes' if is_changed else ''}"
+    yield "code", f"commit {commit}{', with uncommitted changes' if has_uncommitted_code(record) else ''}"
     yield "hardware", ", ".join(_hardware_words(hardware))
     packages = {"python": record["python"].partition(" ")[0], **record["packages"]}
     names = [name for name in ("python", *NUMERIC_PACKAGES) if name in packages]

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlib.browse.curves import SPEED, TRAIN_LOSS, training_hours
@@ -10,13 +10,17 @@ from dlib.browse.showing import changed_arguments
 from dlib.browse.tables import printable, shown_number, shown_size, table
 from dlib.config.flags import shown_value
 from dlib.process.errors import UserError
-from dlib.runs.comparison import SHORT_COMMIT
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics, record_of_step
-from dlib.runs.record import read_record
+from dlib.runs.record import read_record, shown_commit
 from dlib.runs.registry import summarize
 
 DEFAULT = "(default)"
+OURS = (
+    *("step", "train/loss", "train/learning_rate", "train/gradient_norm"),
+    *("train/samples", "train/tokens", "train/steps_left_out"),
+)
+"""Numbers of `callbacks/recording.py`, which say little of a result."""
 TAIL_STEPS = 10
 """Logged steps at the end over which the training loss is averaged: that of a single step says little."""
 
@@ -52,18 +56,30 @@ def results(folder: RunFolder) -> dict[str, Any]:
     best = (record_of_step(folder.metrics, best_step) if best_step else None) or (evaluated or [{}])[-1]
     speeds = [record[SPEED] for record in measured if is_number(record.get(SPEED))]
     hours = training_hours(records, measured)
-    record = read_record(folder) or {}
+    record = read_record(folder)
     return {
         "state": summary.state,
         "step": summary.step,
         "best step": best.get("step"),
         **{name: value for name, value in best.items() if name.startswith("dev/")},
+        **own_metrics(records, best),
         f"train/loss, last {TAIL_STEPS}": sum(train) / len(train) if train else None,
         "tokens/s": statistics.median(speeds) if speeds else None,
         "hours": max(hours.values(), default=None),
         "size": summary.size_bytes,
-        "commit": ((record.get("git") or {}).get("commit") or "")[:SHORT_COMMIT] or None,
+        "commit": shown_commit(record) if record else None,
     }
+
+
+def own_metrics(records: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+    """What callbacks of one's own recorded: the numbers of the best checkpoint's record, else the newest."""
+    newest = {name: value for record in records for name, value in record.items()}
+    return {name: best.get(name, value) for name, value in newest.items() if not is_ours(name)}
+
+
+def is_ours(name: str) -> bool:
+    """Whether a number of metrics.jsonl is recorded in every run, or shown elsewhere."""
+    return name in OURS or name.startswith(("dev/", "train/loss_"))
 
 
 def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, list[Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from dlib.process.durable import write_text_atomically
 from dlib.process.threads import usable_cores
-from dlib.runs.comparison import package_changes
+from dlib.runs.comparison import SHORT_COMMIT, package_changes
 from dlib.runs.folder import RunFolder
 from dlib.runs.redaction import strip_secrets
 from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code, top_folder
@@ -85,6 +85,18 @@ def read_record(folder: RunFolder) -> dict[str, Any] | None:
         return None
     is_whole = isinstance(record, dict) and all(type(record.get(name)) is kind for name, kind in PARTS.items())
     return record if is_whole else None
+
+
+def has_uncommitted_code(record: Mapping[str, Any]) -> bool:
+    """Whether a run began with code that its commit lacks."""
+    code = record.get("code")
+    return isinstance(code, Mapping) and bool(code.get("diff") or code.get("untracked"))
+
+
+def shown_commit(record: Mapping[str, Any]) -> str | None:
+    """The commit of a run's code in short, with `+` where more than it ran; None where none is known."""
+    commit = (record["git"].get("commit") or "")[:SHORT_COMMIT]
+    return commit + "+" * has_uncommitted_code(record) if commit else None
 
 
 def describe_command(argv: Sequence[str], repository: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlib.browse.listing import in_order, parse_filter, selected
+from dlib.browse.quantities import quantity
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import RunSummary
@@ -61,7 +62,7 @@ def test_filters_must_all_hold(expressions: list[str], names: list[str]) -> None
     ("text", "told"),
     [
         ("finished", "write for example state=finished"),
-        ("stat=finished", "write for example"),
+        ("stat=finished", "'stat' is neither an argument nor a metric of these runs: did you mean state?"),
         ("state=finishd", "no state 'finishd': it is one of created"),
         ("state>finished", "write for example"),
         ("step>many", "'many' is not a number with a unit of k, M"),
@@ -89,8 +90,9 @@ def test_a_filter_that_cannot_be_read_is_told(text: str, told: str) -> None:
     ],
 )
 def test_the_most_telling_comes_first_and_what_has_no_value_last(key: str, names: list[str]) -> None:
-    assert [found.name for found in in_order(RUNS, key)] == names
+    assert [found.name for found in in_order(RUNS, quantity(key, "--sort", RUNS))] == names
 
 
 def test_reversed_the_worst_loss_comes_first_and_what_has_none_still_last() -> None:
-    assert [found.name for found in in_order(RUNS, "loss", reverse=True)] == ["gpt", "bert-a", "bert-b", "new"]
+    found = in_order(RUNS, quantity("loss", "--sort", RUNS), reverse=True)
+    assert [run.name for run in found] == ["gpt", "bert-a", "bert-b", "new"]

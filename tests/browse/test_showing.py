@@ -239,3 +239,17 @@ def test_metrics_that_are_a_folder_are_named(tmp_path: Path) -> None:
     assert told in done("show", run.root)
     assert told in refused("compare", run.root, other.root)
     assert told in refused("plot", run.root)
+
+
+def test_compare_marks_uncommitted_code_and_shows_metrics_of_ones_own(tmp_path: Path) -> None:
+    git = {"git": {**RECORD["git"], "commit": "fdf30dc0123456789"}}
+    own = write_run(tmp_path, record={**git, "code": {**RECORD["code"], "untracked": ["mine.py"]}})
+    records = [json.loads(line) for line in own.metrics.read_text().splitlines()]
+    for number, record in enumerate(records):
+        record["train/mean_loss"] = float(number)
+    own.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_run(tmp_path, "second", record=git)
+    rows = [line.split() for line in done("compare", "first", "second", "--out_dir", tmp_path).splitlines()]
+    assert ["commit", "fdf30dc012+", "fdf30dc012"] in rows
+    assert ["train/mean_loss", "1", "-"] in rows
+    assert not any("train/tokens" in row for row in rows)

@@ -32,7 +32,7 @@ with (run := RunFolder(Path(sys.argv[1]))).hold():
     print("held", flush=True)
     time.sleep(600)
 """
-RECORD = {
+RECORD: dict[str, Any] = {
     "time": "2026-01-02T03:04:05+00:00",
     "command": {"argv": ["train.py", "-n", "first"]},
     "git": {"commit": None, "remote": None, "uncommitted_sha256": None},
