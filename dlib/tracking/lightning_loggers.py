@@ -44,7 +44,7 @@ class RunLogger(Logger):
         numbers = {name: float(value) for name, value in metrics.items()}
         measured = {name: value for name, value in numbers.items() if name.startswith(MEASURED)}
         self._run_log.measure(run_step, measured)
-        self._run_log.record(run_step, {name: value for name, value in numbers.items() if name not in measured})
+        self._run_log.record_own(run_step, {name: value for name, value in numbers.items() if name not in measured})
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Leave it to config.yml, which has all arguments."""

@@ -6,27 +6,63 @@ It stands apart from both so that a callback need not know that there are two fi
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.process.ranks import is_rank_zero, logger
+from dlib.process.errors import UserError
+from dlib.process.ranks import global_rank, is_rank_zero, logger
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog, read_metrics
 from dlib.tracking import Tracker, build_trackers
+
+
+class Newest(dict[str, float]):
+    """The newest value of each name, the same in every process.
+
+    What each process logs or measures for itself is the first one's: the others refuse to say it, as they would decide
+    otherwise than the first and wait for it in vain.
+    """
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        """Begin with values that all processes know."""
+        super().__init__(values)
+        self._withheld: set[str] = set()
+
+    def take_own(self, values: Mapping[str, float]) -> None:
+        """Take numbers that may be others in each process."""
+        if is_rank_zero():
+            self.update(values)
+            return
+        self._withheld |= values.keys()
+        for name in values:
+            self.pop(name, None)
+
+    def get(self, name: str, default: Any = None) -> Any:  # dict's own does not ask __missing__
+        """The value of a name; the default where nobody has one."""
+        return self[name] if name in self or name in self._withheld else default
+
+    def __missing__(self, name: str) -> float:
+        """Refuse what the first process alone may have."""
+        if is_rank_zero():
+            raise KeyError(name)
+        raise UserError(
+            f"run_log.newest[{name!r}]: the first process alone may have it, and this is rank {global_rank()}: take "
+            "what self.log put into trainer.callback_metrics, with sync_dist=True for the same number in every process"
+        )
 
 
 class RunLog:
     """Numbers of the newest step gather here until `flush`, which makes one record of them.
 
     Attributes:
-        newest: the newest value of each name, in every process, and also where a session goes on. What was recorded is
-            the same in all of them; what was measured is each one's own.
+        newest: the newest value of each name, also where a session goes on.
     """
 
     def __init__(
         self, folder: RunFolder | None, trackers: Sequence[Tracker] = (), newest: Mapping[str, float] = {}
     ) -> None:
         """Write to `folder` and to `trackers`, after the `newest` values; without a folder, nowhere."""
-        self.newest = {**newest}
+        self.newest = Newest(newest)
         self._trackers = trackers
         self._metrics = MetricsLog(folder.metrics) if folder else None
         self._performance = MetricsLog(folder.performance) if folder else None
@@ -35,14 +71,20 @@ class RunLog:
 
     def record(self, step: int, values: Mapping[str, float]) -> None:
         """Take numbers that the run computes: they go to metrics.jsonl, and are the same in every repetition."""
+        self.newest.update(values)
+        self._gather(step, values, self._metrics)
+
+    def record_own(self, step: int, values: Mapping[str, float]) -> None:
+        """Take numbers that each process computes for itself, as `self.log` does: the first one's are recorded."""
+        self.newest.take_own(values)
         self._gather(step, values, self._metrics)
 
     def measure(self, step: int, values: Mapping[str, float]) -> None:
         """Take numbers that the machine gives: they go to performance.jsonl, and never repeat."""
+        self.newest.take_own(values)
         self._gather(step, values, self._performance)
 
     def _gather(self, step: int, values: Mapping[str, float], log: MetricsLog | None) -> None:
-        self.newest.update(values)
         if log is None or not values:
             return
         log.add(step, values)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlib.args import ExperimentArgs, RunArgs, TrackingArgs
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.tracking import Tracker
 from dlib.tracking.run_log import RunLog, open_run_log
@@ -57,12 +58,36 @@ def test_a_step_is_one_record_in_each_file_and_one_in_the_trackers(tmp_path: Pat
 
 
 def test_without_a_folder_nothing_is_written_or_told(tmp_path: Path) -> None:
-    log = RunLog(None)
+    log = RunLog(None)  # as in processes other than the first
     log.record(1, {"train/loss": 3.0})
     log.measure(1, {"speed": 3.0})
     log.finish("finished")
-    assert log.newest == {"train/loss": 3.0, "speed": 3.0}, "for the callbacks of other processes"
+    assert log.newest == {"train/loss": 3.0, "speed": 3.0}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_newest_is_the_same_in_every_process_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = RunLog(None, newest={"mine": 1.0, "dev/loss": 3.0})
+    monkeypatch.setenv("RANK", "1")
+    other = RunLog(None, newest={"mine": 1.0, "dev/loss": 3.0})
+    assert first.newest == other.newest
+    for log, rank in ((first, "0"), (other, "1")):
+        monkeypatch.setenv("RANK", rank)
+        log.record(2, {"train/loss": 2.0})
+        log.record_own(2, {"mine": float(rank)})
+        log.measure(2, {"speed": float(rank)})
+    for name in ("mine", "speed"):
+        with pytest.raises(
+            UserError, match=rf"^run_log\.newest\['{name}'\]: .* this is rank 1: take what self\.log put"
+        ):
+            other.newest.get(name)
+        with pytest.raises(UserError, match=name):
+            other.newest[name]
+    assert (other.newest["train/loss"], other.newest["dev/loss"], other.newest.get("none")) == (2.0, 3.0, None)
+    monkeypatch.setenv("RANK", "0")
+    assert first.newest == {"mine": 0.0, "dev/loss": 3.0, "train/loss": 2.0, "speed": 0.0}
+    with pytest.raises(KeyError):
+        first.newest["none"]
 
 
 def test_records_beyond_the_step_of_a_resumed_session_are_cut_off(
