@@ -21,6 +21,7 @@ FLOORS = (
     "objectives",
     "training",
     "callbacks measuring generation preparing demo",
+    "notebook",
 )
 """The rooms below `dlib`, the lowest floor first. No room imports another in a circle, on one floor or over several."""
 
@@ -29,12 +30,16 @@ ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
-    *"process args config runs browse reproduce transfer".split(),
+    *"process args config runs browse reproduce transfer notebook".split(),
     *"models.hub models.names models.sources preparing.flags training.devices training.plan training.preflight".split(),
 }
 """Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""
-LAZY = {("process.seeding", "torch"), ("training.devices", "torch"), ("models.hub", "transformers")}
-"""Imported inside functions that few need: what seeds a training process, asks for GPUs, or explains a failure."""
+LAZY = {
+    *(("process.seeding", "torch"), ("training.devices", "torch"), ("models.hub", "transformers")),
+    ("notebook.run", "transformers"),
+}
+"""Imported inside functions that few need: what seeds a training process, asks for GPUs, or explains a failure; or for
+types alone."""
 
 
 def name_of(path: Path) -> str:

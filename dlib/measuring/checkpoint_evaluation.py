@@ -96,28 +96,39 @@ class CheckpointEvaluation:
             UserError: the text cannot be read.
         """
         assert evaluation.text is not None
+        objective, args = self.objective, self.args
+        rows, store = self.read(evaluation.text, evaluation.order.split)
+        further_evaluations = objective.further_evaluations(store, args.data.max_length, vars(evaluation.order))
+        metrics = self.evaluate(objective, rows, store)
+        for further in further_evaluations:
+            found = self.evaluate(further.objective, further.rows, store)
+            metrics |= {f"{further.prefix}{name}": found[name] for name in further.names}
+        return metrics
+
+    def read(self, text: Path, split: str) -> tuple[Rows, TokenStore]:
+        """The rows of a text, cut as in training, and its tokens.
+
+        Raises:
+            UserError: the text cannot be read.
+        """
         args, objective = self.args, self.objective
         columns = columns_read(args)
-        kept = filter_of(args.data, evaluation.order.split, columns)
-        store = tokenize(args.data, evaluation.text, self.tokenizer, objective.roles, columns, kept)
+        kept = filter_of(args.data, split, columns)
+        store = tokenize(args.data, text, self.tokenizer, objective.roles, columns, kept)
         if objective.has_check:
-            check_documents(store, evaluation.text, args.data.document, objective.check)
+            check_documents(store, text, args.data.document, objective.check)
         rows = objective.rows(store, args.data.max_length) or cut_rows(
             args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
         )
-        further_evaluations = objective.further_evaluations(store, args.data.max_length, vars(evaluation.order))
-        metrics = self._evaluate(objective, rows, store)
-        for further in further_evaluations:
-            found = self._evaluate(further.objective, further.rows, store)
-            metrics |= {f"{further.prefix}{name}": found[name] for name in further.names}
-        return metrics
+        return rows, store
 
     def describe_hardware(self) -> dict[str, Any]:
         """What it computes on: other hardware may change the last bits."""
         described = self.processes.devices.describe(self.args.hardware.distributed_strategy)
         return {**described, "threads": torch.get_num_threads(), "precision": self.precision}
 
-    def _evaluate(self, objective: Objective, rows: Rows, store: TokenStore) -> dict[str, float]:
+    def evaluate(self, objective: Objective, rows: Rows, store: TokenStore) -> dict[str, float]:
+        """The metrics of an objective on rows of a text."""
         batch = self.args.batch
         size = batch.eval_batch_size or batch.micro_batch_size or DEFAULT_BATCH_SIZE
         processes = self.processes

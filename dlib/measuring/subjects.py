@@ -4,7 +4,7 @@ A run's `config.yml` says how it was evaluated in training. The same settings on
 `step-00001000.json`; whatever differs gets a name of its own, so that nothing overwrites another thing's numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,10 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     objective = order.overrides.get("objective.objective", recorded.objective.objective)
     if objective != recorded.objective.objective:
         raise UserError(f"--objective {objective}: run '{run.name}' has learned {recorded.objective.objective}")
-    overrides = {**NOT_FROM_RECORD, **when_evaluated(objective), **order.overrides}
-    if order.split == "dev" and "data.dev_file" in order.overrides:
-        overrides |= OTHER_DEV_TEXTS
-    args = load_config([run.config], overrides)
+    overrides = order.overrides
+    if order.split == "dev" and "data.dev_file" in overrides:
+        overrides = {**overrides, **OTHER_DEV_TEXTS}
+    args = args_to_evaluate(run, objective, overrides)
     if "wandb" in args.tracking.trackers:
         wandb_place(args.tracking)  # now, and not when the first numbers are there
     evaluation = make_evaluation(args, order)
@@ -146,6 +146,15 @@ def evaluation_of_run(run: RunFolder, order: Order) -> Evaluation:
     own = settings_of_training(recorded, hashes.get("development text"))
     is_whole = recorded.data.limit_dev_rows is None
     return replace(evaluation, kind="") if is_whole and evaluation.settings == own else evaluation
+
+
+def args_to_evaluate(run: RunFolder, objective: str, overrides: Mapping[str, Any]) -> ExperimentArgs:
+    """The arguments of a run of an objective, but for what its record does not decide, and the overrides.
+
+    Raises:
+        UserError: an override is no value of its argument.
+    """
+    return load_config([run.config], {**NOT_FROM_RECORD, **when_evaluated(objective), **overrides})
 
 
 def foreign_model(target: str, path: Path | None, order: Order) -> Subject:

@@ -42,10 +42,12 @@ LEVELS = {
 
 
 def quiet_libraries() -> None:
-    """Silence what says nothing of this run; to be called before the libraries are imported."""
+    """Silence what says nothing of this run; to be called before the libraries are imported, but in a notebook."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # set by hand: forked loader workers must not deadlock
+    if "transformers" in sys.modules and os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1":  # it has read that already
+        sys.modules["transformers"].logging.disable_progress_bar()
     # Not their packages: those set their own level when they are imported.
     for name, level in LEVELS.items():
         logging.getLogger(name).setLevel(level)
