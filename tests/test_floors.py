@@ -88,7 +88,10 @@ ROOMED = [module for module in MODULES if module != "dlib"]
 
 def test_nothing_lies_between_the_rooms() -> None:
     assert [path.name for path in (ROOT / "dlib").glob("*.py")] == ["__init__.py"]
-    assert {room_of(module) for module in ROOMED} == set(FLOOR_OF), "say in FLOORS where the room stands"
+    assert {room_of(module) for module in ROOMED} == set(FLOOR_OF), (
+        "a new room has a place in FLOORS of tests/test_floors.py, above all that it imports, and in "
+        "docs/architecture.md: under `## Floors`, and under `## Rooms` with what it is for"
+    )
 
 
 @pytest.mark.parametrize("room", FLOOR_OF)

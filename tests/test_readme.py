@@ -1,5 +1,6 @@
 """What the README tells a newcomer to type works as it stands, and what it draws is there."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -57,15 +58,28 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
         assert (ROOT / path).exists() or "mine" in path or path in shown, path
 
 
+def test_whatever_can_be_added_has_a_worked_example() -> None:
+    table = README.partition("## Change it")[2].split("\n\n")[1].splitlines()[2:]
+    anchors = {section.title.lower().replace(" ", "-") for section in sections()}
+    links = [re.match(r"\| \[[\w -]+\]\(docs/extending\.md#([\w-]+)\) \|", row) for row in table]
+    assert len(table) >= 9
+    assert [row for row, link in zip(table, links, strict=True) if link is None or link[1] not in anchors] == []
+
+
 def test_every_part_of_the_package_stands_in_the_architecture() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     private = ("__init__.py", "__main__.py", "step_callback.py")
     modules = [path for path in (ROOT / "dlib").rglob("*.py") if path.name not in private]
     missing = [
-        path.name
+        f'below "  {path.parent.name}/": "    {path.name:<21} {first_line(path)}"'
         for path in modules
         if path.parent.name not in ("args", "callbacks", "reproduce", "transfer", "demo", "tracking")
         and path.name not in text
         and not path.name.endswith("_args.py")  # beside their implementations, as the page says of all of them
     ]
-    assert not missing, f"docs/architecture.md: write a line for each under its room: {', '.join(missing)}"
+    assert not missing, "\n".join(["a new file has a line in docs/architecture.md, that says what it holds:", *missing])
+
+
+def first_line(path: Path) -> str:
+    """What the docstring of a module begins with, or what should stand in its place."""
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "what it holds").partition("\n")[0]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from dlib.args.fields import setting
 
 RESUME_WORDS = ("auto", "never")
-TRACKER_NAMES = ("wandb", "tensorboard", "none")
 MOST_NODES = 100_000
 """As many as the largest machines have; each is named in a run's record."""
 
@@ -71,7 +70,7 @@ class TrackingArgs:
     offline: bool = setting(False, free=True)
     """Use no network: W&B logs to the run folder, models come from local folders and caches."""
     trackers: list[str] = setting(["wandb"], free=True)
-    """Sinks beside metrics.jsonl: any of `wandb`, `tensorboard`, or `none`."""
+    """Sinks beside metrics.jsonl: any of `wandb`, `tensorboard`, one of your own, or `none`."""
     log_interval: int = setting(10, at_least=1)
     """Number of optimizer steps from one record of metrics.jsonl to the next."""
     wandb_project: str | None = setting(None, free=True)

@@ -3,6 +3,7 @@
     a new objective     a file in dlib/objectives/ and a line in OBJECTIVES
     a new optimizer     a function in dlib/training/ and a line in OPTIMIZERS
     a new network       a file in dlib/models/ and a line in MODELS
+    a new tracker       a file in dlib/tracking/ and a line in TRACKERS
     a new data format   a function in dlib/data/formats.py and a line in FORMATS there
 
 An objective or optimizer with arguments of its own names their dataclass as well. It stands in a file without torch,
@@ -63,6 +64,11 @@ MODELS: dict[str, str] = {
     # "my-lstm": "dlib.models.my_lstm:MyLSTM",
 }
 """Networks that are not Hugging Face's, by the name that `--model` takes."""
+TRACKERS: dict[str, str] = {
+    "wandb": "dlib.tracking.weights_and_biases:WandbTracker",
+    "tensorboard": "dlib.tracking.tensorboard:TensorBoardTracker",
+}
+"""Where numbers go besides metrics.jsonl."""
 
 
 def load(reference: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.args.fields import Facts, facts_of
-from dlib.args.run import TRACKER_NAMES
+from dlib.args.tables import TRACKERS
 from dlib.config.corpora import parse_corpora, parse_dev_split
 from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
 from dlib.config.familiar_names import FAMILIAR_VALUES
@@ -151,10 +151,10 @@ def check_decay(args: ExperimentArgs, places: Mapping[str, str]) -> None:
 
 def check_trackers(names: Sequence[str], place: str) -> None:
     """Refuses names of no tracker, and `none` beside another."""
+    known = (*TRACKERS, "none")
     for name in names:
-        if name not in TRACKER_NAMES:
-            hint = did_you_mean(name, TRACKER_NAMES)
-            raise UserError(f"{place}: {name!r} is none of {', '.join(TRACKER_NAMES)}{hint}")
+        if name not in known:
+            raise UserError(f"{place}: {name!r} is none of {', '.join(known)}{did_you_mean(name, known)}")
     others = [name for name in names if name != "none"]
     if others and len(others) < len(names):
         raise UserError(f"{place}: none cannot be combined with {', '.join(others)}")

@@ -4,19 +4,25 @@ They get copies, so nothing that happens there may stop or delay a run: a failur
 Only the first process of a run has trackers, and each imports its package when it is built.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dlib.args import TrackingArgs
+from dlib.args.tables import TRACKERS, load
 from dlib.config.validation import check_trackers
 from dlib.runs.folder import RunFolder
-from dlib.tracking.tensorboard import TensorBoardTracker
-from dlib.tracking.weights_and_biases import WandbTracker
 
 
 class Tracker(Protocol):
     """A place that numbers are copied to."""
+
+    def __init__(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any], from_step: int) -> None:
+        """Begins a session after `from_step` optimizer steps: later numbers, of a session that was killed, come again.
+
+        Raises:
+            UserError: its package is missing.
+        """
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Passes on the values of an optimizer step."""
@@ -26,12 +32,6 @@ class Tracker(Protocol):
 
     def finish(self, state: str) -> None:
         """Ends the session; `state` is the run's: finished, preempted or failed."""
-
-
-TRACKERS: dict[str, Callable[[TrackingArgs, RunFolder, Mapping[str, Any], int], Tracker]] = {
-    "wandb": WandbTracker,
-    "tensorboard": TensorBoardTracker,
-}
 
 
 def build_trackers(
@@ -44,4 +44,4 @@ def build_trackers(
     """
     check_trackers(args.trackers, "--trackers")
     names = [name for name in args.trackers if name != "none"]
-    return [TRACKERS[name](args, folder, config, from_step) for name in dict.fromkeys(names)]
+    return [load(TRACKERS[name])(args, folder, config, from_step) for name in dict.fromkeys(names)]

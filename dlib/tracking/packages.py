@@ -7,6 +7,9 @@ from typing import Any
 
 from dlib.process.errors import UserError
 
+PACKAGES = ("wandb", "tensorboard")
+"""Those of the trackers that are called after theirs."""
+
 
 def import_package(module: str, flag_value: str) -> Any:
     try:
@@ -16,9 +19,9 @@ def import_package(module: str, flag_value: str) -> Any:
 
 
 def refuse_missing_packages(trackers: Iterable[str]) -> None:
-    """Refuse a tracker whose package, which has the tracker's name, is not installed."""
+    """Refuse a tracker whose package is not installed; one of the user's own imports its package by itself."""
     for name in trackers:
-        if name != "none" and importlib.util.find_spec(name) is None:
+        if name in PACKAGES and importlib.util.find_spec(name) is None:
             raise UserError(missing_package(name, name))
 
 

@@ -3,7 +3,7 @@
 A paragraph that ends in a colon says what the block below it is:
 
     `dlib/objectives/mine.py`:              the file
-    in `OBJECTIVES` of `dlib/args/tables.py`:   lines at the end of a table, or of a class
+    in `OBJECTIVES` of `dlib/args/tables.py`:   lines at the end of a table or class, or before what a function returns
     above `FORMATS` in `dlib/data/formats.py`:  lines before a definition
     in the list of `train.py`:              callbacks of the list, after the lines that import them
     in `data/train.jsonl`:                  the first lines of a text
@@ -156,6 +156,8 @@ def place_of(change: Change, text: str) -> int:
         names = {getattr(target, "id", None) for target in targets} | {getattr(node, "name", None)}
         if change.name in names and isinstance(node, ast.stmt):
             assert node.end_lineno is not None
+            if isinstance(node, ast.FunctionDef) and isinstance(node.body[-1], ast.Return):
+                return node.body[-1].lineno - 1
             is_bracket = isinstance(node, ast.Assign | ast.AnnAssign)
             return node.lineno - 1 if change.above else node.end_lineno - is_bracket
     raise AssertionError(f"{PAGE.name}: {change.path} has no {change.name}")

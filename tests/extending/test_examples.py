@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from tests.exactness.comparing import differences
 from tests.exactness.faults import Fault
 from tests.exactness.ranks import start_ranks
 from tests.extending.page import Section, sections
-from tests.launching import SMALL_MODEL, Place, train
+from tests.launching import SMALL_MODEL, Place, start_warm, train
 
 MOST_LINES = 60
 GOAL = "--training_goal 24 --eval_interval 8 --save_interval 8 --max_checkpoints -1 --learning_rate 5e-3".split()
@@ -57,6 +59,8 @@ TRIALS = {
     "A network as a transformers model": Trial(["The old keeper"], further=("--model_overrides", "hidden_size=32")),
     "Callbacks and loggers": Trial(further=ROBERTA),
     "A data format": Trial(["Two hours too long.", "A quiet film."], ["bad", "good"], ROBERTA),
+    "A model shape": Trial(["The <mask> keeper"], further=ROBERTA),
+    "A tracker": Trial(further=ROBERTA),
     "A second head": Trial(["The old keeper"], further=GPT2),
     "Distillation": Trial(["The old keeper"], further=GPT2),
     "Tags of words": Trial(["Ada Lovelace lived in London", ""], ["B-PER I-PER O O B-LOC", ""], ROBERTA),
@@ -163,7 +167,23 @@ def test_an_example_is_killed_goes_on_bitwise_is_evaluated_and_asked(
 
 
 def test_each_example_is_tried_out() -> None:
-    assert list(TRIALS) == [title for title, section in SECTIONS.items() if section.commands]
+    trained = [title for title, section in SECTIONS.items() if "train.py" in {words[0] for words in section.commands}]
+    assert list(TRIALS) == trained
+
+
+def test_a_tracker_has_every_step_once_and_a_sub_command_shows_the_log(
+    served: Path, place: Place, tmp_path: Path
+) -> None:
+    section = SECTIONS["A tracker"]
+    arguments = arguments_of(from_scratch(section)[-1], place, "first", ROBERTA)
+    assert train(arguments, tmp_path, fault=Fault("inside weights", 2, str(place.runs))).status == -signal.SIGKILL
+    assert train(arguments, tmp_path).status == 0
+    with closing(sqlite3.connect(place.runs / "numbers.sqlite")) as file:
+        rows = file.execute("SELECT step, value FROM numbers WHERE name = 'train/loss'").fetchall()
+    assert rows == [(record["step"], record["train/loss"]) for record in read_metrics(place.folder("first").metrics)]
+    [command] = SECTIONS["A sub-command"].commands
+    with start_warm([*command[1:], "--out_dir", str(place.runs)], tmp_path, program=command[0]) as shown:
+        assert shown.result().stdout.endswith("model: " + str(place.folder("first").best / "model") + "\n")
 
 
 def test_a_label_that_was_never_learned_is_told_before_training(served: Path, place: Place, tmp_path: Path) -> None:
@@ -251,7 +271,10 @@ def test_the_examples_are_written_in_the_style_of_this_tree(tree: Path) -> None:
         pytest.skip("ruff is not installed")
     for command in (["check"], ["format", "--check", "--diff"]):
         found = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "dlib", "train.py"], cwd=tree, capture_output=True, text=True
+            [sys.executable, "-m", "ruff", *command, "dlib", "train.py", "runs.py"],
+            cwd=tree,
+            capture_output=True,
+            text=True,
         )
         assert found.returncode == 0, found.stdout + found.stderr
 
@@ -259,5 +282,7 @@ def test_the_examples_are_written_in_the_style_of_this_tree(tree: Path) -> None:
 @pytest.mark.slow
 def test_the_types_of_the_examples_hold(tree: Path) -> None:
     pytest.importorskip("mypy")
-    found = subprocess.run([sys.executable, "-m", "mypy", "dlib", "train.py"], cwd=tree, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-m", "mypy", "dlib", "train.py", "runs.py"], cwd=tree, capture_output=True, text=True
+    )
     assert found.returncode == 0, found.stdout

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from dlib.args import TrackingArgs
-from dlib.args.run import TRACKER_NAMES
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import MetricsLog
-from dlib.tracking import TRACKERS, build_trackers
+from dlib.tracking import build_trackers
 from dlib.tracking.packages import refuse_missing_packages
 from dlib.tracking.wandb_checkpoints import fetch_checkpoint
 from dlib.tracking.weights_and_biases import WandbTracker
@@ -26,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = """
 import sys
 from pathlib import Path
-import dlib.tracking
+import dlib.tracking.weights_and_biases
 from dlib.args import TrackingArgs
 from dlib.process.messages import quiet_libraries
 from dlib.runs.folder import RunFolder
@@ -212,10 +211,6 @@ def test_wrong_names_are_refused_before_anything_is_written(folder: RunFolder, n
     with pytest.raises(UserError, match=message):
         build_trackers(TrackingArgs(trackers=names), folder, config={}, from_step=0)
     assert list(folder.root.iterdir()) == []
-
-
-def test_every_name_that_may_be_given_has_its_sink() -> None:
-    assert {*TRACKERS, "none"} == set(TRACKER_NAMES)
 
 
 def test_a_missing_package_is_named_with_its_flag(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
