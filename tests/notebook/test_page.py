@@ -1,22 +1,27 @@
 """What docs/python.md shows works as it stands, in one session, far from the clone; and what goes wrong is told."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from dlib.args import BatchArgs, DataArgs, ExperimentArgs, ModelArgs, RunArgs, TrackingArgs
 from dlib.config.command_line import parse_flags
-from dlib.config.configuration import load_config
-from dlib.notebook import load_run
+from dlib.config.configuration import load_config, parse_args
+from dlib.notebook import load_run, train
 from dlib.notebook.run import as_frame
 from dlib.notebook.training import flags_of_args
 from dlib.process.errors import UserError
+from dlib.runs.folder import RunFolder
 from tests.extending.page import FENCED
-from tests.launching import ROOT, Place, environment
+from tests.launching import ROOT, TIMEOUT_SECONDS, Place, environment, recorded_steps
 
 PAGE = ROOT / "docs" / "python.md"
 SESSION = "\n".join(code for _, language, code in FENCED.findall(PAGE.read_text("utf-8")) if language == "python")
@@ -82,6 +87,24 @@ def test_arguments_are_flags_that_make_the_same_arguments(args: ExperimentArgs) 
 def test_wrong_arguments_are_told_before_anything_is_started(args: ExperimentArgs, told: str) -> None:
     with pytest.raises(UserError, match=told):
         flags_of_args(args)
+
+
+def test_an_interrupt_stops_the_training_with_everything_saved(place: Place, tmp_path: Path) -> None:
+    args = parse_args(place.arguments("run", "--training_goal", "100000", "--progress", "false"), description="").args
+    threading.Thread(target=interrupt_once_it_trains, args=(place.folder("run"),)).start()
+    with patch.dict(os.environ, environment(), clear=True), pytest.raises(KeyboardInterrupt):
+        train(args)
+    run = load_run(place.runs / "run")
+    assert run.status is not None
+    assert (run.status.state, run.status.step) == ("preempted", run.folder.whole_checkpoints()[-1][0])
+
+
+def interrupt_once_it_trains(folder: RunFolder) -> None:
+    """Press Ctrl-C in this process, or after a while in any case."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while recorded_steps(folder) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
