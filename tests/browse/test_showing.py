@@ -144,7 +144,7 @@ def test_diff_shows_arguments_packages_and_data_line_by_line(tmp_path: Path) -> 
 
 def record_at(commit: str, diff: str | None = None) -> dict[str, Any]:
     git_part = {"commit": commit, "remote": None, "uncommitted_sha256": diff}
-    return {"git": git_part, "code": {**RECORD["code"], "diff": diff}}  # type: ignore[dict-item]
+    return {"git": git_part, "code": {**RECORD["code"], "diff": diff}}
 
 
 def test_diff_shows_the_code_of_both_commits_with_what_was_uncommitted(
