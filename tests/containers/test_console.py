@@ -126,18 +126,25 @@ def command_lines() -> str:
     return "\n".join(lines)
 
 
-def wait_for_container(image: str) -> str:
-    """The id of the container that runs an image; the engine may list it a moment after its command has begun."""
+def running_containers(image: str) -> set[str]:
+    """The ids of the containers that run an image; the engine lists one a moment after its command has ended, too."""
+    return set(docker("ps", "--quiet", "--filter", f"ancestor={image}").split())
+
+
+def wait_for_container(image: str, before: set[str]) -> str:
+    """The id of the one that came; the engine may list it a moment after its command has begun."""
     deadline = time.monotonic() + 60
-    while not (container := docker("ps", "--quiet", "--filter", f"ancestor={image}")):
+    while not (new := running_containers(image) - before):
         assert time.monotonic() < deadline, "no container is listed"
         time.sleep(0.1)
+    [container] = new
     return container
 
 
 def key_in_container(console: Console, changes: Mapping[str, str]) -> str:
     """The hash of the key that a container sees, while nobody else sees it."""
     wait = "echo started; read -r _; printf %s \"$WANDB_API_KEY\" | sha256sum | cut -d ' ' -f 1"
+    before = running_containers(console.image)
     with subprocess.Popen(
         console.command("bash", "-c", wait),
         cwd=console.repository,
@@ -150,7 +157,7 @@ def key_in_container(console: Console, changes: Mapping[str, str]) -> str:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
-        container = wait_for_container(console.image)
+        container = wait_for_container(console.image, before)
         asked = docker("inspect", "--format", "{{json .Args}} {{json .Config.Cmd}} {{json .HostConfig}}", container)
         assert KEY not in asked + command_lines()
         said, _ = process.communicate("\n", timeout=60)

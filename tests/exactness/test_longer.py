@@ -1,5 +1,6 @@
 """A run with a new goal, and one that branches from another: the bits of a run that had it from the beginning."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import assert_same_end, contents
+from tests.exactness.faults import Fault
 from tests.launching import Place, Result, train
 
 STEADY = ("--schedule", "inverse_sqrt", "--save_interval", "4")
@@ -37,10 +39,10 @@ def run(place: Place, name: str, goal: str, *further: str) -> Result:
     return train(place.arguments(name, "--training_goal", goal, *further), place.runs.parent / "output")
 
 
-def branch(place: Place, word: str, name: str, *further: str) -> Result:
+def branch(place: Place, word: str, name: str, *further: str, fault: Fault | None = None) -> Result:
     """Train a branch of a run, of which nothing is said again."""
     words = ["--branch", word, "-n", name, "--out_dir", str(place.runs), "--trackers", "none"]
-    return train([*words, *further], place.runs.parent / "output")
+    return train([*words, *further], place.runs.parent / "output", fault=fault)
 
 
 def end(result: Result) -> Result:
@@ -101,10 +103,10 @@ def test_a_branch_before_the_decay_ends_as_the_run_that_had_its_goal(trunk: Plac
 
 
 def test_a_branch_goes_on_by_the_same_command_and_without_its_trunk(trunk: Place, tmp_path: Path) -> None:
-    words = ("--training_goal", "14", "--learning_rate", "1e-3", "--schedule", "constant")
+    words = ("--training_goal", "14", "--learning_rate", "1e-3", "--schedule", "constant", "--save_interval", "1")
     end(branch(trunk, "trunk", "quiet", *words))
-    stopped = branch(trunk, "trunk", "stopped", *words, "--max_time", "00:00:01")
-    assert stopped.status == 75
+    killed = branch(trunk, "trunk", "stopped", *words, fault=Fault("after rename", since="step-00000013"))
+    assert (killed.status, trunk.folder("stopped").whole_checkpoints()[-1][0]) == (-signal.SIGKILL, 13)
     away = trunk.folder("trunk").root.rename(tmp_path / "away")
     try:
         end(branch(trunk, "trunk", "stopped", *words))

@@ -286,7 +286,7 @@ def test_a_stopped_watcher_has_nothing_kept_for_it_any_longer(place: Place) -> N
 def test_nothing_of_training_knows_the_watcher() -> None:
     modules = [ROOT / "train.py", *(ROOT / "dlib").rglob("*.py")]
     users = {path for path in modules if any(name.startswith("dlib.measuring") for name in imported(path))}
-    assert all(path.parent.name == "measuring" for path in users)
+    assert {path.parent.name for path in users} == {"measuring", "notebook"}
 
 
 def test_a_run_that_is_not_there_is_waited_for_aloud_and_one_that_cannot_begin_is_refused(
