@@ -12,6 +12,7 @@ import pytest
 from dlib.config.configuration import load_config
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BestMetric, best, read_metrics
+from dlib.runs.paths import CheckpointFolder
 from tests.launching import ROOT, Place, Result, environment, start_warm, train
 
 pytestmark = pytest.mark.oldest
@@ -240,6 +241,11 @@ def test_a_plan_from_another_run_names_the_head_that_is_drawn_anew(
     )
     assert "of them learn\n" in same.stdout, same.stderr
     assert "of them learn; drawn anew: classifier\n" in other.stdout, other.stderr
+    shutil.copytree(CheckpointFolder(finished[0].best).model, scratch / "damaged")
+    (scratch / "damaged" / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    damaged = train([*arguments[:-1], str(scratch / "damaged")], scratch)
+    assert (damaged.status, damaged.stdout) == (2, "")
+    assert damaged.last_line.startswith(f"error: --checkpoint {scratch / 'damaged'} cannot be loaded: ")
 
 
 @pytest.mark.parametrize("num_devices", ["1", "2"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
 from dlib.data.checking import check_documents
@@ -18,7 +18,7 @@ from dlib.data.samples import Columns
 from dlib.data.splitting import settle_dev_split
 from dlib.data.text import TextFiles, first_document
 from dlib.data.token_roles import token_roles
-from dlib.models.hub import choose_hub_mode
+from dlib.models.hub import choose_hub_mode, explain_loading
 from dlib.models.limits import count_parameters
 from dlib.models.loading import as_saved, build_meta_model
 from dlib.models.new_weights import parts_drawn_anew
@@ -99,10 +99,21 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {prepared.reason}"
     texts = {**shares(data.train, plan), **data.describe_split(args.data)}
-    new = ["all"] if model_args.model.from_scratch else parts_drawn_anew(model, source)
-    drawn = "" if goes_on else ", ".join(new)
+    drawn = "" if goes_on else describe_new_weights(args, model, source, flag)
     summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts, drawn)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)
+
+
+def describe_new_weights(args: ExperimentArgs, model: PreTrainedModel, source: str, flag: str) -> str:
+    """Which weights of a run's beginning are drawn, in words.
+
+    Raises:
+        UserError: those that are there cannot be read.
+    """
+    if args.model.from_scratch:
+        return "all"
+    with explain_loading(flag, source):
+        return ", ".join(parts_drawn_anew(model, source))
 
 
 def prepare_data(args: ExperimentArgs, texts: TextFiles, source: str | None, *, goes_on: bool = False) -> PreparedData:

@@ -21,6 +21,7 @@ from dlib.models.hub import choose_hub_mode
 from dlib.models.limits import count_parameters, max_positions
 from dlib.models.loading import as_saved, build_meta_model, build_model
 from dlib.models.names import find_model
+from dlib.models.new_weights import parts_drawn_anew
 from dlib.models.sources import find_source
 from dlib.objectives import build_objective
 from dlib.objectives.token_prediction import predict_targets
@@ -81,6 +82,7 @@ def test_it_comes_back_from_its_folder_as_it_was(name: str, tokenizer: PreTraine
         assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
     planned = build_meta_model(arguments_of(name), name, tokenizer, MASKED)
     assert count_parameters(planned) == count_parameters(model)
+    assert parts_drawn_anew(again, str(tmp_path / "first")) == []
 
 
 def test_weights_are_a_function_of_the_seed_and_drawn_as_the_network_draws_them(
