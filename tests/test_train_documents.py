@@ -50,7 +50,7 @@ def test_a_model_of_verse_goes_on_over_line_ends(place: Place, tmp_path: Path) -
     assert continuation.startswith("\n")
     assert continuation.endswith("and that is all.")
     plain = generate(command, b"The Baker:\n", tmp_path)
-    assert plain.stdout == f"The Baker:{continuation}".replace("\n", " ") + "\n"
+    assert plain.stdout == f"The Baker:{continuation}".replace("\n", "\\n") + "\n"
 
     asked = load_config([folder.config], {"data.document": "auto"})
     assert session.check(folder, asked).data.document == "blank_line"

@@ -71,5 +71,5 @@ def test_an_old_runs_model_is_exported_with_the_card_of_its_objective(
     done("export", runs_of_both[1].root, tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
     assert "pipeline_tag: fill-mask" in card
-    assert "A masked language model, after 60 of 60" in card
+    assert "A masked language model (`RobertaForMaskedLM`), after 60 of 60" in card
     assert "AutoModelForMaskedLM.from_pretrained" in card
