@@ -153,7 +153,8 @@ def fit(
 
     devices, hardware = run.devices, run.args.hardware
     on_loss = partial(session.fail, folder, run.plan.total_steps)
-    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS):
+    told = partial(session.cause_of_others, folder)
+    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS, told=told):
         logger = RunLogger(run_log, module.logged_step)
         strategy, exact = hardware.distributed_strategy, hardware.exact_reduce
         built = trainer.build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)

@@ -132,8 +132,9 @@ class Filter:
 
 def _is_like(value: Any, word: str) -> bool:
     """Whether a value is a word's number, or, as it would be typed, like the word."""
-    if is_number(value) and _NUMBER.fullmatch(word):
-        return float(value) == _parse_number(word, "loss", word)
+    match = _NUMBER.fullmatch(word)
+    if is_number(value) and match is not None and not match[2]:
+        return float(value) == float(match[1])
     from dlib.config.flags import shown_value
 
     return fnmatchcase(value if isinstance(value, str) else shown_value(value), word)

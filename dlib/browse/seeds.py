@@ -6,6 +6,7 @@ matters.
 """
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,8 +54,10 @@ def groups_of(runs: Sequence[RunSummary]) -> list[Group]:
 
 
 def rank_of(group: Group, by: Quantity) -> Rank | None:
-    """Where a group stands: by the mean of its runs' numbers, or its first text."""
+    """Where a group stands: by the mean of its runs' numbers, or its first text; last where the mean is no number."""
     ranks = [rank for run in group if (rank := by.rank(run)) is not None]
+    if is_averaged(by) and math.isnan(mean_and_deviation(group, by)[1] or 0.0):
+        return None
     return (ranks[0][0], statistics.fmean(rank[1] for rank in ranks), ranks[0][2]) if ranks else None
 
 

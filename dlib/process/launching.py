@@ -24,6 +24,8 @@ BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What somebody sets who starts a run on each machine without a launcher."""
 GRACE_SECONDS = 10.0
 """How long the first process may take to notice that another has died, and the other to end after it was missed."""
+TOLD_SECONDS = 2.0
+"""How long the first waits for word from a process that others have started: it comes before the connection closes."""
 SECONDS_BETWEEN_LOOKS = 0.2
 FIRST_PORT, NUM_PORTS, STEPS_OF_A_JOB = 10_000, 20_000, 64
 """Ports of SLURM steps, below those that the system deals out; so many are between two neighbouring jobs."""
@@ -57,6 +59,7 @@ def launched(
     num_nodes: int,
     on_loss: Callable[[str], None] = lambda cause: None,
     held_back: Collection[signal.Signals] = (),
+    told: Callable[[], str | None] = lambda: None,
 ) -> AbstractContextManager[object]:
     """Run the other processes of this machine beside this one, unless a launcher has started them.
 
@@ -69,12 +72,13 @@ def launched(
         on_loss: told why, right before this process ends without unwinding.
         held_back: signals that wait until a started process takes them (`Stopping.listen`): sent to all, one would end
             it while it still starts.
+        told: what another process has left to say why it failed, if one has.
     """
     if num_processes * num_nodes == 1:
         return nullcontext()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held_back)  # further processes inherit it
     try:
-        return Others(_start_others(num_processes, num_nodes), on_loss)
+        return Others(_start_others(num_processes, num_nodes), on_loss, told)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -106,10 +110,16 @@ def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[
 class Others:
     """The processes that this one has started, and a thread that watches them."""
 
-    def __init__(self, processes: "list[subprocess.Popen[bytes]]", on_loss: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        processes: "list[subprocess.Popen[bytes]]",
+        on_loss: Callable[[str], None],
+        told: Callable[[], str | None],
+    ) -> None:
         """Watch them once the block is entered."""
         self._processes = processes
         self._on_loss = on_loss
+        self._told = told
         self._first_rank = global_rank()
         self._left = threading.Event()
 
@@ -136,10 +146,12 @@ class Others:
             raise TrainingError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
 
     def _wait_for_cause(self) -> str | None:
-        deadline = time.monotonic() + GRACE_SECONDS * bool(self._processes)
-        while (cause := self._cause_of_death()) is None and time.monotonic() < deadline:
+        """Why another process was missed: of our own once they have died, and with it said all; else what is told."""
+        look, seconds = (self._cause_of_death, GRACE_SECONDS) if self._processes else (self._told, TOLD_SECONDS)
+        deadline = time.monotonic() + seconds * bool(self._processes or global_rank() == 0)
+        while (cause := look()) is None and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        return cause
+        return cause or self._told()
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -156,7 +168,8 @@ class Others:
         """Which process has failed, in words; None where none has."""
         for number, process in enumerate(self._processes, start=1):
             if status := process.poll():
-                return f"{describe_end(status)}: rank {self._first_rank + number} of the run, process {process.pid}"
+                rank = self._first_rank + number
+                return self._told() or f"{describe_end(status)}: rank {rank} of the run, process {process.pid}"
         return None
 
     def _end(self, cause: str) -> None:

@@ -72,6 +72,13 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
 
 
+def keep_in_log(text: str) -> None:
+    """Write an error into the run's log file alone: stderr has it from whoever catches it."""
+    for handler in logger().handlers:
+        if isinstance(handler, LogFile):
+            handler.handle(logging.LogRecord(logger().name, logging.ERROR, "", 0, text, (), None))
+
+
 def keep_messages(log_file: Path) -> None:
     """Write every further message to a run's log file as well, with the time."""
     if not is_rank_zero():

@@ -1,9 +1,12 @@
 """What a session says at its end: how far it came, the numbers of its best and of its newest evaluation, its model."""
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from dlib.process.ranks import say
+from dlib.process.failures import describe_failure, first_failure
+from dlib.process.messages import keep_in_log
+from dlib.process.ranks import logger, say, world_size
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best, read_metrics
 from dlib.runs.paths import CheckpointFolder
@@ -42,3 +45,19 @@ def is_dev(name: str) -> bool:
 def numbers(record: Mapping[str, Any]) -> str:
     """The numbers of an evaluation in words."""
     return ", ".join(f"{name.removeprefix(DEV)} {value:.4g}" for name, value in record.items() if is_dev(name))
+
+
+def keep_failure(folder: RunFolder, error: BaseException) -> str:
+    """Put into train.log why a session fails, last its cause, and before it the traceback of who failed first.
+
+    Returns:
+        The cause. That of a fault of ours, of several processes, names the rank.
+    """
+    first, own = first_failure(folder.failures), describe_failure(error)
+    for failure in filter(None, (first, own)):
+        if failure.traceback:
+            keep_in_log(f"rank {failure.rank} of the run, on {failure.host}:\n{failure.traceback}")
+    reason = str(own) if own.traceback and world_size() > 1 else own.cause
+    (logger().error if own.traceback else keep_in_log)(reason)  # a UserError is printed by whoever catches it
+    shutil.rmtree(folder.failures, ignore_errors=True)
+    return reason

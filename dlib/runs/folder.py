@@ -39,7 +39,7 @@ class RunFolder(RunPaths):
         if self.config.name in names:  # by now: the first process writes it while the others look
             return False
         names -= {path.name for path in self.root.glob(_HALF_WRITTEN)}
-        begun = {".lock", "status.json", "record.json", "train.log", "code", "checkpoints", "wandb", "tensorboard"}
+        begun = set(".lock .failures status.json record.json train.log code checkpoints wandb tensorboard".split())
         return bool(names) and not (".lock" in names and names <= begun)
 
     @contextmanager
@@ -226,6 +226,7 @@ class RunFolder(RunPaths):
         """Removes what killed writers left, and restores a checkpoint whose replacement was not finished."""
         for path in self.root.glob(_HALF_WRITTEN):
             path.unlink()
+        shutil.rmtree(self.failures, ignore_errors=True)
         for replaced in self.checkpoints.glob(f"{_REPLACED}*"):
             final = self.checkpoints / replaced.name.removeprefix(_REPLACED)
             if not final.exists():

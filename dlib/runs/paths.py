@@ -67,6 +67,8 @@ class RunPaths:
     """The empty file whose kernel lock the run's process has."""
     log = _Below("train.log")
     """What the run told its user."""
+    failures = _Below(".failures")
+    """Why processes other than the first failed, until the first has told it."""
     code = _Below("code")
     """The code that no commit holds."""
     uncommitted_diff = _Below("code", "uncommitted.diff")

@@ -12,6 +12,7 @@ from dlib.args import ExperimentArgs
 from dlib.config.configuration import dump_config, load_config
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import TrainingError, UserError, one_line
+from dlib.process.failures import first_failure, left_for_first
 from dlib.process.ranks import is_rank_zero, logger, say
 from dlib.runs.branching import begin_branch, trunk_checkpoint
 from dlib.runs.continuity import (
@@ -23,7 +24,7 @@ from dlib.runs.continuity import (
     with_recorded_defaults,
     with_what_may_change,
 )
-from dlib.runs.ending import tell_end
+from dlib.runs.ending import keep_failure, tell_end
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BestMetric, best, newest_record
 from dlib.runs.record import describe_session, write_record
@@ -108,7 +109,8 @@ def opened(
         UserError: another process holds the run, or it began with other arguments or data.
     """
     if not is_rank_zero():
-        yield first_checkpoint(folder, args)
+        with left_for_first(folder.failures):
+            yield first_checkpoint(folder, args)
         return
     check(folder, args)
     with folder.hold() as is_in_place, _nothing_left_of_a_mistake(folder, is_in_place):
@@ -187,9 +189,7 @@ def _told_in_status(folder: RunFolder, total_steps: int, is_in_place: Callable[[
                 f"{folder.root} was moved or removed while the run trained, and nothing more was written there; put it "
                 "back, or name its new --out_dir, and the same command goes on from the last checkpoint"
             ) from error
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        if not isinstance(error, UserError):  # those are told by whoever catches them
-            logger().error("%s", reason)
+        reason = keep_failure(folder, error)
         _end_status(folder, "failed", total_steps, one_line(reason))
         raise
 
@@ -205,7 +205,14 @@ def _end_status(folder: RunFolder, state: str, total_steps: int, reason: str | N
 def fail(folder: RunFolder, total_steps: int, reason: str) -> None:
     """Write that the session failed, where no exception will do so."""
     if is_rank_zero():
+        keep_failure(folder, TrainingError(reason))
         _end_status(folder, "failed", total_steps, reason)
+
+
+def cause_of_others(folder: RunFolder) -> str | None:
+    """Why another process of the session failed, if one has said so, for the first, which tells it."""
+    failure = first_failure(folder.failures) if is_rank_zero() else None
+    return str(failure) if failure else None
 
 
 def close(folder: RunFolder, state: str, step: int, total_steps: int, reason: str | None = None) -> None:

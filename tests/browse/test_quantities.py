@@ -12,7 +12,7 @@ from dlib.args import ExperimentArgs
 from dlib.browse.quantities import arguments_of
 from dlib.config.fields import FIELDS, value_of
 from dlib.runs.folder import RunFolder
-from dlib.runs.metrics_log import BestMetric
+from dlib.runs.metrics_log import BestMetric, encode
 from tests.runs.folders import RECORD, done, names, refused, write_run
 
 COMMIT = "fdf30dc0123456789"
@@ -32,7 +32,9 @@ def add_numbers(run: RunFolder, **numbers: float) -> None:
     """Puts numbers into the best record of a run, `_` in their names for `/`."""
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     records[1] |= {name.replace("_", "/"): value for name, value in numbers.items()}
-    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    run.metrics.write_text(
+        "".join(json.dumps({name: encode(value) for name, value in record.items()}) + "\n" for record in records)
+    )
 
 
 @pytest.fixture
@@ -149,6 +151,16 @@ def test_the_mean_is_over_runs_that_differ_in_their_seed_only(workspace: Path) -
     assert lines[1].split() == [*("high-1,", "high-2", "2", "1.7", deviation, "0.01", "1,", "2", "2", "0.5", "0.5657")]
     assert lines[2].split()[:4] == ["low-1,", "low-2", "2", "2.1"]
     assert len(lines) == 3
+
+
+def test_a_seed_that_diverged_puts_its_mean_last(workspace: Path) -> None:
+    add_numbers(RunFolder(workspace / "high-1"), dev_loss=math.inf)
+    add_numbers(RunFolder(workspace / "high-2"), dev_loss=math.nan)
+    lines = done("list", "--mean", "--sort", "loss", "--out_dir", workspace).splitlines()
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["low-1,", "low-2", "2", "2.1"],
+        ["high-1,", "high-2", "2", "nan"],
+    ]
 
 
 def test_means_as_json(workspace: Path) -> None:
