@@ -1,6 +1,5 @@
 """The texts of a run: found in `--data_dir`, and read for the training of a tokenizer."""
 
-import glob
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dlib.data.compression import COMPRESSIONS, format_suffix, is_compressed, op
 from dlib.data.document_error import DocumentError
 from dlib.data.filtering import DocumentSieve
 from dlib.data.formats import COUNTED_IN_ROWS, FORMATS, file_suffixes, reader_of
+from dlib.data.layouts import other_layout
 from dlib.data.lines import MIB, line_number, whole_file
 from dlib.data.pairs import pair_suffix
 from dlib.data.records import Document
@@ -25,9 +25,6 @@ from dlib.process.progress import Progress
 LONGEST_WORD = 1024
 """Characters of a word, or of a stretch of blanks, in what a tokenizer is trained on."""
 LONGER_WORD = re.compile(rf"(?<!\S)\S{{{LONGEST_WORD + 1},}}|(?<!\s)\s{{{LONGEST_WORD + 1},}}")
-SIDE = re.compile(r"\.([\w-]+)(\.gz|\.zst)?")
-"""What stands behind the name of one of two parallel files."""
-SHOWN_FOLDERS = 5
 DEV_NAMES = ("dev", "val", "validation")
 
 
@@ -148,24 +145,6 @@ def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "
     if is_empty(found):
         raise UserError(f"{found} is empty; {advice}")
     return found
-
-
-def other_layout(folder: Path, name: str, flag: str) -> str:
-    """What to write where a text's name is that of a folder of folders, or of parallel files; "" where it is not."""
-    inner = sorted(path for path in (folder / name).glob("*") if path.is_dir())
-    if file := next((file for path in inner for file in path.iterdir() if format_suffix(file) in FORMATS), None):
-        suffix = "".join(file.suffixes[-2:]) if file.suffix in COMPRESSIONS else file.suffix
-        whole = " --document file" * (reader_of(format_suffix(file)) is FORMATS[".txt"])
-        there = ", ".join(path.name for path in inner[:SHOWN_FOLDERS]) + ", ..." * (len(inner) > SHOWN_FOLDERS)
-        return f"{name}/ has folders ({there}): write {flag} '{name}/*/*{suffix}'{whole}"
-    beside = sorted((folder / name).parent.glob(f"{glob.escape(Path(name).name)}.*"))
-    found = (SIDE.fullmatch(file.name[len(Path(name).name) :]) for file in beside)
-    sides = [*dict.fromkeys(side[1] for side in found if side and f".{side[1]}".lower() not in FORMATS)]
-    if len(sides) < 2:
-        return ""
-    first, second = sides[:2]
-    parallel = f"{name}.{first} and {name}.{second}"
-    return f"for {parallel} write --source_suffix {first} --target_suffix {second}, or the other way round"
 
 
 def is_empty(text_file: Path) -> bool:
