@@ -62,6 +62,7 @@ def quantity(word: str, flag: str, runs: Sequence[RunSummary]) -> Quantity:
     if word in SUMMARY:
         return Quantity(word, SUMMARY[word], "summary")
     from dlib.config.fields import FIELDS, FLAGS, nearest_key  # here: it takes longer than listing
+    from dlib.config.spelling import VERY_NEAR, did_you_mean
 
     key = FLAGS.get(f"--{word}", word)
     if key in FIELDS:
@@ -69,7 +70,7 @@ def quantity(word: str, flag: str, runs: Sequence[RunSummary]) -> Quantity:
     metric = Quantity(word, lambda run: metric_of(run.folder, word), "metric")
     if any(metric.read(run) is not None for run in runs) or (not runs and "/" in word):
         return metric
-    near = nearest_key(word, [*SUMMARY, *metric_names(runs)])
+    near = nearest_key(word, SUMMARY) or did_you_mean(word, metric_names(runs), likeness=VERY_NEAR)
     raise UserError(f"{flag}: {word!r} is neither an argument nor a metric of these runs{near}")
 
 
