@@ -119,12 +119,13 @@ def build_with_stand_in(context: Path, folder: Path, architecture: str) -> str:
     """What the build of the default image says, as far as it comes for an architecture."""
     (folder / "micromamba").write_text(STAND_IN)
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY --chmod=755 micromamba /bin/micromamba\n")
-    docker("build", "--tag", "dlib-test-micromamba", folder)
+    name = f"dlib-test-micromamba-{architecture}"  # its own: one that was just removed may be missed by the next build
+    docker("build", "--tag", name, folder)
     try:
-        arguments = ("--build-arg", "MICROMAMBA_IMAGE=dlib-test-micromamba", "--tag", f"dlib-test:{architecture}")
+        arguments = ("--build-arg", f"MICROMAMBA_IMAGE={name}", "--tag", f"dlib-test:{architecture}")
         done = engine.build(context, *arguments, "--build-arg", f"TARGETARCH={architecture}")
     finally:
-        engine.run("docker", "image", "rm", "--force", "dlib-test-micromamba", f"dlib-test:{architecture}")
+        engine.run("docker", "image", "rm", "--force", name, f"dlib-test:{architecture}")
     return done.stdout + done.stderr
 
 
