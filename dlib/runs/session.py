@@ -121,14 +121,8 @@ def opened(
         session = describe_session(folder, sys.argv, description["devices"], start.step, repository)
         warn_of_changes(folder, session, any_number=args.hardware.exact_reduce)
         with refusals_told(folder.root):
-            recorded = recorded_args(folder)
-            kept = args if recorded is None else with_what_may_change(recorded, args)
-            if kept != recorded:
-                write_text_atomically(folder.config, dump_config(kept))
-            if recorded is not None and recorded.durations.eval_interval != kept.durations.eval_interval:
-                session["eval_interval"] = kept.durations.eval_interval
-            beginning = {"card": description["card"], "branch": args.run.branch}
-            write_record(folder, {**session, **beginning}, description["hashes"], repository)
+            session |= {"card": description["card"], "branch": args.run.branch, **_keep_arguments(folder, args)}
+            write_record(folder, session, description["hashes"], repository)
             if start != last_checkpoint(folder):
                 begin_branch(folder, args, description["hashes"])
                 start = last_checkpoint(folder)
@@ -136,6 +130,17 @@ def opened(
             folder.write_status("running", start.step, total_steps, best=description["best"])
         with _told_in_status(folder, total_steps, is_in_place):
             yield start
+
+
+def _keep_arguments(folder: RunFolder, args: ExperimentArgs) -> dict[str, str]:
+    """Write config.yml of a new run, or what changed of an old one's; returns what the session's record says of it."""
+    recorded = recorded_args(folder)
+    kept = args if recorded is None else with_what_may_change(recorded, args)
+    if kept != recorded:
+        write_text_atomically(folder.config, dump_config(kept))
+    interval = kept.durations.eval_interval
+    is_same = recorded is None or recorded.durations.eval_interval == interval
+    return {} if is_same else {"eval_interval": interval}
 
 
 def _refuse_beyond_goal(folder: RunFolder, start: Start, total_steps: int) -> None:
