@@ -136,9 +136,9 @@ def find_named(args: DataArgs, names: Sequence[str], advice: str, shown: str = "
     folder = Path(args.data_dir)
     if folder.is_file():
         raise UserError(f"--data_dir {folder} is a file: give its folder, and its name with --train_file or --dev_file")
-    if not folder.is_dir():
-        raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
     found = next((folder / name for name in names if shards_of(folder / name)), None)
+    if found is None and not folder.is_dir():
+        raise UserError(f"--data_dir {folder}: there is no such folder; it holds train.txt and dev.txt")
     if found is None:
         others = filter(None, (other_layout(folder, name, flag) for name in names if flag))
         raise UserError(f"--data_dir {folder}: it has no {shown or names[0]}; {next(others, advice)}")

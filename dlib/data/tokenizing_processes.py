@@ -68,23 +68,25 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
         return tokenize_here(job, encode)
     backend, encode_special_tokens = serialized_backend(tokenizer)
     size, num_parts = num_bytes_of([*map(Path, job.files)]), sum(1 for _ in iterate_slices(job.files))
-    wanted = min(usable_cores() if processes == -1 else processes, num_parts)
-    if wanted < 2 or size < SMALL_TEXT_BYTES:
+    cores = usable_cores() if processes == -1 else processes
+    if cores < 2 or size < SMALL_TEXT_BYTES:
         return tokenize_here(job, load_encode(backend, encode_special_tokens, with_offsets=with_offsets))
-    return tokenize_in_processes(job, backend, encode_special_tokens, wanted)
+    # A file that has to be read as a whole is one part: then the tokenizer's threads take the further cores.
+    wanted = min(cores, num_parts)
+    return tokenize_in_processes(job, backend, encode_special_tokens, wanted, threads=cores // wanted)
 
 
 def tokenize_in_processes(
-    job: TokenizingJob, backend: str, encode_special_tokens: bool, processes: int
+    job: TokenizingJob, backend: str, encode_special_tokens: bool, processes: int, threads: int = 1
 ) -> Iterator[Part]:
-    """Tokenize in `processes` processes that take the ranges in turn, as `tokenize_here` does.
+    """Tokenize in processes of so many threads that take the parts in turn, as `tokenize_here` does.
 
     Raises:
         OSError: a process cannot write.
         UserError: a document cannot be read, or a process was killed, most likely for its memory.
     """
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker()) for _ in range(processes)]
+        workers = [stack.enter_context(_worker(threads)) for _ in range(processes)]
         for index, worker in enumerate(workers):
             order = {"job": asdict(job), "backend": backend, "encode_special_tokens": encode_special_tokens}
             _send_order(worker, {**order, "index": index, "processes": processes})
@@ -118,14 +120,15 @@ def carry_out() -> None:
 
 
 @contextmanager
-def _worker() -> Iterator[subprocess.Popen[bytes]]:
+def _worker(threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """A tokenizing process, killed at the end if it still works."""
+    threading = {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
     with subprocess.Popen(
         WORKER,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=PACKAGE_ROOT,
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+        env={**os.environ, **threading},
         # Ctrl-C reaches the parent alone, which then ends this one in silence.
         start_new_session=True,
     ) as worker:

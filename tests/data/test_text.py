@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlib.args import DataArgs
 from dlib.data import lines
 from dlib.data.lines import ByteRange, DocumentError, iterate_pieces
-from dlib.data.text import LONGEST_WORD, iterate_documents
+from dlib.data.text import LONGEST_WORD, find_split, iterate_documents
 from dlib.process.errors import UserError
 from tests.data.conftest import put_together
 
@@ -127,3 +128,9 @@ def test_a_tokenizer_is_trained_on_no_endless_word(line: str, pieces: int, tmp_p
     *cut, last = iterate_documents(tmp_path / "a.txt")
     assert ("".join(cut), last, len(cut)) == (line, "next", pieces)
     assert max(len(word) for piece in cut for word in piece.split() or [piece]) <= LONGEST_WORD
+
+
+def test_a_text_of_an_absolute_path_needs_no_data_folder(tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("one\n")
+    assert find_split(DataArgs(data_dir=str(tmp_path / "none"), train_file=str(text)), "train") == text

@@ -47,6 +47,18 @@ def test_processes_and_this_one_write_the_same_parts(
     assert len(here) == 3
 
 
+def test_threads_of_one_process_write_the_same_parts(
+    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    job = make_job(big_text)
+    list(tokenize_here(job, load_encode(*serialized_backend(byte_tokenizer))))
+    expected = parts_content(job)
+    for file in Path(job.folder).iterdir():
+        file.unlink()
+    list(tokenize_in_processes(job, *serialized_backend(byte_tokenizer), processes=1, threads=3))
+    assert parts_content(job) == expected
+
+
 def test_a_bad_byte_found_by_a_process_comes_with_its_line(
     tmp_path: Path, make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
