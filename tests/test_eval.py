@@ -239,7 +239,7 @@ def test_a_run_is_evaluated_on_files_wherever_its_own_development_text_stands(
     for flag in ("--dev_file", "--split"):
         order = parse_order([str(folder.root), "-d", str(tmp_path), flag, pattern])
         (subject,) = find_subjects(str(folder.root), order)
-        assert subject.evaluation.text == tmp_path / pattern
+        assert str(subject.evaluation.text) == str(tmp_path / pattern)
         assert subject.evaluation.args.data.dev_split is None or flag == "--split"
         names.append(subject.evaluation.kind)
     assert [name.split("-")[1] for name in names] == ["dev", "test"]

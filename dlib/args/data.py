@@ -34,8 +34,8 @@ class DataArgs:
     """Several training texts in `data_dir`, [NAME=]FILE[:WEIGHT][:limit=DOCUMENTS][:limit_tokens=TOKENS] each; without
     weights all rows count alike."""
     dev: list[str] = setting([], corpora=True, keeps_commas=True)
-    """Several development texts in `data_dir`, [NAME=]FILE each: the first decides what is best, and the numbers of the
-    others are `dev/NAME/loss` and so on."""
+    """Several development texts in `data_dir`, [NAME=]FILE[:limit=DOCUMENTS][:limit_tokens=TOKENS] each: the first
+    decides what is best, and the numbers of the others are `dev/NAME/loss` and so on."""
     dev_split: str | None = setting(None)
     """Development documents that are taken out of the training text, chosen by their content: 2000, or 1%."""
     exclude: list[str] = setting([], keeps_commas=True, free=True)

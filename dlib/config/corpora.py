@@ -37,6 +37,11 @@ class Corpus:
     limit: int | None = None  # documents that are taken, the first ones
     limit_tokens: int | None = None  # the most tokens of the documents that are taken, the first ones
 
+    @property
+    def limits(self) -> str:
+        """As they are typed, ":limit=10000:limit_tokens=2000000"; empty where there are none."""
+        return "".join(f":{key}={number}" for key in KEYS[3:] if (number := getattr(self, key)) is not None)
+
 
 def parse_corpora(texts: Sequence[str], place: str) -> list[Corpus]:
     """Read texts with their weights and limits.

@@ -114,10 +114,8 @@ def check_corpora(data: DataArgs, places: Mapping[str, str]) -> None:
             check_path(corpus.path, place)
         if texts and getattr(data, f"{split}_file") != getattr(DataArgs, f"{split}_file"):
             raise UserError(f"{place}: --{split}_file names a text, too: leave one of them out")
-        if split == "dev" and any(corpus.weight or corpus.limit or corpus.limit_tokens for corpus in corpora):
-            raise UserError(
-                f"{place}: weights and limits are for --train; evaluations are shortened by --limit_dev_rows"
-            )
+        if split == "dev" and any(corpus.weight for corpus in corpora):
+            raise UserError(f"{place}: weights are for --train; a text is made shorter by :limit=DOCUMENTS")
 
 
 def check_dev_split(data: DataArgs, places: Mapping[str, str]) -> None:

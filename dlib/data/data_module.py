@@ -15,6 +15,7 @@ from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, whole_weights
 from dlib.data.batching import StepPlan
 from dlib.data.filtering import ALL_DOCUMENTS, DocumentFilter
+from dlib.data.fingerprint import filtered_sha256
 from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
 from dlib.data.mixture import MixedRows
@@ -45,6 +46,11 @@ class DevSet:
         return f"dev/{self.name}/" if self.name else "dev/"
 
     @property
+    def documents_sha256(self) -> str:
+        """Of the text's bytes, and of what says which of its documents stay: filters and limits."""
+        return filtered_sha256(self.store.recipe.documents_sha256, self.store.limits)
+
+    @property
     def tokens_per_byte(self) -> float:
         """Tokens that stand for a byte of the text, on average."""
         return self.store.num_tokens / self.store.num_bytes
@@ -62,14 +68,13 @@ class TextData:
 
     def fingerprints(self, roles: TokenRoles) -> dict[str, str]:
         """SHA-256 of each text, and of the tokenizer with the roles of its special tokens, by what it identifies."""
-        train, dev = self.train_store.recipe, self.dev_store.recipe
+        train = self.train_store.recipe
         ids = [roles.lead_id, roles.separator_id, roles.pad_id, roles.mask_id, sorted(roles.special_ids)]
         tokenizer = f"{train.tokenizer_sha256} {train.store_format} {ids}"
-        further = {f"development text {dev.name}": dev.store.recipe.documents_sha256 for dev in self.further}
+        hashes = {f"development text {dev.name}".strip(): dev.documents_sha256 for dev in self.dev_sets}
         return {
             "training text": train.documents_sha256,
-            "development text": dev.documents_sha256,
-            **further,
+            **hashes,
             "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         }
 
@@ -79,9 +84,13 @@ class TextData:
         length = store.num_tokens / store.num_documents - store.num_sequences
         return f"{store.num_documents:,}, {length:,.1f} tokens on average"
 
-    def describe_split(self, args: DataArgs) -> dict[str, str]:
-        """What was taken out of the training text, as lines of a summary."""
-        lines = {}
+    def describe_selection(self, args: DataArgs) -> dict[str, str]:
+        """Limits of development texts, and what was taken out of the training text, as lines of a summary."""
+        lines = {
+            f"+ {dev.prefix[:-1]}": f"the first {dev.store.num_documents:,} documents, {dev.store.num_tokens:,} tokens"
+            for dev in self.dev_sets
+            if dev.store.limits
+        }
         if args.dev_split is not None:
             count = sum(dev.store.num_documents for dev in self.dev_sets)
             share = args.dev_split.rpartition(" = ")[2]

@@ -22,15 +22,15 @@ def limited(store: TokenStore, corpus: Corpus) -> TokenStore:
 
     It is the same folder: nothing is tokenized anew for another limit. Its `num_bytes` is in proportion.
     """
+    if not corpus.limits:
+        return store
     count = min(store.num_documents, corpus.limit or store.num_documents)
     ends = store.offsets[store.num_sequences :: store.num_sequences]
     if corpus.limit_tokens is not None:
         count = min(count, max(1, int(np.searchsorted(ends, corpus.limit_tokens, side="right"))))
-    if count == store.num_documents:
-        return store
     num_tokens = int(ends[count - 1])
     num_bytes = round(store.num_bytes * num_tokens / store.num_tokens)
-    return replace(store, num_documents=count, num_tokens=num_tokens, num_bytes=num_bytes)
+    return replace(store, num_documents=count, num_tokens=num_tokens, num_bytes=num_bytes, limits=corpus.limits)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def joined(stores: Sequence[TokenStore]) -> TokenStore:
     hashes = " ".join(store.recipe.documents_sha256 for store in stores)
     known = {field.name: getattr(first, field.name) for field in fields(TokenStore)}
     known["recipe"] = replace(first.recipe, text_sha256=sha256(hashes.encode()).hexdigest(), kept="")
+    known["limits"] = ""  # each part has its own
     for name in ("num_documents", "num_tokens", "num_bytes", "num_excluded"):
         known[name] = sum(getattr(store, name) for store in stores)
     return JoinedStore(**known, parts=tuple(stores))

@@ -35,6 +35,10 @@ class Text:
     corpus: Corpus  # its name, weight and limits
     file: Path
 
+    def __str__(self) -> str:
+        """The file, and what of it."""
+        return f"{self.file}{self.corpus.limits}"
+
 
 @dataclass(frozen=True)
 class TextFiles:
@@ -73,23 +77,31 @@ def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:
     flag = f"--{split}"
     corpora = parse_corpora(getattr(args, split), flag)
     if not corpora:
-        return (Text(Corpus(split, split), find_split(args, split)),)
+        return (Text(Corpus(split, split), find_file(args, split)),)
     return tuple(Text(corpus, find_named(args, (corpus.path,), f"name it with {flag}")) for corpus in corpora)
 
 
-def find_split(args: DataArgs, split: str) -> Path:
+def find_split(args: DataArgs, split: str) -> Text:
     """Find one text: `train`, `dev`, one of `--dev` or `--train` by its name, `<name>.txt`, else .jsonl..., or files.
+
+    It has the limits that the run gave it; with `--dev_split` a text's part for development has none.
 
     Raises:
         UserError: it is missing, cannot be read, or holds nothing but line ends; or there are several of this name.
     """
     if split == "train" and len(args.train) > 1:
         raise UserError(f"--split train: there are several; give the name of one of {' '.join(args.train)}")
-    if (split in ("train", "dev") and getattr(args, split)) or (split == "dev" and args.dev_split):
-        return find_texts(args, split)[0].file
+    if split in ("train", "dev"):
+        return find_texts(args, split)[0]
     several = [*parse_corpora(args.dev, "--dev"), *parse_corpora(args.train, "--train")]
-    if path := next((corpus.path for corpus in several if corpus.name == split), None):
-        return find_named(args, (path,), "see --train and --dev")
+    if corpus := next((corpus for corpus in several if corpus.name == split), None):
+        file = find_named(args, (corpus.path,), "see --train and --dev")
+        return Text(corpus if args.dev_split is None else Corpus(corpus.name, corpus.path), file)
+    return Text(Corpus(split, split), find_file(args, split))
+
+
+def find_file(args: DataArgs, split: str) -> Path:
+    """Find the file or files of a text that neither `--train` nor `--dev` names; raises as `find_split`."""
     named = {"train": args.train_file if args.train_file != DataArgs.train_file else None, "dev": args.dev_file}
     advice = "name one of its texts with --split"
     if split in named:

@@ -62,6 +62,7 @@ class TokenStore:
     dtype: str  # numpy's name of the type of an id, such as "<u2"
     fields: tuple[FieldColumn, ...] = ()  # what is known of each field's column, in the order of the recipe
     num_excluded: int = 0  # documents that were left out because they stand in files of `--exclude`
+    limits: str = ""  # by which it ends early, see `Corpus.limits`
 
     @cached_property
     def tokens(self) -> np.ndarray:

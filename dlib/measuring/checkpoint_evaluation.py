@@ -14,9 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.data.checking import check_documents
 from dlib.data.data_module import cut_rows, tokenize
+from dlib.data.joined_store import limited
 from dlib.data.packing import Rows
 from dlib.data.splitting import filter_of
 from dlib.data.steps import EvaluationBatches
+from dlib.data.text import Text
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.measuring.processes import Processes, precision_plugin
@@ -105,8 +107,8 @@ class CheckpointEvaluation:
             metrics |= {f"{further.prefix}{name}": found[name] for name in further.names}
         return metrics
 
-    def read(self, text: Path, split: str) -> tuple[Rows, TokenStore]:
-        """The rows of a text, cut as in training, and its tokens.
+    def read(self, text: Text, split: str) -> tuple[Rows, TokenStore]:
+        """The rows of a text up to its limits, cut as in training, and its tokens.
 
         Raises:
             UserError: the text cannot be read.
@@ -114,9 +116,10 @@ class CheckpointEvaluation:
         args, objective = self.args, self.objective
         columns = columns_read(args)
         kept = filter_of(args.data, split, columns)
-        store = tokenize(args.data, text, self.tokenizer, objective.roles, columns, kept)
+        whole = tokenize(args.data, text.file, self.tokenizer, objective.roles, columns, kept)
+        store = limited(whole, text.corpus)
         if objective.has_check:
-            check_documents(store, text, args.data.document, objective.check)
+            check_documents(store, text.file, args.data.document, objective.check)
         rows = objective.rows(store, args.data.max_length) or cut_rows(
             args.data, store, objective.roles, keep_tail=True, close_truncated=not objective.open_ended
         )

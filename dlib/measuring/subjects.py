@@ -17,7 +17,7 @@ from dlib.config.fields import FIELDS, value_of
 from dlib.config.wandb_names import wandb_place
 from dlib.data.fingerprint import filtered_sha256, text_sha256
 from dlib.data.splitting import filter_of
-from dlib.data.text import find_split
+from dlib.data.text import Text, find_split
 from dlib.measuring.flags import Order
 from dlib.measuring.settings import (
     describe_harness,
@@ -58,14 +58,14 @@ class Evaluation:
     Attributes:
         args: the arguments of the run, with what the command line changes.
         order: what was asked for.
-        text: the file; None where lm-eval has texts of its own.
+        text: the file and its limits; None where lm-eval has texts of its own.
         settings: all that the numbers depend on but for the weights.
         kind: what stands in a result's name after the checkpoint's; empty where the settings are those of training.
     """
 
     args: ExperimentArgs
     order: Order
-    text: Path | None
+    text: Text | None
     settings: dict[str, Any]
     kind: str
 
@@ -234,11 +234,11 @@ def make_evaluation(args: ExperimentArgs, order: Order) -> Evaluation:
     return Evaluation(args, order, text, settings, f"-{order.split_name}-{short_hash(settings)}")
 
 
-def hash_documents(args: ExperimentArgs, split: str, text: Path) -> str:
+def hash_documents(args: ExperimentArgs, split: str, text: Text) -> str:
     """The hash of a text, and of what says which of its documents stay, as a run's record has it."""
-    sha256 = text_sha256(text, Path(args.data.cache_dir))
-    if args.data.dev_split is None and not args.data.exclude:
-        return sha256
-    from dlib.objectives import columns_read  # here and not above: it takes seconds to import
+    sha256 = text_sha256(text.file, Path(args.data.cache_dir))
+    if args.data.dev_split is not None or args.data.exclude:
+        from dlib.objectives import columns_read  # here and not above: it takes seconds to import
 
-    return filtered_sha256(sha256, filter_of(args.data, split, columns_read(args)).content)
+        sha256 = filtered_sha256(sha256, filter_of(args.data, split, columns_read(args)).content)
+    return filtered_sha256(sha256, text.corpus.limits)

@@ -98,7 +98,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {prepared.reason}"
-    texts = {**shares(data.train, plan), **data.describe_split(args.data)}
+    texts = {**shares(data.train, plan), **data.describe_selection(args.data)}
     drawn = "" if goes_on else describe_new_weights(args, model, source, flag)
     summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts, drawn)
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)

@@ -29,7 +29,7 @@ REFUSED = {
     "--train a.txt:0.1234567 b.txt:1": "--train: weights of too many digits",
     "--train a.txt --train_file b.txt": "--train: --train_file names a text, too",
     "--dev a.txt --dev_file b.txt": "--dev: --dev_file names a text, too",
-    "--dev a.txt:2": "--dev: weights and limits are for --train",
+    "--dev a.txt:2": "--dev: weights are for --train",
 }
 FILES = {
     "[{path: a.txt, weight: 0.7}, {path: b.txt, weight: 1, limit: 100, name: bee}]": [

@@ -32,7 +32,8 @@ def test_a_limited_store_has_the_first_documents_alone(make_store: Make) -> None
     first = limited(store, Corpus("a", "a", limit=2))
     assert texts(first) == texts(store)[:2]
     assert first.num_tokens == len(first.tokens) == store.offsets[2]
-    assert limited(store, Corpus("a", "a", limit=9)) is store
+    assert limited(store, Corpus("a", "a")) is store
+    assert texts(limited(store, Corpus("a", "a", limit=9))) == texts(store)
     for tokens in range(1, store.num_tokens + 2):
         part = limited(store, Corpus("a", "a", limit_tokens=tokens))
         assert part.num_documents == max(1, sum(end <= tokens for end in store.offsets[1:]))
@@ -92,6 +93,24 @@ def test_several_texts_have_hashes_of_their_own_and_rows_of_each(
     assert len({*hashes.values()}) == 4
 
 
+def test_development_texts_end_at_their_limits_and_a_training_texts_part_for_development_has_none(
+    folder: Path, byte_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    roles = token_roles(byte_tokenizer)
+    whole = build(folder, byte_tokenizer, train=["a.txt"], dev=["dev.txt", "b.txt"])
+    data = build(folder, byte_tokenizer, train=["a.txt"], dev=["dev.txt:limit=2", "b.txt:limit_tokens=15"])
+    assert [dev.store.num_documents for dev in data.dev_sets] == [2, 3]
+    assert [len(dev.rows) for dev in data.dev_sets] < [len(dev.rows) for dev in whole.dev_sets]
+    changed = data.fingerprints(roles).items() - whole.fingerprints(roles).items()
+    assert {name for name, _ in changed} == {"development text", "development text b"}
+    assert data.describe_selection(DataArgs()).keys() == {"+ dev", "+ dev/b"}
+    assert not whole.describe_selection(DataArgs())
+
+    split = DataArgs(str(folder), train=["a.txt:limit=2"], dev_split="20%")
+    limits = [find_split(split, name).corpus.limits for name in ("train", "dev", "a")]
+    assert limits == [":limit=2", "", ""]
+
+
 def test_an_objective_studies_the_fields_of_all_texts(folder: Path, byte_tokenizer: PreTrainedTokenizerFast) -> None:
     columns = Columns(fields=("label",))
     data = build(folder, byte_tokenizer, columns, train=["a.jsonl", "b.jsonl"], dev=["dev.jsonl"])
@@ -112,7 +131,7 @@ def test_an_evaluation_finds_each_text_by_its_name(folder: Path, split: str, fou
         with pytest.raises(UserError, match="--split train: there are several"):
             find_split(args, split)
     else:
-        assert find_split(args, split) == folder / found
+        assert find_split(args, split).file == folder / found
 
 
 def test_a_missing_text_of_several_is_told_with_its_flag(folder: Path) -> None:

@@ -61,8 +61,8 @@ def test_both_files_are_found_and_make_the_store(write: Write, build: Build, tmp
     write("test")
     files = find_text(arguments(tmp_path))
     assert (files.train, files.dev) == (tmp_path / "train.{de,en}", tmp_path / "val.{de,en}")
-    assert find_split(arguments(tmp_path), "test") == tmp_path / "test.{de,en}"
-    assert find_split(arguments(tmp_path, train_file="test"), "train") == tmp_path / "test.{de,en}"
+    assert find_split(arguments(tmp_path), "test").file == tmp_path / "test.{de,en}"
+    assert find_split(arguments(tmp_path, train_file="test"), "train").file == tmp_path / "test.{de,en}"
     named = DataArgs(str(tmp_path), train=["a=test.{de,en}:2", "train.{de,en}:1"], dev=["val.{de,en}"])
     assert find_text(named).train == tmp_path / "test.{de,en}"
     first = build(files.train)

@@ -116,10 +116,10 @@ def test_shards_are_found_in_the_data_folder(tmp_path: Path) -> None:
     write_shards(tmp_path / "train", {"a.txt": PLAY, "b.txt": PLAY})
     (tmp_path / "dev.txt").write_text("dev\n")
     args = DataArgs(str(tmp_path))
-    assert find_split(args, "train") == tmp_path / "train"
+    assert find_split(args, "train").file == tmp_path / "train"
     assert settle_division(args, [tmp_path / "train"], TEXT_ONLY).document == "blank_line"
-    assert find_split(DataArgs(str(tmp_path), train_file="tr*/*.txt"), "train") == tmp_path / "tr*/*.txt"
-    assert find_split(DataArgs("none", dev_file="hf:a/b:test"), "dev") == Path("hf:a/b:test")
+    assert find_split(DataArgs(str(tmp_path), train_file="tr*/*.txt"), "train").file == tmp_path / "tr*/*.txt"
+    assert find_split(DataArgs("none", dev_file="hf:a/b:test"), "dev").file == Path("hf:a/b:test")
     with pytest.raises(UserError, match=r"it has no \*\.nope; name the training text"):
         find_split(DataArgs(str(tmp_path), train_file="*.nope"), "train")
 
@@ -271,4 +271,4 @@ def test_compressed_shards_are_the_joined_text_and_each_format_is_found(build: B
     ):  # the last first
         if name != "train":
             (tmp_path / name).write_bytes(b"something")
-        assert find_split(args, "train").name == name
+        assert find_split(args, "train").file.name == name

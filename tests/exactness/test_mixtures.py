@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,14 @@ from tests.exactness.ranks import train_ranks
 from tests.launching import Place, evaluate, train, write_corpus
 
 GOAL = ("--training_goal", "24", "--eval_interval", "6", "--save_interval", "5", "--max_checkpoints", "-1")
-TEXTS = ("--train", "train.txt:0.7", "few=few.txt:0.3:limit=20", "--dev", "dev.txt", "few=few-dev.txt")
+TEXTS = (
+    "--train",
+    "train.txt:0.7",
+    "few=few.txt:0.3:limit=20",
+    "--dev",
+    "dev.txt:limit=30",
+    "few=few-dev.txt:limit_tokens=300",
+)
 
 
 @pytest.fixture
@@ -68,6 +76,23 @@ def test_a_run_that_goes_on_with_two_processes_has_the_bytes_of_one_and_every_de
         result = evaluate([str(one.last), "--split", split, "--accelerator", "cpu", "--json"], tmp_path)
         assert result.status == 0, result.stderr
         assert json.loads(result.stdout)["metrics"]["loss"] == evaluated[-1][f"{prefix}loss"]
+    assert (one.evals / "step-00000024.json").is_file(), "it has the name of the run's own text"
+
+
+def test_a_limited_development_text_has_the_numbers_of_its_first_documents(two_texts: Place, tmp_path: Path) -> None:
+    lines = (two_texts.data / "dev.txt").read_text().splitlines(keepends=True)
+    (two_texts.data / "first.txt").write_text("".join(lines[:7]))
+    flags = (*GOAL, "--training_goal", "6", "--train", "train.txt", "--dev", "first.txt")
+    result = train(two_texts.arguments("limited", *flags, "long=dev.txt:limit=7"), tmp_path)
+    assert result.status == 0, result.stderr
+    assert re.search(r"\n\+ dev/long +the first 7 documents, \d+ tokens\n", result.stderr)
+    folder = two_texts.folder("limited")
+    last = read_metrics(folder.metrics)[-1]
+    assert last["dev/loss"] == last["dev/long/loss"]
+    evaluated = evaluate([str(folder.last), "--split", "long", "--accelerator", "cpu", "--json"], tmp_path)
+    assert json.loads(evaluated.stdout)["metrics"]["loss"] == last["dev/long/loss"]
+    other = train(two_texts.arguments("limited", *flags, "long=dev.txt:limit=8"), tmp_path)
+    assert (other.status, "data.dev was" in other.last_line) == (2, True)
 
 
 def test_each_texts_loss_is_that_of_its_samples_in_the_step(two_texts: Place, tmp_path: Path) -> None:
