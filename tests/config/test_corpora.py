@@ -76,3 +76,8 @@ def test_a_wrong_mapping_is_refused_with_its_file(written: str, reason: str, tmp
     with pytest.raises(UserError) as refused:
         load_config([tmp_path / "a.yml"])
     assert f"a.yml: data.train: {reason}" in str(refused.value)
+
+
+def test_a_development_text_of_a_file_has_its_limits(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("data: {dev: [a.txt, {path: b.txt, limit: 100, limit_tokens: 5000}]}")
+    assert load_config([tmp_path / "a.yml"]).data.dev == ["a.txt", "b.txt:limit=100:limit_tokens=5000"]
