@@ -53,7 +53,7 @@ def read_tsv(file: Path, byte_range: ByteRange, columns: Columns, encoding_error
 def read_conll(file: Path, byte_range: ByteRange, columns: Columns, encoding_errors: str) -> Iterator[Document]:
     """A word a line, its label in the last column, and a blank line after each sentence: keys `tokens` and `labels`.
 
-    Columns are separated by tabs, or by blanks; lines of `-DOCSTART-` are left out.
+    Columns are separated by tabs, or by blanks; lines of `-DOCSTART-` are left out, and comments (`_without_comments`).
 
     Raises:
         DocumentError: a word has no label; or as `document_of` does.
@@ -61,12 +61,29 @@ def read_conll(file: Path, byte_range: ByteRange, columns: Columns, encoding_err
     passages = iterate_passages(file, byte_range, encoding_errors, at_blank_lines=True)
     for offset, sentence in join_pieces(passages):
         lines = [line for line in sentence.split("\n") if not line.startswith("-DOCSTART-")]
-        rows = [[value.strip() for value in line.split("\t" if "\t" in line else None)] for line in lines]
+        rows = [*map(_columns, _without_comments(lines))]
         if bare := next((row for row in rows if len(row) < 2 or not row[-1]), None):
             raise DocumentError(offset, f"the word {quoted(bare[0])} has no label; write both in a line")
         if rows:
             record = {"tokens": [row[0] for row in rows], "labels": [row[-1] for row in rows]}
             yield document_of(record, columns, offset, encoding_errors)
+
+
+def _columns(line: str) -> list[str]:
+    return [value.strip() for value in line.split("\t" if "\t" in line else None)]
+
+
+def _without_comments(lines: Sequence[str]) -> Sequence[str]:
+    """The words of a sentence without the comments before them, as CoNLL-U has them: `# text = The fox`.
+
+    The word # begins a line likewise, but has the columns of the first other word.
+    """
+    first = next((place for place, line in enumerate(lines) if not line.startswith(("# ", "#\t"))), 0)
+    return [line for line in lines[:first] if _shape(line) == _shape(lines[first])] + [*lines[first:]]
+
+
+def _shape(line: str) -> tuple[bool, int]:
+    return "\t" in line, len(_columns(line))
 
 
 def _quoted_rows(file: Path, encoding_errors: str) -> Iterator[tuple[int, list[str]]]:

@@ -126,6 +126,24 @@ def test_columns_of_words_are_sentences(build: Build, byte_tokenizer: PreTrained
     assert store.distinct("labels") == ["B-LOC", "B-ORG", "O"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    {
+        "# sent_id = 1\n# text = a b c d e f g\nfox\tNOUN\tO": ["fox"],
+        "#\tSYM\tO\n1\tNUM\tO": ["#", "1"],
+        "# text = #1\n#\tSYM\tO\n1\tNUM\tO": ["#", "1"],
+        "# id 7\tdomain=en\nfox _ _ O": ["fox"],
+        "# id = 7\n# O\n#fox O": ["#", "#fox"],
+        "fox O\n# O\n# 1 O": ["fox", "#", "#"],
+        "# O": ["#"],
+    }.items(),
+)
+def test_a_comment_before_a_sentence_is_none_of_its_words(build: Build, sentence: str, words: list[str]) -> None:
+    store = build("a.conll", f"fox O\n\n{sentence}\n\n# O\nfox O\n", TAGGED)
+    assert values(store, "tokens") == [["fox"], words, ["#", "fox"]]
+    assert store.distinct("labels") == ["O"]
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     sentences=st.lists(st.lists(st.sampled_from(["a", "é", "word"]), min_size=1, max_size=4), min_size=1, max_size=8),
