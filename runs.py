@@ -7,6 +7,7 @@
     python runs.py diff first second                                ... line by line: arguments, code, packages
     python runs.py plot first second -o curves.pdf                  in the terminal without -o
     python runs.py export first first-model                         a Hugging Face folder with a model card
+    python runs.py export --filter state=finished models             ... of every finished run, a folder each
     python runs.py export first s3://bucket/first.tar --full        the whole run, for import on another machine
     python runs.py drop --filter state=failed --filter 'age>7d'     to the trash; --purge empties it
     python runs.py checkpoints first --keep_newest 2                the newest two, the best and the last stay
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.browse.commands import make_parser
 from dlib.config.script_parser import with_underscores
-from dlib.process.errors import run_script
+from dlib.process.errors import UserError, run_script
 
 if TYPE_CHECKING:
     from dlib.runs.folder import RunFolder
@@ -63,7 +64,7 @@ def compare(args: Namespace) -> None:
     """How do runs differ, and what are their results?"""
     from dlib.browse.side_by_side import print_comparison
 
-    print_comparison([find(word, args) for word in args.runs], as_json=args.json)
+    print_comparison(choose(args), as_json=args.json)
 
 
 def diff(args: Namespace) -> None:
@@ -77,7 +78,7 @@ def plot(args: Namespace) -> None:
     """How did the numbers of runs go?"""
     from dlib.browse.curves import print_plot, read_curves
 
-    curves = read_curves([find(word, args) for word in args.runs], args.metric, args.x)
+    curves = read_curves(choose(args), args.metric, args.x)
     if args.output is None:
         print_plot(curves, args.x, log=args.log)
     else:
@@ -87,11 +88,22 @@ def plot(args: Namespace) -> None:
 
 
 def export(args: Namespace) -> None:
-    """Take a model or a whole run elsewhere."""
+    """Take models or whole runs elsewhere."""
+    from dlib.transfer.bulk import export_each
     from dlib.transfer.exporting import export_model, export_run
 
     write = export_run if args.full else export_model
-    write(find(args.run, args), args.destination, args.checkpoint)
+    if not args.filter:
+        if args.destination is None:
+            raise UserError("the following arguments are required: DESTINATION; see runs.py export --help")
+        write(find(args.run, args), args.destination, args.checkpoint)
+        return
+    if args.destination is not None:
+        raise UserError(
+            f"export {args.run}: name a run, or choose some with --filter: with it DESTINATION stands alone"
+        )
+    args.runs = ()
+    export_each(choose(args), args.run, lambda run, place: write(run, place, args.checkpoint))
 
 
 def import_run(args: Namespace) -> None:
@@ -109,14 +121,16 @@ def drop(args: Namespace) -> None:
 
 
 def checkpoints(args: Namespace) -> None:
-    """List or remove the checkpoints of a run."""
+    """List or remove the checkpoints of runs."""
     from dlib.browse.checkpoint_list import Choice, print_checkpoints, remove_checkpoints
+    from dlib.browse.selection import runs_to_change
 
-    run, choice = find(args.run, args), Choice(args.delete, args.keep, args.keep_newest)
+    choice = Choice(args.delete, args.keep, args.keep_newest)
     if choice == Choice():
-        print_checkpoints(run)
+        print_checkpoints(choose(args))
     else:
-        remove_checkpoints(run, choice, yes=args.yes)
+        runs = runs_to_change(args.command, args.out_dir, args.runs, args.filter)
+        remove_checkpoints(runs, choice, yes=args.yes)
 
 
 def reproduce(args: Namespace) -> int:
@@ -127,6 +141,13 @@ def reproduce(args: Namespace) -> int:
         find(args.run, args).root, args.steps, args.data_dir, args.present_code, args.keep, args.trust_remote_code
     )
     return reproduce(request, Path(__file__).parent)
+
+
+def choose(args: Namespace) -> "list[RunFolder]":
+    """The runs that the command line names, or that its filters choose; at least one."""
+    from dlib.browse.selection import runs_to_read
+
+    return runs_to_read(args.command, args.out_dir, args.runs, args.filter)
 
 
 def find(word: str, args: Namespace) -> "RunFolder":

@@ -1,15 +1,16 @@
-"""The checkpoints of a run: which there are, and removing some for good."""
+"""The checkpoints of runs: which there are, and removing some for good."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dlib.browse.asking import agrees
-from dlib.browse.tables import shown_number, shown_size, table
+from dlib.browse.tables import printable, shown_number, shown_size, table
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import refuse_live
 from dlib.runs.metrics_log import DEV_LOSS, record_of_step
+from dlib.runs.paths import step_name
 from dlib.runs.registry import tree_bytes
 
 HEADER = ("step", "size", "dev loss", "")
@@ -17,10 +18,13 @@ NUMBERS = (0, 1, 2)
 PROTECTED = ("best", "last")
 
 
-def print_checkpoints(folder: RunFolder) -> None:
-    """Print one line for each whole checkpoint."""
-    lines = checkpoint_table(folder)
-    print("\n".join(lines) if lines else f"run '{folder.name}' has no checkpoint")
+def print_checkpoints(folders: Sequence[RunFolder]) -> None:
+    """Print one line for each whole checkpoint, of several runs below the run's name."""
+    for number, folder in enumerate(folders):
+        lines = checkpoint_table(folder) or [f"run '{printable(folder.name)}' has no checkpoint"]
+        if len(folders) > 1:
+            lines = ["\n" * (number > 0) + printable(folder.name), *(f"  {line}" for line in lines)]
+        print("\n".join(lines))
 
 
 def checkpoint_table(folder: RunFolder) -> list[str]:
@@ -55,40 +59,60 @@ class Choice:
     keep_newest: int | None = None
 
 
-def remove_checkpoints(folder: RunFolder, choice: Choice, *, yes: bool) -> None:
-    """Remove checkpoints for good, after asking unless `yes`; never the best or the last, which the run resumes from.
+def remove_checkpoints(folders: Sequence[RunFolder], choice: Choice, *, yes: bool) -> None:
+    """Remove checkpoints for good, after asking unless `yes`; never the best or the last, which a run resumes from.
 
     Raises:
-        UserError: the run is live, there is no such checkpoint, or it is the best or the last.
+        UserError: a run is live, there is no such checkpoint, or it is the best or the last: then none is removed.
     """
-    refuse_live(folder)
+    for folder in folders:
+        refuse_live(folder)
+    doomed = {folder: steps for folder in folders if (steps := _removable_steps(folder, choice))}
+    if not doomed:
+        print("nothing to remove")
+    elif agrees(_question(doomed, several=len(folders) > 1), yes=yes):
+        sizes = [_remove(folder, steps, choice) for folder, steps in doomed.items()]
+        count, size, held = map(sum, zip(*sizes, strict=True))
+        freed = shown_size(max(0, size - held)) + f"; an evaluation still holds {shown_size(held)}" * (held > 0)
+        print(f"removed {count} checkpoint{'s' * (count != 1)} ({freed})")
+
+
+def _question(doomed: Mapping[RunFolder, Sequence[int]], *, several: bool) -> str:
+    """What is asked before these steps are removed; those of several runs are printed first."""
+    size = shown_size(sum(tree_bytes(folder.checkpoint(step)) for folder, steps in doomed.items() for step in steps))
+    steps = [step for of_run in doomed.values() for step in of_run]
+    s = "s" * (len(steps) > 1)
+    if not several:
+        return f"Remove the checkpoint{s} of step{s} {', '.join(map(str, steps))} ({size}) for good?"
+    print("\n".join(table([(folder.name, ", ".join(map(str, of_run))) for folder, of_run in doomed.items()])))
+    return f"Remove {len(steps)} checkpoint{s} of {len(doomed)} run{'s' * (len(doomed) > 1)} ({size}) for good?"
+
+
+def _remove(folder: RunFolder, steps: Sequence[int], choice: Choice) -> tuple[int, int, int]:
+    """Remove the checkpoints of these steps; how many, their bytes, and those that evaluations still hold of them.
+
+    The run may have gone on while the user thought: what is the best or the last by now stays.
+    """
     with folder.locked():
-        present = [step for step, _ in folder.whole_checkpoints()]
-        protected = {folder.pointed_step(name) for name in PROTECTED} | {*present[-1:]}
-        doomed = _doomed(folder, choice, present)
-        if choice.delete and protected & {*doomed}:
-            step = min(step for step in doomed if step in protected)
-            raise UserError(f"--delete {step}: it is the best or the last of run '{folder.name}', which stay")
-        doomed = [step for step in doomed if step not in protected]
-        if not doomed:
-            print("nothing to remove")
-            return
+        still = {*_removable_steps(folder, choice)}
+        doomed = [step for step in steps if step in still]
         size = sum(tree_bytes(folder.checkpoint(step)) for step in doomed)
-        s = "s" * (len(doomed) > 1)
-        steps = ", ".join(map(str, doomed))
-        if agrees(f"Remove the checkpoint{s} of step{s} {steps} ({shown_size(size)}) for good?", yes=yes):
-            for step in doomed:
-                folder.remove_checkpoint(step)
-            print(f"removed {len(doomed)} checkpoint{s} ({_freed(folder, doomed, size)})")
-
-
-def _freed(folder: RunFolder, removed: Sequence[int], size_bytes: int) -> str:
-    """The size of what was removed, without the models that evaluations still need."""
+        for step in doomed:
+            folder.remove_checkpoint(step)
     pinned = folder.ledger.pinned()
-    pins = [pinned[name] for name in (folder.checkpoint(step).name for step in removed) if name in pinned]
-    held = sum(tree_bytes(pin) for pin in pins)
-    freed = shown_size(max(0, size_bytes - held))
-    return f"{freed}; an evaluation still holds {shown_size(held)}" if pins else freed
+    held = sum(tree_bytes(pinned[name]) for name in map(step_name, doomed) if name in pinned)
+    return len(doomed), size, held
+
+
+def _removable_steps(folder: RunFolder, choice: Choice) -> list[int]:
+    """The steps that are to go and may."""
+    present = [step for step, _ in folder.whole_checkpoints()]
+    protected = {folder.pointed_step(name) for name in PROTECTED} | {*present[-1:]}
+    doomed = _doomed(folder, choice, present)
+    if choice.delete and protected & {*doomed}:
+        step = min(step for step in doomed if step in protected)
+        raise UserError(f"--delete {step}: it is the best or the last of run '{folder.name}', which stay")
+    return [step for step in doomed if step not in protected]
 
 
 def _doomed(folder: RunFolder, choice: Choice, present: Sequence[int]) -> list[int]:

@@ -28,7 +28,7 @@ def make_parser() -> ScriptParser:
     add_flag(command, "run", A_RUN, "RUN")
     add_switch(command, "--json", "Print one JSON object.")
     command = add("compare", "Show results and differing arguments of runs side by side.")
-    add_flag(command, "runs", A_RUN, "RUN", nargs="+")
+    _declare_choice(command)
     add_switch(command, "--json", "Print one JSON object.")
     command = add("diff", "Show in what two runs differ, line by line: arguments, code, packages, hardware, data.")
     add_flag(command, "old", A_RUN, "A")
@@ -40,11 +40,10 @@ def make_parser() -> ScriptParser:
     add_flag(command, "source", "The folder or archive; here or at an address of fsspec.", "SOURCE")
     add_flag(command, ("-n", "--name"), "Name of the run here (default: as it was).", "NAME")
     command = add("drop", "Move runs to the workspace's trash; --purge empties it.")
-    add_flag(command, "runs", A_RUN, "RUN", nargs="*")
-    add_flag(command, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
+    _declare_choice(command)
     add_switch(command, "--purge", "Then remove all that is in the trash, for good.")
     add_switch(command, "--yes", "Do not ask.")
-    _declare_checkpoints(add("checkpoints", "List the checkpoints of a run, or remove some for good."))
+    _declare_checkpoints(add("checkpoints", "List the checkpoints of runs, or remove some for good."))
     text = "Repeat a run from its record, and compare the numbers: identical, or the first that differs."
     _declare_reproduce(add("reproduce", text))
     return parser
@@ -64,8 +63,20 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _declare_looking(parser: ScriptParser) -> None:
+def _declare_choice(parser: ScriptParser) -> None:
+    """Runs by name, by filters, or both."""
+    # Not nargs="*", which argparse takes for empty where a flag comes first.
+    runs = parser.add_argument("runs", metavar="RUN", help=A_RUN, nargs="+", default=[])
+    runs.required = False
+    _declare_filter(parser)
+
+
+def _declare_filter(parser: ScriptParser) -> None:
     add_flag(parser, "--filter", CONDITIONS, "CONDITION", action="append", default=[])
+
+
+def _declare_looking(parser: ScriptParser) -> None:
+    _declare_filter(parser)
     text = (
         "What is first: age (the newest; default), step (the furthest), size (the largest), loss (the lowest in dev "
         "loss), best (by the metric that says which checkpoint is the best), name, state; an argument or a metric: the "
@@ -87,7 +98,7 @@ def _declare_looking(parser: ScriptParser) -> None:
 
 
 def _declare_plot(parser: ScriptParser) -> None:
-    add_flag(parser, "runs", A_RUN, "RUN", nargs="+")
+    _declare_choice(parser)
     add_flag(
         parser, ("-o", "--output"), "Draw with matplotlib: curves.pdf, .svg, .png and the like.", "FILE", type=Path
     )
@@ -106,15 +117,18 @@ def _declare_export(parser: ScriptParser) -> None:
     add_flag(parser, "run", A_RUN, "RUN")
     text = (
         "A new folder, or a file that ends in .tar, .tar.gz or .tgz; here or at an address that fsspec knows, such as "
-        "s3://bucket/run.tar."
+        "s3://bucket/run.tar. With --filter, in place of RUN: a folder that gets one for each run, by its name, or a "
+        "pattern such as 'models/{name}.tar'."
     )
-    add_flag(parser, "destination", text, "DESTINATION")
+    destination = parser.add_argument("destination", metavar="DESTINATION", help=text)
+    destination.required = False  # with --filter the one word is it
+    _declare_filter(parser)
     add_flag(parser, "--checkpoint", "best, last or an optimizer step (default: best, or last without one).", "STEP")
     add_switch(parser, "--full", "The whole run, which import takes, not a model alone.")
 
 
 def _declare_checkpoints(parser: ScriptParser) -> None:
-    add_flag(parser, "run", A_RUN, "RUN")
+    _declare_choice(parser)
     group = parser.add_mutually_exclusive_group()
     add_flag(group, "--delete", "Remove these; not the best or the last.", "STEP", type=int, nargs="+")
     text = "Remove all but these; the best and the last stay in any case."

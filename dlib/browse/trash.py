@@ -14,12 +14,13 @@ from pathlib import Path
 
 from dlib.browse.asking import agrees
 from dlib.browse.listing import run_table, selected
+from dlib.browse.selection import chosen_runs, removable
 from dlib.browse.tables import printable, shown_size
 from dlib.process.durable import sync
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import is_held, refuse_live
-from dlib.runs.registry import RunSummary, find_run, find_trash, list_runs, summarize, tree_bytes
+from dlib.runs.registry import RunSummary, find_run, find_trash, summarize, tree_bytes
 
 
 def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, purge: bool, yes: bool) -> None:
@@ -33,7 +34,13 @@ def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, 
     if not (words or filters or purge):
         raise UserError("drop: name runs, or choose them with --filter, or empty the trash with --purge")
     trash = find_trash(workspace)
-    chosen = _named(workspace, words, filters) if words else _filtered(workspace, filters) if filters else []
+    chosen = (
+        _named(workspace, words, filters)
+        if words
+        else removable(chosen_runs(workspace, (), filters))
+        if filters
+        else []
+    )
     if chosen:
         print("\n".join(run_table(chosen)))
         size = shown_size(sum(run.size_bytes for run in chosen))
@@ -57,21 +64,6 @@ def _named(workspace: Path, words: Sequence[str], filters: Sequence[str]) -> lis
         _refuse_outside(word, folder, workspace)
         refuse_live(folder)
     return selected([summarize(folder) for folder in {f.root.name: f for f in folders.values()}.values()], filters)
-
-
-def _filtered(workspace: Path, filters: Sequence[str]) -> list[RunSummary]:
-    """The runs that meet the filters and can be dropped; prints why the others stay."""
-    chosen = []
-    for run in selected(list_runs(workspace), filters):
-        if not run.is_run:
-            print(printable(f"{run.name} stays: it is no run"))
-        elif run.is_live:
-            print(printable(f"{run.name} stays: its state is {run.state}"))
-        elif run.folder.root.is_symlink():
-            print(printable(f"{run.name} stays: it is a link to another place"))
-        else:
-            chosen.append(run)
-    return chosen
 
 
 def _refuse_outside(word: str, folder: RunFolder, workspace: Path) -> None:

@@ -62,6 +62,12 @@ ROWS = [
         "runs.py export done out --checkpoint 99", "--checkpoint 99: run 'done' has the steps 10, 20, 30, best and last"
     ),
     told("runs.py export done data", "data exists"),
+    told("runs.py export --filter name=done out.tar", "out.tar: it is one file: give a folder, or {name} in its name"),
+    told("runs.py export done out --filter name=done", "export done: name a run, or choose some with --filter"),
+    told("runs.py export out --filter name=nobody", "export: no run in runs meets --filter name=nobody"),
+    told("runs.py plot", "plot: name runs, or choose them with --filter"),
+    told("runs.py compare --filter step=x", "--filter step=x: 'x' is not a number"),
+    told("runs.py checkpoints --filter name=done --delete 20", "--delete 20: it is the best or the last of run 'done'"),
     told("runs.py import nowhere.tar", "no file or folder nowhere.tar"),
     told("runs.py import data", "data has no run-manifest.json: export the run with --full"),
     told("runs.py import data/train.txt", "data/train.txt is no whole archive"),
