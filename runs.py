@@ -7,7 +7,7 @@
     python runs.py diff first second                                ... line by line: arguments, code, packages
     python runs.py plot first second -o curves.pdf                  in the terminal without -o
     python runs.py export first first-model                         a Hugging Face folder with a model card
-    python runs.py export --filter state=finished models             ... of every finished run, a folder each
+    python runs.py export --filter state=finished models            ... of every finished run, a folder each
     python runs.py export first s3://bucket/first.tar --full        the whole run, for import on another machine
     python runs.py drop --filter state=failed --filter 'age>7d'     to the trash; --purge empties it
     python runs.py checkpoints first --keep_newest 2                the newest two, the best and the last stay
