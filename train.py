@@ -10,6 +10,11 @@ Exit status: 0 finished, 1 failed in the middle (numbers that are not finite, a 
 that was moved), 2 a mistake of the user, 75 stopped by a signal or the clock with everything saved.
 """
 
+from dlib.process.stop_signals import STOP_SIGNALS, STOPPED_STATUS, stop_unsaved_when_asked
+
+if __name__ == "__main__":
+    stop_unsaved_when_asked()
+
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -36,7 +41,6 @@ if TYPE_CHECKING:
     from dlib.training.preparation import Preparation
 
 DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command again goes on where a run stopped."
-PREEMPTED_STATUS = 75
 
 
 def main() -> int:
@@ -99,7 +103,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         run_log.finish(ending)
         session.close(folder, ending, module.steps_done, run.plan.total_steps, stopping.reason)
     # The other processes end with 0: whoever launched them would take anything else for a crash.
-    return PREEMPTED_STATUS if ending == "preempted" and is_rank_zero() else 0
+    return STOPPED_STATUS if ending == "preempted" and is_rank_zero() else 0
 
 
 def prepare_process(args: ExperimentArgs) -> None:
@@ -146,7 +150,6 @@ def fit(
 ) -> None:
     """Train to the goal, or to a stop, with as many processes as there are devices."""
     from dlib.callbacks.anomalies import Anomalies
-    from dlib.callbacks.stopping import SIGNALS
     from dlib.tracking.lightning_loggers import RunLogger
     from dlib.training import trainer
     from dlib.training.non_finite import NonFiniteError
@@ -154,7 +157,7 @@ def fit(
     devices, hardware = run.devices, run.args.hardware
     on_loss = partial(session.fail, folder, run.plan.total_steps)
     told = partial(session.cause_of_others, folder)
-    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=SIGNALS, told=told):
+    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=STOP_SIGNALS, told=told):
         logger = RunLogger(run_log, module.logged_step)
         strategy, exact = hardware.distributed_strategy, hardware.exact_reduce
         built = trainer.build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)

@@ -13,11 +13,8 @@ import torch.distributed as dist
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.process.errors import INTERRUPTED_STATUS, UserError
 from dlib.process.ranks import say
+from dlib.process.stop_signals import STOP_SIGNALS
 from dlib.training.training_module import TrainingModule
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-"""Ctrl-C, a scheduler's polite end, a scheduler's early warning, and a terminal that went away."""
-
 
 NO, LATER, DONE = range(3)
 """What a process wishes: to train on, to stop and go on another time, or to be done before the goal."""
@@ -58,10 +55,10 @@ class Stopping(StepCallback):
 
         Signals that came before count too, where `launched` has held them back.
         """
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._ask)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True

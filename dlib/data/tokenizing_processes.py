@@ -13,6 +13,7 @@ disk, not the memory.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from dlib.data.parts import Part
 from dlib.data.shards import iterate_slices, num_bytes_of
 from dlib.data.tokenizing import TokenizingJob, load_encode, tokenize_here
 from dlib.process.errors import UserError
+from dlib.process.stop_signals import STOP_SIGNALS
 from dlib.process.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -122,20 +124,28 @@ def carry_out() -> None:
 @contextmanager
 def _worker(threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """A tokenizing process, killed at the end if it still works."""
-    threading = {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
-    with subprocess.Popen(
-        WORKER,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=PACKAGE_ROOT,
-        env={**os.environ, **threading},
-        # Ctrl-C reaches the parent alone, which then ends this one in silence.
-        start_new_session=True,
-    ) as worker:
+    with _started(threads) as worker:
         try:
             yield worker
         finally:
             worker.kill()
+
+
+def _started(threads: int) -> subprocess.Popen[bytes]:
+    """A tokenizing process that no stop signal reaches: a scheduler sends it to all, and the parent ends this one."""
+    threading = {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited
+    try:
+        return subprocess.Popen(
+            WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=PACKAGE_ROOT,
+            env={**os.environ, **threading},
+            start_new_session=True,  # out of reach of a terminal's Ctrl-C
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send_order(worker: subprocess.Popen[bytes], order: dict[str, Any]) -> None:

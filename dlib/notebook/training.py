@@ -18,9 +18,7 @@ from dlib.config.configuration import differing_fields, escaped, load_config
 from dlib.config.fields import FIELDS, flag_of, value_of
 from dlib.notebook.run import Run, load_run
 from dlib.process.errors import UserError
-
-STOPPED_STATUS = 75
-"""What `train.py` ends with where a signal or the clock stopped it."""
+from dlib.process.stop_signals import STOPPED_STATUS
 
 
 def train(args: ExperimentArgs) -> Run:
