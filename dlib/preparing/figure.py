@@ -10,6 +10,8 @@ from dlib.preparing.report import TextReport, filled_bins, length_ranges
 from dlib.preparing.showing import facts
 
 INCHES = (10.0, 4.2)
+INCHES_A_LINE = 0.18
+"""Of the numbers, which make a figure higher where they are many."""
 
 
 def draw_report(figure: Any, reports: Sequence[TextReport], about: str) -> None:
@@ -17,9 +19,9 @@ def draw_report(figure: Any, reports: Sequence[TextReport], about: str) -> None:
     lengths, numbers = figure.subplots(1, 2, width_ratios=(1, 1.1))
     _draw_lengths(lengths, reports)
     numbers.axis("off")
-    numbers.text(
-        0, 1, "\n".join([about, "", *facts(reports)]), family="monospace", fontsize=8, va="top", linespacing=1.6
-    )
+    lines = [about, "", *facts(reports)]
+    figure.set_figheight(max(INCHES[1], (len(lines) + 2) * INCHES_A_LINE))
+    numbers.text(0, 1, "\n".join(lines), family="monospace", fontsize=8, va="top", linespacing=1.6)
 
 
 def _draw_lengths(axes: Any, reports: Sequence[TextReport]) -> None:

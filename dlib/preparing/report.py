@@ -3,7 +3,7 @@
 Memory grows with the number of documents alone, by some 30 bytes for each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -23,6 +23,17 @@ QUANTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """How many tokens documents have, or one of the sequences of each."""
+
+    count: int  # documents
+    mean: float
+    quantiles: tuple[int, ...]  # of `QUANTILES`
+    longest: int
+    longer_than_row: int  # documents with more than a row of the run
+
+
+@dataclass(frozen=True)
 class TextReport:
     """What was counted in one text. Tokens are those of text: separators do not count."""
 
@@ -30,10 +41,8 @@ class TextReport:
     documents: int
     tokens: int
     num_bytes: int  # UTF-8
-    mean_length: float  # tokens of a document
-    quantiles: tuple[int, ...]  # tokens of a document, of `QUANTILES`
-    longest: int  # tokens
-    longer_than_row: int  # documents with more tokens than a row of the run
+    lengths: Lengths  # of documents
+    sequences: Mapping[str, Lengths]  # of each of their sequences, by name
     histogram: np.ndarray  # documents with no token, with 1, with 2 or 3, with 4 to 7, and so on
     unknown: int | None  # tokens; None where no token stands for what is unknown
     duplicates: int  # documents that stand in the text before
@@ -84,7 +93,8 @@ def document_hashes(store: TokenStore) -> np.ndarray:
 
 def _count(text: NamedStore, hashes: np.ndarray, overlap: int | None, unknown_id: int | None, room: int) -> TextReport:
     store = text.store
-    lengths = np.diff(store.offsets[:: store.num_sequences]) - store.num_sequences
+    by_sequence = np.diff(store.offsets).reshape(-1, store.num_sequences) - 1
+    lengths = by_sequence.sum(axis=1)
     separators = store.num_documents * store.num_sequences
     bins = np.frexp(lengths.astype(np.float64))[1]  # the number of binary digits: 0, 1, 2 and 3, ...
     return TextReport(
@@ -92,15 +102,18 @@ def _count(text: NamedStore, hashes: np.ndarray, overlap: int | None, unknown_id
         documents=store.num_documents,
         tokens=store.num_tokens - separators,
         num_bytes=store.num_bytes - separators,
-        mean_length=float(lengths.mean()),
-        quantiles=tuple(int(found) for found in np.percentile(lengths, QUANTILES, method="lower")),
-        longest=int(lengths.max()),
-        longer_than_row=int((lengths > room).sum()),
+        lengths=_lengths(lengths, room),
+        sequences={name: _lengths(by_sequence[:, place], room) for place, name in enumerate(store.recipe.sequences)},
         histogram=np.bincount(bins),
         unknown=None if unknown_id is None else _occurrences(store, unknown_id),
         duplicates=len(hashes) - len(np.unique(hashes)),
         overlap=overlap,
     )
+
+
+def _lengths(lengths: np.ndarray, room: int) -> Lengths:
+    quantiles = tuple(int(found) for found in np.percentile(lengths, QUANTILES, method="lower"))
+    return Lengths(len(lengths), float(lengths.mean()), quantiles, int(lengths.max()), int((lengths > room).sum()))
 
 
 def _occurrences(store: TokenStore, token: int) -> int:

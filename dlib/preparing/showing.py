@@ -3,32 +3,46 @@
 from collections.abc import Callable, Sequence
 
 from dlib.browse.tables import can_print, shown_size, table
-from dlib.preparing.report import QUANTILES, TextReport, filled_bins, length_ranges
+from dlib.preparing.report import QUANTILES, Lengths, TextReport, filled_bins, length_ranges
 
 BAR_WIDTH = 24
 
-NUMBERS: dict[str, Callable[[TextReport], str | None]] = {
+COUNTS: dict[str, Callable[[TextReport], str | None]] = {
     "documents": lambda text: f"{text.documents:,}",
     "size": lambda text: shown_size(text.num_bytes),
     "tokens": lambda text: f"{text.tokens:,}",
     "bytes a token": lambda text: f"{text.num_bytes / max(1, text.tokens):.2f}",
     "unknown tokens": lambda text: _share(text.unknown, text.tokens),
-    "tokens in a document, mean": lambda text: f"{text.mean_length:,.1f}",
+}
+"""What is shown first, by its name; None where a text has no such number."""
+
+LENGTHS: dict[str, Callable[[Lengths], str | None]] = {
+    "tokens in {}, mean": lambda lengths: f"{lengths.mean:,.1f}",
     **{
-        f"... {share} % have at most": lambda text, place=place: f"{text.quantiles[place]:,}"  # type: ignore[misc]
+        f"... {share} % have at most": lambda lengths, place=place: f"{lengths.quantiles[place]:,}"  # type: ignore[misc]
         for place, share in enumerate(QUANTILES)
     },
-    "... the longest": lambda text: f"{text.longest:,}",
-    "longer than a row": lambda text: _share(text.longer_than_row, text.documents),
+    "... the longest": lambda lengths: f"{lengths.longest:,}",
+    "longer than a row": lambda lengths: _share(lengths.longer_than_row, lengths.count),
+}
+"""Then of documents, and of each of several sequences."""
+
+COMPARISONS: dict[str, Callable[[TextReport], str | None]] = {
     "duplicates": lambda text: _share(text.duplicates, text.documents),
     "also in a training text": lambda text: _share(text.overlap, text.documents),
 }
-"""What is shown, by its name; None where a text has no such number."""
+"""And at last."""
 
 
 def facts(reports: Sequence[TextReport]) -> list[str]:
     """The numbers, as the lines of a table."""
-    rows = [[name, *map(number, reports)] for name, number in NUMBERS.items()]
+    parts = {"a document": [report.lengths for report in reports]}
+    filled = [name for name in reports[0].sequences if any(report.sequences[name].longest for report in reports)]
+    if len(filled) > 1:
+        parts |= {f'"{name}"': [report.sequences[name] for report in reports] for name in filled}
+    rows = [[name, *map(number, reports)] for name, number in COUNTS.items()]
+    rows += [[name.format(part), *map(number, of)] for part, of in parts.items() for name, number in LENGTHS.items()]
+    rows += [[name, *map(number, reports)] for name, number in COMPARISONS.items()]
     return table(rows, ["", *(report.name for report in reports)], range(1, len(reports) + 1))
 
 

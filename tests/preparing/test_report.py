@@ -49,9 +49,9 @@ def reports(stores: list[NamedStore], tokenizer: PreTrainedTokenizerFast) -> lis
 def test_numbers_are_those_counted_by_hand(reports: list[TextReport]) -> None:
     train, dev = reports
     assert (train.documents, train.tokens, train.num_bytes) == (7, 15, sum(map(len, TRAIN)))
-    assert (train.longest, train.longer_than_row, train.unknown) == (5, 1, 1)
-    assert train.mean_length == pytest.approx(15 / 7)
-    assert train.quantiles == (2, 2, 2)
+    assert (train.lengths.longest, train.lengths.longer_than_row, train.unknown) == (5, 1, 1)
+    assert train.lengths.mean == pytest.approx(15 / 7)
+    assert train.lengths.quantiles == (2, 2, 2)
     assert train.histogram.tolist() == [0, 2, 4, 1]
     assert (train.duplicates, train.overlap) == (2, None)
     assert (dev.duplicates, dev.overlap, dev.unknown) == (1, 3, 0)
@@ -76,7 +76,23 @@ def test_all_texts_of_a_document_make_it_what_it_is(tmp_path: Path, tokenizer: P
     assert hashes[0] == hashes[2]
     assert len(np.unique(hashes)) == 3
     [found] = report_on([NamedStore("train", store, True)], token_roles(tokenizer), None, 8)
-    assert (found.documents, found.tokens, found.longest, found.histogram.tolist()) == (4, 6, 2, [1, 0, 3])
+    assert (found.documents, found.tokens, found.lengths.longest, found.histogram.tolist()) == (4, 6, 2, [1, 0, 3])
+
+
+@pytest.mark.parametrize("second", ["one two three", ""])
+def test_each_text_of_a_document_has_lengths_of_its_own(
+    second: str, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"a": "one", "b": "{second}"}}\n{{"a": "two", "b": ""}}\n')
+    store = build_token_store(
+        tmp_path / "a.jsonl", tokenizer, separator_id=0, cache_dir=tmp_path / "cache", columns=Columns(("a", "b"))
+    )
+    reports = report_on([NamedStore("train", store, True)], token_roles(tokenizer), None, max_length=4)
+    means, longer = (
+        [line.split()[-1] for line in facts(reports) if line.startswith(start)] for start in ("tokens in", "longer")
+    )
+    assert means == (["2.5", "1.0", "1.5"] if second else ["1.0"])
+    assert longer == (["%)", "0", "%)"] if second else ["0"])
 
 
 def test_the_text_has_a_column_a_text_and_a_bar_a_length(reports: list[TextReport]) -> None:
