@@ -133,4 +133,4 @@ def test_a_tokenizer_is_trained_on_no_endless_word(line: str, pieces: int, tmp_p
 def test_a_text_of_an_absolute_path_needs_no_data_folder(tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("one\n")
-    assert find_split(DataArgs(data_dir=str(tmp_path / "none"), train_file=str(text)), "train") == text
+    assert find_split(DataArgs(data_dir=str(tmp_path / "none"), train_file=str(text)), "train").file == text
