@@ -5,7 +5,8 @@
     a row of the batch's places: a permutation, of that epoch too, of the rows that have the same length
 
 Which places a batch has is the same in every epoch, so an epoch has a fixed number of steps, and any step is found
-in constant time. A batch is dealt out evenly to a fixed number of micro-batches, which processes share.
+in constant time. A batch is dealt out evenly to a fixed number of micro-batches, which processes share. Of texts with
+weights a block of samples takes the place of the epoch, see blocks.py.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from dlib.data.batching import MicroBatch
+from dlib.data.blocks import BlockOrder, order_blocks
 from dlib.data.lengths import LengthOrder, order_by_length
 from dlib.data.mixture import MixedRows
 from dlib.data.packing import PackedRows, Rows
@@ -29,7 +31,7 @@ class BucketPlan:
 
     of_like_lengths: ClassVar[bool] = True
 
-    order: LengthOrder  # of the rows
+    order: LengthOrder  # of the rows; with weights, of the places of a block, which then stands for an epoch here
     edges: np.ndarray  # where in the order each batch begins, and the end, (batches + 1,) int64
     budget: int  # tokens in an optimizer step, padding included, over all devices
     num_micro_batches: int  # of each step, over all devices; each has its share of the budget
@@ -38,8 +40,8 @@ class BucketPlan:
 
     @property
     def num_samples(self) -> int:
-        """Samples in an epoch."""
-        return len(self.order)
+        """Rows of all texts."""
+        return self.order.num_rows
 
     @property
     def steps_per_epoch(self) -> int:
@@ -53,7 +55,7 @@ class BucketPlan:
 
     @cached_property
     def padding_share(self) -> float:
-        """Padding among the tokens of an epoch, which is the same in every epoch."""
+        """Padding among the tokens of an epoch, which is the same in every epoch; with weights, the most on average."""
         sizes, parts = np.diff(self.edges)[:, None], np.arange(self.num_micro_batches)
         edges = self.edges[:-1, None] + sizes * parts // self.num_micro_batches
         padded = self.order.padded_tokens(np.append(edges.ravel(), self.edges[-1]))
@@ -62,7 +64,7 @@ class BucketPlan:
     def samples_before(self, step: int) -> int:
         """Samples of all steps before a step, in the time that an epoch's steps take to be counted."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        return epoch * self.num_samples + int(np.diff(self.edges)[self._batches(epoch, np.arange(place))].sum())
+        return epoch * len(self.order) + int(np.diff(self.edges)[self._batches(epoch, np.arange(place))].sum())
 
     def step_samples(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Epochs and numbers of the samples of a step in the order of their lengths: two (B,) int64.
@@ -75,8 +77,7 @@ class BucketPlan:
         epoch, place = divmod(step, self.steps_per_epoch)
         batch = int(self._batches(epoch, np.array([place]))[0])
         first, last = self.edges[batch : batch + 2].tolist()
-        numbers = self.order.rows(first, last, lambda rows: derive_key("order of like rows", self.seed, epoch, rows))
-        return np.full_like(numbers, epoch), numbers
+        return self.order.samples(first, last, epoch, self.seed)
 
     def micro_batches(self, step: int, rank: int, world_size: int) -> list[MicroBatch]:
         """The micro-batches of one rank, a contiguous block of those of the step.
@@ -98,12 +99,14 @@ class BucketPlan:
 
     def describe(self, world_size: int) -> str:
         """What a step is, in words, and how much of it is padding, counted over an epoch."""
-        means = (number / self.steps_per_epoch for number in (self.num_samples, self.order.num_tokens))
+        means = (number / self.steps_per_epoch for number in (len(self.order), self.order.num_tokens))
+        has_weights = isinstance(self.order, BlockOrder)
         return (
             f"up to {self.budget:,} tokens a step = {self.budget // self.num_micro_batches:,} in a micro-batch x "
             f"{world_size} devices x {self.num_micro_batches // world_size} accumulation; "
             "on average {:,.1f} rows and {:,.0f} tokens; ".format(*means)
-            + f"{self.padding_share:.1%} of what is computed is padding"
+            + f"{'at most ' * has_weights}{self.padding_share:.1%} of what is computed is padding"
+            + f"; each {self.steps_per_epoch:,} steps have the texts' shares" * has_weights
         )
 
     def _batches(self, epoch: int, places: np.ndarray) -> np.ndarray:
@@ -111,19 +114,18 @@ class BucketPlan:
 
 
 def cut_batches(rows: Rows, budget: int, num_micro_batches: int) -> tuple[LengthOrder, np.ndarray]:
-    """Sort the rows of a training by length, and cut them into batches.
+    """Sort the rows of a training by length, or the places of a block where texts have weights, and cut batches.
 
     Returns:
         The order; and where in it each batch begins, and the end, (batches + 1,) int64.
 
     Raises:
-        UserError: the rows are packed or have weights, or one does not fit into a micro-batch.
+        UserError: the rows are packed, or one does not fit into a micro-batch.
     """
     if any(isinstance(part, PackedRows) for part in (rows.parts if isinstance(rows, MixedRows) else [rows])):
         raise UserError("--max_tokens_per_batch: packed rows are of one length; leave it out, or add --line_by_line")
-    if isinstance(rows, MixedRows) and rows.weights:
-        raise UserError("--max_tokens_per_batch: texts with weights have no epoch in common; leave it or them out")
-    order, share = order_by_length(rows), budget // num_micro_batches
+    order = order_blocks(rows) if isinstance(rows, MixedRows) and rows.weights else order_by_length(rows)
+    share = budget // num_micro_batches
     if order.most_tokens > share:
         raise UserError(
             f"--max_tokens_per_batch {budget}: each of {num_micro_batches} micro-batches has {share} of them, and a "

@@ -17,6 +17,7 @@ import numpy as np
 from dlib.data.mixture import MixedRows
 from dlib.data.packing import LENGTHS_AT_ONCE, Rows
 from dlib.data.permutation import permute
+from dlib.process.seeding import derive_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,11 @@ class LengthOrder:
     starts: np.ndarray  # where in the order each class begins, and the end, (C + 1,) int64
 
     def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.numbers)
+
+    @property
+    def num_rows(self) -> int:
         """Number of rows."""
         return len(self.numbers)
 
@@ -72,21 +78,26 @@ class LengthOrder:
                 longest = lengths
         return np.unique(np.concatenate([*edges, self.starts[-1:]]))
 
-    def rows(self, first: int, last: int, key: Callable[[int], int]) -> np.ndarray:
-        """The rows at places `first` to `last`, with those of each class in an order of their own, (B,) int64.
+    def samples(self, first: int, last: int, epoch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs and numbers of the samples at places `first` to `last` in an epoch of a run: two (B,) int64."""
+        places = np.arange(first, last)
+        numbers = self.rows(places, lambda rows: derive_key("order of like rows", seed, epoch, rows))
+        return np.full_like(numbers, epoch), numbers
+
+    def rows(self, places: np.ndarray, key: Callable[[int], int]) -> np.ndarray:
+        """The rows at some places (B,), with those of each class in an order of their own, (B,) int64.
 
         Args:
-            first: place in the order.
-            last: the place after the last one.
+            places: in the order, int64.
             key: names the order of a class by its number.
         """
-        places = np.arange(first, last)
-        for number in range(self._class_at(first), self._class_at(last - 1) + 1):
+        shuffled, classes = places.copy(), self._class_at(places)
+        for number in np.unique(classes).tolist():
             start, end = self.starts[number : number + 2].tolist()
             if end - start > 1:
-                own = slice(max(start, first) - first, min(end, last) - first)
-                places[own] = start + permute(places[own] - start, end - start, key(number))
-        return self.numbers[places].astype(np.int64)
+                own = classes == number
+                shuffled[own] = start + permute(places[own] - start, end - start, key(number))
+        return self.numbers[shuffled].astype(np.int64)
 
     def batches(self, budget: int) -> list[np.ndarray]:
         """Numbers of the rows of each batch, in no further order, (B,) int64."""
@@ -98,10 +109,13 @@ class LengthOrder:
         firsts, lasts = edges[:-1], edges[1:]
         is_filled = firsts < lasts
         firsts, lasts = firsts[is_filled], lasts[is_filled]
+        return int(((lasts - firsts) * self.longest(firsts, lasts).sum(1)).sum())
+
+    def longest(self, firsts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
+        """The largest lengths between places `firsts` and `lasts`, (B,) each and none of them empty, (B, S) int64."""
         ends = np.stack([self._class_at(firsts), self._class_at(lasts - 1) + 1], axis=1).ravel()
         lengths = np.concatenate([self.lengths, self.lengths[-1:]])  # so that the last end is a place, too
-        longest = np.maximum.reduceat(lengths, ends)[::2]
-        return int(((lasts - firsts) * longest.sum(1)).sum())
+        return np.maximum.reduceat(lengths, ends)[::2]
 
     def _class_at(self, places: Any) -> Any:
         return np.searchsorted(self.starts, places, side="right") - 1
@@ -114,7 +128,11 @@ def _capacity(longest: np.ndarray, budget: int, parts: int) -> int:
 
 def order_by_length(rows: Rows, count: int | None = None) -> LengthOrder:
     """Read the lengths of all rows, or of the first `count`, and sort them."""
-    lengths = read_lengths(rows, len(rows) if count is None else count)
+    return sort_by_length(read_lengths(rows, len(rows) if count is None else count))
+
+
+def sort_by_length(lengths: np.ndarray) -> LengthOrder:
+    """Sort rows of such lengths (N, S)."""
     base = int(lengths.max()) + 1
     chunks = [lengths[first : first + LENGTHS_AT_ONCE] for first in range(0, len(lengths), LENGTHS_AT_ONCE)]
     codes = np.unique(np.concatenate([np.unique(encode(chunk, base)) for chunk in chunks]))

@@ -110,9 +110,8 @@ def make_plan(args: ExperimentArgs, rows: "RowSource") -> TrainingPlan:
 def plan_equal_steps(args: ExperimentArgs, rows: "RowSource", goal: Duration) -> tuple[StepPlan, Scale]:
     """Steps of `batch_size` rows, and how large they and an epoch are."""
     assert args.batch.micro_batch_size is not None
-    mixed = rows if isinstance(rows, MixedRows) else None
-    tokens_per_sample = mixed.tokens_per_sample if mixed else Fraction(rows.num_tokens, len(rows))
-    scale, mixture = Scale(args.batch.batch_size, tokens_per_sample, len(rows)), mixed.mixture if mixed else None
+    scale = Scale(args.batch.batch_size, tokens_per_sample(rows), len(rows))
+    mixture = rows.mixture if isinstance(rows, MixedRows) else None
     sizes = args.batch.batch_size, args.batch.micro_batch_size
     return BatchPlan(len(rows), *sizes, to_samples(goal, scale), args.run.seed, mixture), scale
 
@@ -130,8 +129,13 @@ def plan_buckets(args: ExperimentArgs, rows: "RowSource", goal: Duration) -> tup
     assert micro_batch_size is not None
     parts = budget // args.data.max_length // micro_batch_size
     order, edges = cut_batches(rows, budget, parts)
-    scale = Scale(Fraction(len(rows), len(edges) - 1), Fraction(rows.num_tokens, len(rows)), len(rows))
+    scale = Scale(Fraction(len(order), len(edges) - 1), tokens_per_sample(rows), len(rows))
     return BucketPlan(order, edges, budget, parts, to_total_steps(goal, scale), args.run.seed), scale
+
+
+def tokens_per_sample(rows: "RowSource") -> Fraction:
+    """Mean length of what is drawn of the rows."""
+    return rows.tokens_per_sample if isinstance(rows, MixedRows) else Fraction(rows.num_tokens, len(rows))
 
 
 def told_steps(args: ExperimentArgs) -> int | None:

@@ -138,11 +138,8 @@ def test_packed_rows_are_refused(make_store: Callable[[str], TokenStore]) -> Non
         cut_batches(PackedRows(make_store("a b"), 16, lead_id=0, keep_tail=False), 160, 1)
 
 
-def test_texts_with_weights_are_refused_and_others_are_one() -> None:
-    parts = told_rows(30, 1), told_rows(20, 2)
-    with pytest.raises(UserError, match=r"^--max_tokens_per_batch: texts with weights"):
-        cut_batches(MixedRows(("a", "b"), parts, (1, 2)), 160, 1)
-    assert len(cut_batches(MixedRows(("a", "b"), parts), 160, 1)[0]) == 50
+def test_texts_without_weights_are_one() -> None:
+    assert len(cut_batches(MixedRows(("a", "b"), (told_rows(30, 1), told_rows(20, 2))), 160, 1)[0]) == 50
 
 
 @pytest.mark.parametrize(

@@ -84,12 +84,12 @@ def test_rows_of_one_length_alone_fill_batches_without_padding() -> None:
 @given(told=orders(), key=st.integers(0, 5))
 def test_rows_of_a_range_are_those_of_its_lengths_in_an_order_of_their_own(told: np.ndarray, key: int) -> None:
     order = order_by_length(ToldRows(told))
-    whole = order.rows(0, len(told), lambda number: 100 * key + number)
+    whole = order.rows(np.arange(len(told)), lambda number: 100 * key + number)
     assert sorted(whole) == list(range(len(told)))
     assert np.array_equal(told[whole], told[order.numbers])
     middle = len(told) // 3, len(told) // 3 + len(told) // 2
     if middle[0] < middle[1]:
-        part = order.rows(*middle, lambda number: 100 * key + number)
+        part = order.rows(np.arange(*middle), lambda number: 100 * key + number)
         assert np.array_equal(part, whole[slice(*middle)]), "a place has the same row however the range is cut"
 
 

@@ -25,6 +25,7 @@ TEXTS = (
     "dev.txt:limit=30",
     "few=few-dev.txt:limit_tokens=300",
 )
+ALIKE = (*TEXTS, "--line_by_line", "--max_length", "40", "--max_tokens_per_batch", "320")
 
 
 @pytest.fixture
@@ -37,7 +38,11 @@ def two_texts(place: Place, tmp_path: Path) -> Place:
     return replace(place, data=data, cache=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("texts", [TEXTS, ("--train", "few.txt", "train.txt")], ids=["weights", "by size"])
+@pytest.mark.parametrize(
+    "texts",
+    [TEXTS, ("--train", "few.txt", "train.txt"), ALIKE],
+    ids=["weights", "by size", "weights, of like length"],
+)
 def test_a_killed_run_on_several_texts_ends_as_the_undisturbed_one(
     two_texts: Place, tmp_path: Path, texts: Sequence[str]
 ) -> None:
@@ -57,10 +62,13 @@ def test_a_killed_run_on_several_texts_ends_as_the_undisturbed_one(
         assert min(told) <= record["train/loss"] <= max(told)
 
 
+@pytest.mark.parametrize(
+    "texts", [pytest.param(TEXTS, id="packed"), pytest.param(ALIKE, id="of like length", marks=pytest.mark.slow)]
+)
 def test_a_run_that_goes_on_with_two_processes_has_the_bytes_of_one_and_every_development_text_its_numbers(
-    two_texts: Place, tmp_path: Path
+    two_texts: Place, tmp_path: Path, texts: Sequence[str]
 ) -> None:
-    exact = (*GOAL, *TEXTS, "--exact_reduce")
+    exact = (*GOAL, *texts, "--exact_reduce")
     assert train(two_texts.arguments("one", *exact), tmp_path).status == 0
     fault = Fault("inside weights", 2, str(two_texts.runs))  # alone up to there, then two
     assert train(two_texts.arguments("two", *exact), tmp_path, fault=fault).status == -signal.SIGKILL
