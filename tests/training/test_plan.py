@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dlib.args import BatchArgs, CheckpointArgs, DurationArgs, ExperimentArgs, OptimArgs, RunArgs, TrackingArgs
+from dlib.data.mixture import MixedRows
 from dlib.process.errors import UserError
 from dlib.training.devices import Devices
 from dlib.training.plan import TrainingPlan, kept_checkpoints, make_plan, summarize, told_steps
@@ -79,6 +80,19 @@ def test_training_goal_in_every_unit_with_a_budget_of_tokens(goal: str, samples:
         "tokens; 0.0% of what is computed is padding"
     ) in text
     assert f"{steps} optimizer steps, {samples} samples, {samples * 20:,} tokens" in text
+
+
+def test_with_weights_and_a_budget_an_epoch_is_still_all_rows_and_the_block_is_told() -> None:
+    args, batch = arguments("3 epochs"), BatchArgs(max_tokens_per_batch=200, micro_batch_size=1)
+    rows = MixedRows(("a", "b"), (ROWS, ListRows([toy_row(10, seed) for seed in range(50)])), (1, 1))
+    # A block has 75 samples of each text: 4 steps of up to 20 short rows, and 8 of up to 10 long ones.
+    plan = make_plan(replace(args, batch=batch, data=replace(args.data, max_length=100)), rows)
+    assert (plan.batches.total_samples, plan.total_steps, plan.tokens_per_sample) == (450, 36, 15)
+    assert plan.batches.num_samples == 150
+    assert plan.batches.describe(2).endswith(
+        "on average 12.5 rows and 188 tokens; at most 0.0% of what is computed is padding; "
+        "each 12 steps have the texts' shares"
+    )
 
 
 @pytest.mark.parametrize(
