@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_with_weights_and_a_budget_an_epoch_is_still_all_rows_and_the_block_is_t
     rows = MixedRows(("a", "b"), (ROWS, ListRows([toy_row(10, seed) for seed in range(50)])), (1, 1))
     # A block has 75 samples of each text: 4 steps of up to 20 short rows, and 8 of up to 10 long ones.
     plan = make_plan(replace(args, batch=batch, data=replace(args.data, max_length=100)), rows)
-    assert (plan.batches.total_samples, plan.total_steps, plan.tokens_per_sample) == (450, 36, 15)
+    assert (plan.batches.total_samples, plan.total_steps, plan.tokens_per_sample) == (450, 36, Fraction(15))
     assert plan.batches.num_samples == 150
     assert plan.batches.describe(2).endswith(
         "on average 12.5 rows and 188 tokens; at most 0.0% of what is computed is padding; "
