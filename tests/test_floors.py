@@ -15,7 +15,7 @@ FLOORS = (
     "process",
     "args config",
     "runs",
-    "browse reproduce transfer tracking",
+    "browse reproduce transfer launch tracking",
     "data",
     "models",
     "objectives",
@@ -30,7 +30,7 @@ ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
-    *"process args config runs browse reproduce transfer notebook".split(),
+    *"process args config runs browse reproduce transfer launch notebook".split(),
     *"models.hub models.names models.sources preparing.flags training.devices training.plan training.preflight".split(),
 }
 """Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""

@@ -25,18 +25,33 @@ def recorded_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Pa
     Raises:
         UserError: there is no commit, the repository of `top` does not have it, or the changes do not apply.
     """
-    commit = find_commit(run, record, top)
+    find_commit(run, record, top)
     try:
-        # No hooks: they are the user's, for trees that the user works in.
-        add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--force", str(copy), commit)
-        _do(top, *add, failure=f"commit {commit} cannot be checked out; {IN_PLACE}")
-        _put_back_changes(run, record, copy)
+        copy_code(run, record, top, copy)
         yield copy
     finally:
-        # Not `prune` in any case: it also forgets the user's trees on drives that are not there now.
-        if run_git(top, "worktree", "remove", "--force", "--force", str(copy)).returncode != 0 and copy.exists():
-            shutil.rmtree(copy, ignore_errors=True)
-            run_git(top, "worktree", "prune")
+        remove_copy(top, copy)
+
+
+def copy_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path) -> None:
+    """Make `copy` a working tree of the code that `record` names and `run` keeps.
+
+    Raises:
+        UserError: it cannot be checked out, or the changes do not apply.
+    """
+    commit = record["git"]["commit"]
+    # No hooks: they are the user's, for trees that the user works in.
+    add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--force", str(copy), commit)
+    _do(top, *add, failure=f"commit {commit} cannot be checked out; {IN_PLACE}")
+    _put_back_changes(run, record, copy)
+
+
+def remove_copy(top: Path, copy: Path) -> None:
+    """Remove such a working tree, whatever of it is there."""
+    # Not `prune` in any case: it also forgets the user's trees on drives that are not there now.
+    if run_git(top, "worktree", "remove", "--force", "--force", str(copy)).returncode != 0 and copy.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        run_git(top, "worktree", "prune")
 
 
 def find_commit(run: RunFolder, record: Mapping[str, Any], top: Path) -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,7 +38,7 @@ class RunFolder(RunPaths):
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else {self.root.name}
         if self.config.name in names:  # by now: the first process writes it while the others look
             return False
-        names -= {path.name for path in self.root.glob(_HALF_WRITTEN)}
+        names -= {self.job.name, *(path.name for path in self.root.glob(_HALF_WRITTEN))}
         begun = set(".lock .failures status.json record.json train.log code checkpoints wandb tensorboard".split())
         return bool(names) and not (".lock" in names and names <= begun)
 
@@ -197,6 +197,14 @@ class RunFolder(RunPaths):
         """The step of the whole checkpoint that checkpoints/<name> links to, if there is one."""
         folder = (self.checkpoints / name).resolve()
         return checkpoint_step(folder.name) if folder.is_dir() else None
+
+    def remove_all_but_job(self) -> None:
+        """Removes the run, but not the script and the log of a job that is running it at this moment."""
+        for path in self.root.iterdir():
+            if path.name != self.job.name:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(OSError):  # the job is still there
+            self.root.rmdir()
 
     def _cannot_be_written(self, error: OSError) -> UserError:
         return UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}")

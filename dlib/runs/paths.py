@@ -7,6 +7,7 @@ runs/<name>/
   anomalies.jsonl    steps whose numbers are not finite, or whose loss is far above those before, with their samples
   checkpoints/step-00001000/{model/, state.ckpt}  last  best
   evals/             what later evaluations found (dlib/runs/ledger.py)
+  job/               the job of a cluster that trains it: script, log, code (dlib/launch/job.py)
 """
 
 import re
@@ -63,6 +64,8 @@ class RunPaths:
     """Steps that a person should look at, with their samples."""
     evals = _Below("evals")
     """What later evaluations found, a JSON object a file, named after the checkpoint."""
+    job = _Below("job")
+    """The job of a cluster that trains the run; may be there before the run is."""
     lock = _Below(".lock")
     """The empty file whose kernel lock the run's process has."""
     log = _Below("train.log")

@@ -1,6 +1,5 @@
 """Whether a run may begin, where it continues, and how it ends: one name, one run, one process."""
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -165,13 +164,14 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric
 @contextmanager
 def _nothing_left_of_a_mistake(folder: RunFolder, is_in_place: Callable[[], bool]) -> Iterator[None]:
     """Remove a new run that a mistake of the user ended before its first record."""
-    is_new = {path.name for path in folder.root.iterdir()} == {folder.lock.name, folder.status.name}  # its holder's
+    names = {path.name for path in folder.root.iterdir()} - {folder.job.name}
+    is_new = names == {folder.lock.name, folder.status.name}  # its holder's
     try:
         yield
     except UserError as error:
         is_mistake = not isinstance(error, TrainingError) and newest_record(folder.metrics) is None
         if is_new and is_mistake and is_in_place() and not folder.whole_checkpoints():
-            shutil.rmtree(folder.root, ignore_errors=True)
+            folder.remove_all_but_job()
         raise
 
 

@@ -188,6 +188,8 @@ def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
     """Untracked and not ignored files, by their names from the top, without those of runs."""
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
+    if top.is_relative_to(own):  # the copy that a job of this run has of the code
+        own = folder.checkpoints.resolve()
     names = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     others = {PurePath(name).parent for name in names if PurePath(name).name == folder.record.name}
     for name in names:

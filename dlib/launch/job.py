@@ -1,0 +1,49 @@
+"""A command that is to run elsewhere, and the folder in which everything of it lies:
+
+runs/<name>/job/
+  job.sh       the script: read it, edit it, submit it by hand
+  log.txt      what it printed, over all its starts; log-<index>.txt of an array
+  id           whom to ask for: the launcher and its number, `slurm 1234`
+  starts.txt   the optimizer step that each start found (-<index>)
+  code/        the code as it was submitted
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlib.launch.clusters import Cluster
+
+INDEX = "{index}"
+"""The word of a command, or part of one, that an array's tasks replace by their number."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A root script with its arguments, for a cluster."""
+
+    command: tuple[str, ...]  # ("train.py", "-n", "big", ...)
+    folder: Path  # where script, log and code lie
+    cluster: Cluster  # what it asks for
+    name: str  # what the queue shows
+    array: str | None = None  # SLURM's words for the tasks of an array, "0-11%3"; None: a job of its own
+    run: Path | None = None  # the run's folder, whose status.json tells how far it is; may have `{index}` in it
+    cwd: Path = field(default_factory=Path.cwd)  # where it was submitted: relative paths of the command start there
+
+    @property
+    def script(self) -> Path:
+        """The file of its script."""
+        return self.folder / "job.sh"
+
+    @property
+    def code(self) -> Path:
+        """The copy of the working tree that it runs."""
+        return self.folder / "code"
+
+    @property
+    def id_file(self) -> Path:
+        """The file that keeps its number."""
+        return self.folder / "id"
+
+    def log(self, index: str | None = None) -> Path:
+        """What it prints; of an array by the index of a task, or the pattern for it."""
+        return self.folder / ("log.txt" if index is None else f"log-{index}.txt")

@@ -1,0 +1,60 @@
+"""Who starts jobs. Another scheduler is a file with a class, and a line in `LAUNCHERS`."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlib.launch.job import Job
+from dlib.process.errors import UserError
+
+LAUNCHERS: dict[str, str] = {"slurm": "dlib.launch.slurm:Slurm", "local": "dlib.launch.local:Local"}
+"""Classes that follow `Launcher`, as `module:class`: none is imported before it is chosen."""
+
+PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, GONE = "pending", "running", "completed", "failed", "cancelled", "gone"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands."""
+
+    word: str  # pending, running, completed, failed, cancelled, or another word of the scheduler; gone: it is forgotten
+    reason: str = ""  # why it waits, or how it ended
+    start: str = ""  # when it is going to start, as the scheduler estimates; or has started
+    nodes: str = ""  # where it runs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will do nothing more by itself."""
+        return self.word not in (PENDING, RUNNING, "completing", "configuring", "suspended", "requeued", "requeue_hold")
+
+
+class Launcher(Protocol):
+    """What a scheduler can do. What it refuses is a `UserError` of one line."""
+
+    def script(self, job: Job) -> str:
+        """The text that it starts: everything that the job is, for a person to read."""
+
+    def submit(self, job: Job) -> str:
+        """Start the script in the job's folder, and return the number by which to ask for it."""
+
+    def state(self, number: str) -> JobState:
+        """Where a job stands."""
+
+    def cancel(self, number: str) -> None:
+        """End a job for good."""
+
+    def requeue(self, number: str) -> None:
+        """Have a job start again, under the same number where it can."""
+
+
+def make_launcher(name: str) -> Launcher:
+    """The launcher of a name in `LAUNCHERS`.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    if name not in LAUNCHERS:
+        raise UserError(f"--launcher {name}: it is one of {', '.join(LAUNCHERS)}")
+    module, _, word = LAUNCHERS[name].partition(":")
+    launcher: Launcher = getattr(importlib.import_module(module), word)()
+    return launcher

@@ -1,0 +1,83 @@
+"""SLURM, through its own commands; sacct is not asked, as many sites keep no accounts."""
+
+import re
+import shutil
+import subprocess
+
+from dlib.launch.job import Job
+from dlib.launch.launchers import GONE, JobState
+from dlib.launch.slurm_script import sbatch_script
+from dlib.process.errors import UserError
+
+PATIENCE_SECONDS = 60
+ALL_STATES = "squeue --noheader --states=all --format=%T|%r|%S|%N --jobs".split()
+REFUSALS = {
+    "invalid partition": "--partition: the cluster has no such one; `sinfo` lists them",
+    "invalid account": "--account, --partition: they do not go together for you; ask with `sacctmgr show associations`",
+    "invalid qos": "--qos: there is no such one for you",
+    "node count": "--nodes: the partition has not so many; `sinfo` counts them",
+    "node configuration is not available": "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem: "
+    "no nodes of the partition have all of this; `sinfo -o '%P %D %c %m %G'` shows what they have",
+    "time limit": "--time: more than the partition allows; `sinfo -o '%P %l'` shows how much",
+    "violates accounting": "--qos, --account: your limit of jobs, nodes or time is reached; wait for a job to end",
+    "temporarily unable to accept": "the queue is full; submit again later",
+    "unable to contact": "its controller does not answer; try again, or ask its administrators",
+    "invalid job id": "the cluster knows no such job, or no longer",
+}
+"""What SLURM says, and what to change; the first that fits."""
+
+
+class Slurm:
+    """SLURM, asked by sbatch, squeue, scancel and scontrol."""
+
+    def script(self, job: Job) -> str:
+        """The sbatch script of a job."""
+        return sbatch_script(job)
+
+    def submit(self, job: Job) -> str:
+        """Queue the script in the job's folder; returns the job's number."""
+        return _ask("sbatch", "--parsable", str(job.script)).strip().partition(";")[0]
+
+    def state(self, number: str) -> JobState:
+        """Where a job stands; of an array, where the task stands that is furthest from its end."""
+        try:
+            lines = _ask(*ALL_STATES, number).splitlines()
+        except UserError as error:
+            if "knows no such job" not in str(error):
+                raise
+            lines = []
+        states = [JobState(word.lower(), *rest) for word, *rest in (line.split("|") for line in lines)]
+        return next((state for state in states if not state.is_over), states[0] if states else JobState(GONE))
+
+    def cancel(self, number: str) -> None:
+        """End a job for good, on its way to which it may still save."""
+        _ask("scancel", number)
+
+    def requeue(self, number: str) -> None:
+        """Put a job back into the queue, running or ended."""
+        _ask("scontrol", "requeue", number)
+
+
+def _ask(program: str, *words: str) -> str:
+    """What a command of SLURM prints.
+
+    Raises:
+        UserError: it is not installed, refuses, or does not answer.
+    """
+    if shutil.which(program) is None:
+        raise UserError(f"{program}: there is no SLURM on this machine; go to a login node, or take --cluster local")
+    try:
+        done = subprocess.run([program, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{program}: SLURM does not answer for {PATIENCE_SECONDS} seconds; try again later") from error
+    if done.returncode != 0:
+        raise UserError(explain_refusal(program, done.stderr))
+    return done.stdout
+
+
+def explain_refusal(program: str, said: str) -> str:
+    """One line of what SLURM refused, and the flag to change."""
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in said.strip().splitlines()]
+    found = (advice for part, advice in REFUSALS.items() if any(part in line.lower() for line in lines))
+    words = lines[-1].removeprefix("Batch job submission failed: ") if lines else "no reason is given"
+    return f"{next(found, program)} (SLURM: {words})"

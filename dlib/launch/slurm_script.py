@@ -1,0 +1,164 @@
+"""The sbatch script of a job: all that it does stands in it, and `sbatch` takes it without `jobs.py`, too."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlib.config.durations import parse_clock
+from dlib.launch.clusters import Cluster
+from dlib.launch.job import INDEX, Job
+
+UNPACKING_SECONDS = 60
+"""How long an image takes until its command starts: 14 to 42 seconds were measured."""
+
+TEMPLATE = """\
+#!/bin/bash
+# {title}
+# Written by jobs.py. Read it, edit it, submit it by hand: sbatch {script}
+{options}
+
+# Each start notes the step that it finds. What comes no further in {max_requeues} more is given up.
+starts={starts}
+step() {{ {step}; }}
+given_up() {{
+  [ "$(grep -cx "$(step)" "$starts")" -gt {max_requeues} ] || return 1
+  echo "error: given up at step $(step): {max_requeues} more starts (--max_requeues) came no further" >&2
+}}
+[ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ] || : >"$starts"
+given_up && exit 1
+step >>"$starts"
+
+# Signals are for the command: it saves and ends with 75. TERM says that SLURM itself ends or requeues the job.
+trap : USR1
+trap taken=yes TERM
+{setup}
+{srun}
+status=$?
+
+# 75: saved, to go on later, with the same job id.
+if [ "$status" != 75 ] || [ "${{taken:-}}" ]; then exit "$status"; fi
+given_up && exit 1
+echo "saved at step $(step): job {job_id} goes back into the queue"
+scontrol requeue "{job_id}"
+"""
+
+
+def sbatch_script(job: Job) -> str:
+    """The text of a job's script."""
+    suffix = "" if job.array is None else f"-{INDEX}"
+    setup = [*job.cluster.setup, *_exports(job.cluster)]
+    return TEMPLATE.format(
+        title=" ".join(shlex.join([job.name, *job.command]).split()),
+        script=shlex.quote(str(job.script)),
+        options="\n".join(f"#SBATCH {option}" for option in _options(job)),
+        max_requeues=job.cluster.max_requeues,
+        starts=quoted(f"{job.folder}/starts{suffix}.txt"),
+        step=_read_step(job.run),
+        setup="\n".join(["", *setup, ""]) if setup else "",
+        srun=_srun(job),
+        job_id="$SLURM_JOB_ID" if job.array is None else "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
+    )
+
+
+def _options(job: Job) -> Iterator[str]:
+    """The options of sbatch that a cluster's keys stand for."""
+    cluster = job.cluster
+    log = job.log(None if job.array is None else "INDEX")
+    yield f"--job-name={shlex.quote(job.name)}"
+    yield f"--output={shlex.quote(str(log).replace('%', '%%').replace('INDEX', '%a'))}"
+    yield f"--chdir={shlex.quote(str(job.cwd))}"
+    yield "--open-mode=append"
+    yield "--requeue"
+    yield f"--signal=USR1@{cluster.signal_seconds}"
+    if job.array is not None:
+        yield f"--array={job.array}"
+    for name in ("partition", "account", "qos", "mem", "time"):
+        if (value := getattr(cluster, name)) is not None:
+            yield f"--{name}={shlex.quote(value)}"
+    yield f"--nodes={cluster.nodes}"
+    yield f"--ntasks-per-node={cluster.tasks}"
+    if cluster.gpus_per_node:
+        yield f"--gpus-per-node={cluster.gpus_per_node}"
+    if cluster.cpus_per_task is not None:
+        yield f"--cpus-per-task={cluster.cpus_per_task}"
+    yield from cluster.options
+
+
+def _read_step(run: Path | None) -> str:
+    """A command that prints the optimizer step which a run's status.json tells; 0 where there is none."""
+    if run is None:
+        return "echo 0"
+    return f"""grep -o '"step": [0-9]*' {quoted(f"{run}/status.json")} 2>/dev/null | grep -o '[0-9]*' || echo 0"""
+
+
+def _exports(cluster: Cluster) -> Iterator[str]:
+    for name, value in _environment(cluster).items():
+        yield f"export {name}={shlex.quote(value)}"
+
+
+def _environment(cluster: Cluster) -> dict[str, str]:
+    """The variables of a command, with those that keep enroot from what goes wrong without them."""
+    if not cluster.container.image:
+        return cluster.environment
+    # A requeued job has the id of the one before, whose unpacked image may still lie there.
+    needed = {"ENROOT_FORCE_OVERRIDE": "y"}
+    if not cluster.gpus_per_node:  # else nodes without NVIDIA's runtime refuse an image that asks for GPUs
+        needed["NVIDIA_VISIBLE_DEVICES"] = "void"
+    return {**needed, **cluster.environment}
+
+
+def _srun(job: Job) -> str:
+    """The step that runs the command: when one of its processes fails, SLURM ends the others."""
+    cluster = job.cluster
+    words = ["srun", "--kill-on-bad-exit=1"]
+    if cluster.cpus_per_task is not None:  # since SLURM 22.05 a step does not take it from its job
+        words.append(f"--cpus-per-task={cluster.cpus_per_task}")
+    lines = [" ".join(words), *_container_options(job)]
+    python = cluster.python or ("python" if cluster.container.image else sys.executable)
+    script, *arguments = [*job.command, *_clock(job)]
+    lines.append(f"{shlex.quote(python)} {shlex.quote(str(job.code / script))}")
+    for word in arguments:
+        lines += [quoted(word)] if word.startswith("-") else []
+        lines[-1] += "" if word.startswith("-") else f" {quoted(word)}"
+    return " \\\n  ".join(lines)
+
+
+def _container_options(job: Job) -> Iterator[str]:
+    """The flags of pyxis."""
+    container = job.cluster.container
+    if not container.image:
+        return
+    mounts = ",".join([*_own_mounts(job), *container.mounts])
+    yield quoted(f"--container-image={container.image}")
+    yield f'{quoted(f"--container-name={container.name}-")}"$SLURM_JOB_ID"'
+    yield quoted(f"--container-mounts={mounts}")
+    yield quoted(f"--container-workdir={container.workdir or job.cwd}")
+    yield f"--container-env={','.join(_environment(job.cluster))}"  # else the image's own win
+    if container.writable:
+        yield "--container-writable"
+
+
+def _own_mounts(job: Job) -> Iterator[str]:
+    """The folders that a job cannot do without, each by its own path: where it was submitted, and where it writes."""
+    needed = {job.cwd, job.folder.parent if job.run is None else job.run.parent, Path(__file__).parents[2]}
+    for folder in sorted(needed):
+        if not any(other in folder.parents for other in needed):
+            yield f"{folder}:{folder}"
+
+
+def _clock(job: Job) -> list[str]:
+    """`--max_time` for a training in a container: should no signal come through, the clock saves ahead of the limit."""
+    cluster = job.cluster
+    if not cluster.container.image or cluster.time is None or job.command[0] != "train.py":
+        return []
+    if any(word.partition("=")[0] in ("--max_time", "--max-time") for word in job.command):
+        return []
+    limit = parse_clock(cluster.time, "--time")
+    seconds = max(limit - cluster.signal_seconds - UNPACKING_SECONDS, limit // 2)
+    return ["--max_time", f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"]
+
+
+def quoted(word: str) -> str:
+    """A word for the shell, in which an array's task puts its index."""
+    return '"$SLURM_ARRAY_TASK_ID"'.join(shlex.quote(part) if part else "" for part in word.split(INDEX)) or "''"

@@ -1,0 +1,41 @@
+"""The code of a job, kept as it was submitted: whoever edits on meanwhile does not change what is queued."""
+
+import os
+import shutil
+from pathlib import Path
+
+from dlib.process.ranks import logger
+from dlib.reproduce.code_copy import copy_code, remove_copy
+from dlib.runs.folder import RunFolder
+from dlib.runs.working_tree import describe_git, save_uncommitted_code, top_folder
+
+
+def take_snapshot(project: Path, code: Path) -> None:
+    """Make `code` a copy of the project: a working tree of git, of the same commit, with all that no commit holds.
+
+    So a run's record names the commit and the changes, as if it had been started in the project itself. Where there is
+    no git, or no commit, the folder is linked, and what is queued changes with it.
+
+    Raises:
+        UserError: the commit cannot be checked out.
+    """
+    top = top_folder(project)
+    record = {"git": describe_git(project)}
+    if top is None or record["git"]["commit"] is None:
+        logger().warning("%s has no commit of git: the job will run the code as it then stands there", project)
+        code.symlink_to(project, target_is_directory=True)
+        return
+    changes = RunFolder(code.with_name(".changes"))
+    record["code"] = save_uncommitted_code(changes, project)
+    try:
+        copy_code(changes, record, top, code)
+    finally:
+        shutil.rmtree(changes.root, ignore_errors=True)
+
+
+def remove_snapshot(project: Path, code: Path) -> None:
+    """Remove what `take_snapshot` made, whatever of it is there."""
+    if code.is_symlink():
+        code.unlink()
+    elif os.path.lexists(code):
+        remove_copy(top_folder(project) or project, code)

@@ -1,0 +1,71 @@
+"""A job, written into its folder and handed to its launcher; what is refused leaves nothing behind."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from dlib.launch.job import Job
+from dlib.launch.launchers import GONE, JobState, make_launcher
+from dlib.launch.snapshot import remove_snapshot, take_snapshot
+from dlib.process.durable import refusals_told, write_text_atomically
+from dlib.process.errors import UserError
+
+
+def submit(job: Job, project: Path) -> str:
+    """Write the script, copy the code of `project`, and start the job; returns its number.
+
+    Raises:
+        UserError: a job of this folder still waits or runs, or the launcher refuses.
+    """
+    launcher = make_launcher(job.cluster.launcher)
+    text = launcher.script(job)
+    refuse_live_job(job.folder, job.name)
+    was_there = job.folder.exists()
+    with refusals_told(job.folder):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        remove_snapshot(project, job.code)
+        try:
+            take_snapshot(project, job.code)
+            write_text_atomically(job.script, text)
+            number = launcher.submit(job)
+        except UserError:
+            _clear(job, project, was_there=was_there)
+            raise
+        write_text_atomically(job.id_file, f"{job.cluster.launcher} {number}\n")
+    return number
+
+
+def _clear(job: Job, project: Path, *, was_there: bool) -> None:
+    """Remove what a refused job left; of an earlier job's folder its log stays."""
+    remove_snapshot(project, job.code)
+    job.script.unlink(missing_ok=True)
+    if not was_there:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        with suppress(OSError):  # a run that is there
+            os.rmdir(job.folder.parent)
+
+
+def read_id(folder: Path) -> tuple[str, str] | None:
+    """Launcher and number of the job whose folder it is; None where none was submitted."""
+    try:
+        launcher, number = (folder / "id").read_text(encoding="utf-8").strip().split(" ", 1)
+    except (OSError, ValueError):
+        return None
+    return launcher, number
+
+
+def state_of(folder: Path) -> JobState:
+    """Where the job of a folder stands."""
+    found = read_id(folder)
+    return make_launcher(found[0]).state(found[1]) if found else JobState(GONE)
+
+
+def refuse_live_job(folder: Path, name: str) -> None:
+    """Refuse a second job for the same folder while the first one waits or runs."""
+    found = read_id(folder)
+    if found is not None and not (state := state_of(folder)).is_over:
+        raise UserError(
+            f"'{name}' has job {found[1]}, which is {state.word}: see jobs.py logs -f {name}, or end it: "
+            f"jobs.py cancel {name}"
+        )
