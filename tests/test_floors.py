@@ -31,7 +31,8 @@ ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
     *"process args config runs browse reproduce transfer launch notebook".split(),
-    *"models.hub models.names models.sources preparing.flags training.devices training.plan training.preflight".split(),
+    *"models.hub models.names models.sources preparing.flags".split(),
+    *"training.described training.devices training.plan training.preflight".split(),
 }
 """Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""
 LAZY = {
@@ -128,7 +129,7 @@ def test_the_light_rooms_import_no_heavy_library(module: str) -> None:
 
 def test_a_process_that_imports_the_light_rooms_has_no_heavy_library() -> None:
     modules = ", ".join(module for module in ROOMED if is_light(module))
-    scripts = "eval, generate, prepare, runs, train"
+    scripts = "eval, generate, jobs, prepare, runs, train"
     script = f"import sys, {modules}, {scripts}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("\n", "")

@@ -46,4 +46,9 @@ class Job:
 
     def log(self, index: str | None = None) -> Path:
         """What it prints; of an array by the index of a task, or the pattern for it."""
-        return self.folder / ("log.txt" if index is None else f"log-{index}.txt")
+        return log_of(self.folder, index)
+
+
+def log_of(folder: Path, index: str | None = None) -> Path:
+    """What the job of a folder prints."""
+    return folder / ("log.txt" if index is None else f"log-{index}.txt")

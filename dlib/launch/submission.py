@@ -10,9 +10,10 @@ from dlib.launch.launchers import GONE, JobState, make_launcher
 from dlib.launch.snapshot import remove_snapshot, take_snapshot
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import UserError
+from dlib.process.ranks import say
 
 
-def submit(job: Job, project: Path) -> str:
+def submit_job(job: Job, project: Path) -> str:
     """Write the script, copy the code of `project`, and start the job; returns its number.
 
     Raises:
@@ -59,6 +60,26 @@ def state_of(folder: Path) -> JobState:
     """Where the job of a folder stands."""
     found = read_id(folder)
     return make_launcher(found[0]).state(found[1]) if found else JobState(GONE)
+
+
+def cancel_job(folder: Path) -> None:
+    """End the job of a folder for good.
+
+    Raises:
+        UserError: it has ended, or its launcher refuses.
+    """
+    if found := read_id(folder):
+        if (state := state_of(folder)).is_over:
+            raise UserError(f"job {found[1]} has ended already: {state.word}")
+        make_launcher(found[0]).cancel(found[1])
+        say(f"job {found[1]} is told to end")
+
+
+def requeue_job(folder: Path) -> None:
+    """Have the job of a folder start again."""
+    if found := read_id(folder):
+        make_launcher(found[0]).requeue(found[1])
+        say(f"job {found[1]} is back in the queue")
 
 
 def refuse_live_job(folder: Path, name: str) -> None:

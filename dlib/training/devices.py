@@ -105,11 +105,15 @@ def find_devices(args: HardwareArgs) -> Devices:
     precision = choose_precision(args.precision, accelerator, indices)
     devices = Devices(accelerator, indices, args.num_nodes, precision, name_devices(accelerator, indices))
     refuse_other_launch(devices)
-    if args.exact_reduce and devices.world_size & (devices.world_size - 1):
-        raise UserError(
-            f"--exact_reduce: {devices.world_size} devices are no power of two; give 1, 2, 4, 8, ... of them"
-        )
+    if args.exact_reduce:
+        refuse_no_power_of_two(devices.world_size)
     return devices
+
+
+def refuse_no_power_of_two(devices: int) -> None:
+    """Refuse a number of devices whose gradients no tree adds up."""
+    if devices & (devices - 1):
+        raise UserError(f"--exact_reduce: {devices} devices are no power of two; give 1, 2, 4, 8, ... of them")
 
 
 def refuse_other_launch(devices: Devices) -> None:

@@ -1,0 +1,90 @@
+"""The jobs of a workspace, found by their folders; and with its runs as a table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlib.browse.tables import table
+from dlib.launch.launchers import RUNNING, JobState
+from dlib.launch.submission import read_id, state_of
+from dlib.process.errors import UserError
+from dlib.runs.liveness import KILLED, UNKNOWN
+from dlib.runs.paths import RunPaths
+from dlib.runs.registry import RunSummary, list_runs
+
+OTHER_JOBS, SWEEPS = ".jobs", ".sweeps"
+"""Folders of a workspace: of jobs that train no run of their own, and of sweeps."""
+HEADER = ("name", "run", "step", "job", "state", "why, when, where")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run, a job, or both."""
+
+    name: str  # what the user calls it
+    run: RunSummary | None  # the run, where there is one
+    folder: Path | None  # the job's folder, where there is one
+    state: JobState | None  # where the job stands
+
+
+def job_folders(workspace: Path) -> Iterator[tuple[str, Path]]:
+    """Name and folder of each job of a workspace."""
+    for path in sorted(workspace.glob("*/job/id")):
+        yield path.parents[1].name, path.parent
+    for place in (OTHER_JOBS, SWEEPS):
+        for path in sorted(workspace.glob(f"{place}/*/id")):
+            yield path.parent.name, path.parent
+
+
+def find_job(word: str, workspace: Path) -> Path:
+    """The folder of the job that a user means.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = [folder for name, folder in job_folders(workspace) if name == word]
+    places = [*folders, Path(word), RunPaths(Path(word)).job]
+    found = next((place for place in places if read_id(place) is not None), None)
+    if found is None:
+        raise UserError(f"no job of '{word}' in {workspace}: see jobs.py status, or name its --out_dir")
+    return found
+
+
+def print_status(workspace: Path, words: list[str]) -> None:
+    """Print all runs and jobs of a workspace, or those that are named."""
+    wanted = {find_job(word, workspace).resolve() for word in words}
+    rows = [_row(one) for one in _listed(workspace, wanted)]
+    print("\n".join(table(rows, HEADER, numbers=(2,))) if rows else f"no runs and no jobs in {workspace}")
+
+
+def _listed(workspace: Path, wanted: set[Path]) -> Iterator[Listed]:
+    """The runs with their jobs, then other jobs; `wanted` empty: all."""
+    jobs = {folder.resolve(): name for name, folder in job_folders(workspace)}
+    runs = list_runs(workspace)
+    of_runs = {run.folder.job.resolve(): run for run in runs if run.is_run}
+    for folder in dict.fromkeys([*of_runs, *jobs]):
+        if not wanted or folder in wanted:
+            run, is_job = of_runs.get(folder), folder in jobs
+            name = run.name if run else jobs[folder]
+            yield Listed(name, run, folder if is_job else None, state_of(folder) if is_job else None)
+
+
+def _row(one: Listed) -> tuple[str | int | None, ...]:
+    state, found = one.state, read_id(one.folder) if one.folder else None
+    number = found[1].partition(":")[0] if found else None
+    run_state = actual_run_state(one.run.state, state) if one.run else None
+    return one.name, run_state, one.run.step if one.run else None, number, state.word if state else None, _why(state)
+
+
+def actual_run_state(run: str, job: JobState | None) -> str:
+    """The state of a run, where its own host is out of sight and its job is asked instead."""
+    if run != UNKNOWN or job is None:
+        return run
+    return RUNNING if not job.is_over else KILLED
+
+
+def _why(state: JobState | None) -> str | None:
+    if state is None or state.is_over:
+        return state.reason if state and state.reason not in ("", "None") else None
+    words = (state.reason if state.reason != "None" else "", state.start if state.start != "N/A" else "", state.nodes)
+    return ", ".join(filter(None, words)) or None
