@@ -26,6 +26,9 @@ class RunArgs:
     """Begin where another run was, `RUN@STEP`, `RUN@best` or `RUN` (its last): with its arguments, weights, optimizer,
     place in the text and numbers. Learning rate, schedule and durations may be others."""
 
+    sweep: str | None = setting(None, free=True)
+    """Name of the sweep that the run is a point of; `sweep.py` says it."""
+
 
 @dataclass
 class HardwareArgs:

@@ -4,6 +4,7 @@ The field's own type decides what a text means: `name: 007` and `max_time: 11:30
 are taken as written.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ def read_yaml(path: Path) -> Any:
         UserError: the file cannot be read or is no YAML; the error names the line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=TextLoader)
+        return yaml.load(text_of(path), Loader=TextLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: this is not YAML: {error.problem}") from error
@@ -32,6 +33,26 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: this cannot be read as YAML: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{path}: this cannot be read as YAML: {one_line(str(error))}") from error
+
+
+def text_of(path: Path) -> str:
+    """The text of a file; JSON is YAML, but for tabs between its words."""
+    text = path.read_text(encoding="utf-8")
+    return text.replace("\t", " ") if path.suffix == ".json" else text
+
+
+def line_of(path: Path, names: Sequence[str | int]) -> int:
+    """The line of a key or element in a YAML file that can be read, by the names that lead there from the outside."""
+    node = yaml.compose(text_of(path), Loader=TextLoader)
+    line = node.start_mark.line if node else 0
+    for name in names:
+        named = ((key.value, key, value) for key, value in node.value) if isinstance(name, str) else ()
+        numbered = ((place, item, item) for place, item in enumerate(node.value))
+        found = next(((key, value) for word, key, value in named or numbered if word == name), None)
+        if found is None:  # merged into it from elsewhere, by `<<`
+            break
+        line, node = found[0].start_mark.line, found[1]
+    return int(line) + 1
 
 
 def _refuse(problem: str, node: yaml.Node) -> NoReturn:

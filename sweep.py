@@ -1,0 +1,64 @@
+"""Train many runs: the points of a sweep, each with arguments of its own.
+
+    python sweep.py configs/sweeps/rates.yml --list                     which points are there?
+    python sweep.py configs/sweeps/rates.yml --local 2                  on this machine, two at a time, a device each
+    python sweep.py configs/sweeps/rates.yml --local 2 -- -d mine       ... with flags of train.py for all of them
+    python sweep.py configs/sweeps/rates.yml --index 3                  one point, as the array of any scheduler does
+    python sweep.py status configs/sweeps/rates.yml                     where does each stand?
+    python runs.py compare --filter sweep=rates                         what came of it, the best first?
+
+The same command again goes on: what is finished or under way is left alone, what was stopped or killed goes on.
+Exit status: 0 done, with all points finished; 1 some failed, or are under way elsewhere; 2 a mistake of the user;
+75 stopped by a signal with everything saved. With --index it is that of train.py.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import dlib.process.installation  # noqa: F401 - first: it says what is missing
+from dlib.launch.sweep_commands import parse_order
+from dlib.launch.sweep_points import SweepOrder, ledger, listed, state_of, states
+from dlib.process.errors import TRAINING_ERROR_STATUS, UserError, run_script
+from dlib.process.ranks import is_rank_zero, say
+from dlib.runs.liveness import LIVE_STATES
+
+REPOSITORY = Path(__file__).parent
+
+
+def main() -> int:
+    """Do what the command line asks for."""
+    asked, order = parse_order(sys.argv[1:])
+    if asked.status:
+        print("\n".join(ledger(states(order), as_json=asked.json)))
+    elif asked.list:
+        print("\n".join(listed(order, as_json=asked.json)))
+    elif asked.local:
+        from dlib.launch.sweep_locally import run_locally
+
+        return run_locally(order, asked.local, REPOSITORY)
+    else:
+        return train_point(order, asked.index)
+    return 0
+
+
+def train_point(order: SweepOrder, index: int) -> int:
+    """Become the `train.py` of a point; 0 where it is finished, 1 where it failed and is not to be retried."""
+    points = order.points
+    if not 0 <= index < len(points):
+        raise UserError(f"--index {index}: the sweep has points from 0 to {len(points) - 1}")
+    found = state_of(order, points[index])
+    if is_rank_zero():  # the others of the same point come when the first one may have begun it
+        if found.state in LIVE_STATES:
+            raise UserError(f"--index {index}: run '{found.point.name}' is {found.state}: another process holds it")
+        if not found.is_live and not found.is_due(retry_failed=order.retry_failed):
+            advice = "; --retry_failed tries it again" if found.state == "failed" else ""
+            say(f"run '{found.point.name}' is {found.state}{advice}")
+            return TRAINING_ERROR_STATUS if found.state == "failed" else 0
+    script, *words = order.command(found.point)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(REPOSITORY / script), *words])
+
+
+if __name__ == "__main__":
+    run_script(main)
