@@ -62,9 +62,17 @@ def show(args: Namespace) -> None:
 
 def compare(args: Namespace) -> None:
     """How do runs differ, and what are their results?"""
-    from dlib.browse.side_by_side import print_comparison
+    from dlib.browse.ranking import are_points_of_a_sweep
 
-    print_comparison(choose(args), as_json=args.json)
+    runs = choose(args)
+    if args.mean or args.output or (not args.runs and are_points_of_a_sweep(runs)):
+        from dlib.browse.sweep_results import compare_points
+
+        compare_points(runs, args.output, as_json=args.json)
+    else:
+        from dlib.browse.side_by_side import print_comparison
+
+        print_comparison(runs, as_json=args.json)
 
 
 def diff(args: Namespace) -> None:

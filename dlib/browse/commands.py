@@ -29,7 +29,14 @@ def make_parser() -> ScriptParser:
     add_switch(command, "--json", "Print one JSON object.")
     command = add("compare", "Show results and differing arguments of runs side by side.")
     _declare_choice(command)
-    add_switch(command, "--json", "Print one JSON object.")
+    text = (
+        "One line for the runs that differ in their seed only, the best first, with the command of the best run; so "
+        "are runs shown that filters choose and that are all of one sweep."
+    )
+    add_switch(command, "--mean", text)
+    text = "Write the points of --mean: a table as .csv, the metric over each argument as .pdf, .svg, .png; also both."
+    add_flag(command, ("-o", "--output"), text, "FILE", type=Path, action="append", default=[])
+    add_switch(command, "--json", "Print one JSON object; of points one a line.")
     command = add("diff", "Show in what two runs differ, line by line: arguments, code, packages, hardware, data.")
     add_flag(command, "old", A_RUN, "A")
     add_flag(command, "new", "Another.", "B")
