@@ -113,14 +113,15 @@ def test_a_step_is_a_pure_function_whatever_was_asked_before() -> None:
 def test_blocks_seeds_and_epochs_have_orders_of_their_own() -> None:
     rows = two_texts((400, 400), (1, 3))
     plan, other = mixed_plan(rows, 200), mixed_plan(rows, 200, seed=2)
-    steps = [range(block * plan.steps_per_epoch, (block + 1) * plan.steps_per_epoch) for block in range(2)]
-    runs = [samples(plan, steps[0]), samples(plan, steps[1]), samples(other, steps[0])]
-    for one, two in ((0, 1), (0, 2), (1, 2)):
+    steps = [range(block * plan.steps_per_epoch, (block + 1) * plan.steps_per_epoch) for block in range(3)]
+    runs = [samples(plan, steps[0]), samples(plan, steps[1]), samples(other, steps[0]), samples(plan, steps[2])]
+    for one, two in ((0, 1), (0, 2), (1, 2), (0, 3)):
         same = sum(a == b for (_, a), (_, b) in zip(runs[one], runs[two], strict=True))
         assert same < len(runs[0]) / 10
     drawn = [{number for _, number in run if number < 400} for run in runs]
-    assert not drawn[0] & drawn[1], "of a text that a block has a quarter of, the next one has other rows"
+    assert not drawn[0] & drawn[1], "of a text that a block has half of, the next one has other rows"
     assert drawn[0] != drawn[2], "and other seeds have other rows"
+    assert drawn[0] != drawn[3], "and so has the text's next epoch"
 
 
 def test_a_step_mixes_texts_where_they_have_rows_of_its_length() -> None:
