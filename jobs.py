@@ -57,7 +57,7 @@ def submit(args: Namespace, command: list[str]) -> None:
     number = submit_job(job, PROJECT)
     say(f"job {number}: {job.script}")
     if not args.no_follow:
-        follow(launcher, number, job.name, log, place)
+        follow(launcher, number, job.handle, log, place)
 
 
 def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":

@@ -30,6 +30,11 @@ class Job:
     cwd: Path = field(default_factory=Path.cwd)  # where it was submitted: relative paths of the command start there
 
     @property
+    def handle(self) -> str:
+        """What `jobs.py` calls it, whatever its name in the queue."""
+        return self.folder.name if self.run is None else self.run.name
+
+    @property
     def script(self) -> Path:
         """The file of its script."""
         return self.folder / "job.sh"

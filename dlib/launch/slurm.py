@@ -3,28 +3,44 @@
 import re
 import shutil
 import subprocess
+import time
 
 from dlib.launch.job import Job
-from dlib.launch.launchers import GONE, JobState
+from dlib.launch.launchers import GONE, PENDING, JobState
 from dlib.launch.slurm_script import sbatch_script
 from dlib.process.errors import UserError
 
 PATIENCE_SECONDS = 60
+LOOKS, SECONDS_BETWEEN_LOOKS = 4, 0.5
 ALL_STATES = "squeue --noheader --states=all --format=%T|%r|%S|%N --jobs".split()
+SHAPE = "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem"
+TOO_MUCH = "the partition has no nodes with all of this; `sinfo -o '%P %D %c %m %G %l'` shows what it has"
 REFUSALS = {
     "invalid partition": "--partition: the cluster has no such one; `sinfo` lists them",
     "invalid account": "--account, --partition: they do not go together for you; ask with `sacctmgr show associations`",
     "invalid qos": "--qos: there is no such one for you",
     "node count": "--nodes: the partition has not so many; `sinfo` counts them",
-    "node configuration is not available": "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem: "
-    "no nodes of the partition have all of this; `sinfo -o '%P %D %c %m %G'` shows what they have",
-    "time limit": "--time: more than the partition allows; `sinfo -o '%P %l'` shows how much",
+    "node configuration is not available": f"{SHAPE}: {TOO_MUCH}",
+    "memory specification": f"--mem: {TOO_MUCH}",
+    "time limit": f"--time: {TOO_MUCH}",
     "violates accounting": "--qos, --account: your limit of jobs, nodes or time is reached; wait for a job to end",
     "temporarily unable to accept": "the queue is full; submit again later",
     "unable to contact": "its controller does not answer; try again, or ask its administrators",
     "invalid job id": "the cluster knows no such job, or no longer",
 }
 """What SLURM says, and what to change; the first that fits."""
+
+HOPELESS = {
+    "BadConstraints": f"--options --constraint: {TOO_MUCH}",
+    "PartitionConfig": f"{SHAPE}, --time: {TOO_MUCH}",
+    "PartitionNodeLimit": f"--nodes: {TOO_MUCH}",
+    "PartitionTimeLimit": f"--time: {TOO_MUCH}",
+    "AccountNotAllowed": "--account: the partition does not take it",
+    "InvalidAccount": "--account: the cluster has no such one",
+    "InvalidQOS": "--qos: the cluster has no such one",
+    "QOSNotAllowed": "--qos: the partition does not take it",
+}
+"""Why a job waits that no other job's end will start, and what to change."""
 
 
 class Slurm:
@@ -35,8 +51,25 @@ class Slurm:
         return sbatch_script(job)
 
     def submit(self, job: Job) -> str:
-        """Queue the script in the job's folder; returns the job's number."""
-        return _ask("sbatch", "--parsable", str(job.script)).strip().partition(";")[0]
+        """Queue the script in the job's folder; returns the job's number.
+
+        Raises:
+            UserError: SLURM refuses it, or takes it and can never start it.
+        """
+        number = _ask("sbatch", "--parsable", str(job.script)).strip().partition(";")[0]
+        self._refuse_hopeless(number)
+        return number
+
+    def _refuse_hopeless(self, number: str) -> None:
+        """Cancel a job that would wait for ever; SLURM says so a moment after it has taken it."""
+        for _ in range(LOOKS):
+            state = self.state(number)
+            if advice := HOPELESS.get(state.reason):
+                self.cancel(number)
+                raise UserError(f"{advice} (SLURM: job {number} would wait for ever, {state.reason})")
+            if state.word != PENDING or state.reason not in ("", "None"):
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def state(self, number: str) -> JobState:
         """Where a job stands; of an array, where the task stands that is furthest from its end."""

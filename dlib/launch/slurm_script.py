@@ -8,6 +8,7 @@ from pathlib import Path
 from dlib.config.durations import parse_clock
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import INDEX, Job
+from dlib.runs.paths import RunPaths
 
 UNPACKING_SECONDS = 60
 """How long an image takes until its command starts: 14 to 42 seconds were measured."""
@@ -18,6 +19,10 @@ TEMPLATE = """\
 # Written by jobs.py. Read it, edit it, submit it by hand: sbatch {script}
 {options}
 
+# Signals are for the command: it saves and ends with 75. TERM says that SLURM itself ends or requeues the job.
+trap : USR1
+trap taken=yes TERM
+
 # Each start notes the step that it finds. What comes no further in {max_requeues} more is given up.
 starts={starts}
 step() {{ {step}; }}
@@ -25,13 +30,13 @@ given_up() {{
   [ "$(grep -cx "$(step)" "$starts")" -gt {max_requeues} ] || return 1
   echo "error: given up at step $(step): {max_requeues} more starts (--max_requeues) came no further" >&2
 }}
-[ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ] || : >"$starts"
-given_up && exit 1
+if [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ]; then
+  : >"$starts"
+elif given_up; then
+  exit 1
+{wait}fi
 step >>"$starts"
 
-# Signals are for the command: it saves and ends with 75. TERM says that SLURM itself ends or requeues the job.
-trap : USR1
-trap taken=yes TERM
 {setup}
 {srun}
 status=$?
@@ -42,10 +47,15 @@ given_up && exit 1
 echo "saved at step $(step): job {job_id} goes back into the queue"
 scontrol requeue "{job_id}"
 """
+WAIT = """\
+elif [ -e {lock} ]; then  # a start on a node that SLURM has lost may still train
+  flock --shared --timeout 3600 {lock} true
+"""
 
 
 def sbatch_script(job: Job) -> str:
     """The text of a job's script."""
+    lock = "" if job.run is None else quoted(str(RunPaths(job.run).lock))
     suffix = "" if job.array is None else f"-{INDEX}"
     setup = [*job.cluster.setup, *_exports(job.cluster)]
     return TEMPLATE.format(
@@ -55,6 +65,7 @@ def sbatch_script(job: Job) -> str:
         max_requeues=job.cluster.max_requeues,
         starts=quoted(f"{job.folder}/starts{suffix}.txt"),
         step=_read_step(job.run),
+        wait=WAIT.format(lock=lock) if lock else "",
         setup="\n".join(["", *setup, ""]) if setup else "",
         srun=_srun(job),
         job_id="$SLURM_JOB_ID" if job.array is None else "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
@@ -89,7 +100,7 @@ def _read_step(run: Path | None) -> str:
     """A command that prints the optimizer step which a run's status.json tells; 0 where there is none."""
     if run is None:
         return "echo 0"
-    return f"""grep -o '"step": [0-9]*' {quoted(f"{run}/status.json")} 2>/dev/null | grep -o '[0-9]*' || echo 0"""
+    return f"""grep -o '"step": [0-9]*' {quoted(str(RunPaths(run).status))} 2>/dev/null | grep -o '[0-9]*' || echo 0"""
 
 
 def _exports(cluster: Cluster) -> Iterator[str]:

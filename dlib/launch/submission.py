@@ -21,7 +21,7 @@ def submit_job(job: Job, project: Path) -> str:
     """
     launcher = make_launcher(job.cluster.launcher)
     text = launcher.script(job)
-    refuse_live_job(job.folder, job.name)
+    refuse_live_job(job.folder, job.handle)
     was_there = job.folder.exists()
     with refusals_told(job.folder):
         job.folder.mkdir(parents=True, exist_ok=True)
