@@ -2,11 +2,14 @@
 #
 #   docker build -t dlib .                       from conda-lock.yml, with CUDA; ppc64le.conda-lock.yml on Power
 #   docker build --target pip -t dlib:cpu .      from requirements.lock, for CPU: smaller, for laptops and CI
+#   docker build --target pip --build-arg TORCH=cuda -t dlib:cuda .     the same with PyTorch's own CUDA
 #
 # No conda lock is for linux/arm64 (an Apple laptop): the first command builds the second image there.
 
 ARG BASE_IMAGE=debian:12.12-slim
 ARG MICROMAMBA_IMAGE=mambaorg/micromamba:2.5.0
+# cpu or cuda: the build of PyTorch in the target pip.
+ARG TORCH=cpu
 
 # hadolint ignore=DL3006
 FROM ${MICROMAMBA_IMAGE} AS micromamba
@@ -18,9 +21,11 @@ FROM ${BASE_IMAGE} AS tools
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt,sharing=locked \
     apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates g++ gcc git libc6-dev tini
-# Any user may write the home, and the places where caches are mounted; a mounted repository may belong to another one.
-# A login shell would set PATH anew.
-RUN useradd --uid 1000 --no-create-home dlib \
+# Ubuntu has a user 1000 already: it gets our name. Any user may write the home, and the places where caches are mounted;
+# a mounted repository may belong to another one. A login shell would set PATH anew.
+RUN if owner="$(id -un 1000 2>/dev/null)"; then \
+      groupmod --new-name dlib "$(id -gn 1000)" && usermod --login dlib --home /home/dlib "$owner"; \
+    else useradd --uid 1000 --no-create-home dlib; fi \
  && install -d -o dlib -g dlib -m 1777 /home/dlib /home/dlib/.cache /home/dlib/.cache/huggingface \
       /home/dlib/.cache/wandb /workspace \
  && git config --system safe.directory /workspace \
@@ -45,11 +50,12 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,t
 
 # The script that makes .venv on a laptop makes this one; PyTorch's own tests (130 MB of programs) are left out.
 FROM python AS pip-environment
+ARG TORCH
 WORKDIR /opt/environment
 COPY requirements.lock ./
 COPY scripts/setup.sh scripts/
 RUN --mount=type=cache,target=/home/dlib/.cache/pip --mount=type=cache,target=/home/dlib/.cache/uv \
-    DLIB_PYTHON="" TORCH=cpu scripts/setup.sh \
+    DLIB_PYTHON="" TORCH="$TORCH" scripts/setup.sh \
  && ln -s /opt/environment/.venv /opt/dlib \
  && rm -rf .venv/lib/python3*/site-packages/torch/test \
  && find .venv/lib/python3*/site-packages/torch/bin -type f -iname '*test*' -delete
@@ -70,7 +76,12 @@ RUN --mount=type=cache,target=/var/cache/micromamba,sharing=locked \
     micromamba create --yes --always-copy --prefix /opt/dlib --file "/opt/$lock" \
  && find /opt/dlib -name '*.a' -delete
 
-FROM python AS pip
+FROM python AS pip-cpu
+FROM python AS pip-cuda
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# hadolint ignore=DL3006
+FROM pip-${TORCH} AS pip
 COPY --from=pip-environment /opt /opt
 COPY --chown=dlib:dlib . /workspace
 USER 1000:1000

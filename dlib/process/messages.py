@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlib.process.durable import refusals_told
 from dlib.process.errors import printable
+from dlib.process.homes import move_homes_that_cannot_be_written
 from dlib.process.ranks import is_rank_zero, logger
 
 NOT_TRUE = (
@@ -43,6 +44,7 @@ LEVELS = {
 
 def quiet_libraries() -> None:
     """Silence what says nothing of this run; to be called before the libraries are imported, but in a notebook."""
+    move_homes_that_cannot_be_written()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # set by hand: forked loader workers must not deadlock
