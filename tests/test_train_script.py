@@ -1,0 +1,99 @@
+"""`scripts/train.sh`: what it makes of environment variables, here and in a job whose commands of SLURM stand in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TRAIN = """
+import os, sys
+print(sys.argv[1:], "SLURM_PROCID" in os.environ)
+sys.exit(int(os.environ.get("TOY_STATUS", "0")))
+"""
+JOB = {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH", "SLURM_PROCID": "0", "DLIB_CONFIG": "a.yml"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with a toy train.py, and a bin/ with toy commands of SLURM."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "train.py").write_text(TRAIN)
+    commands = {"scripts/setup.sh": "", "bin/srun": 'shift; echo srun; exec "$@"\n', "bin/scontrol": 'echo "$@"\n'}
+    (tmp_path / "bin").mkdir()
+    for name, body in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}")
+        (tmp_path / name).chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "train.sh", tmp_path / "scripts")
+    return tmp_path
+
+
+def call(project: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Calls the script from elsewhere."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DLIB_"))}
+    path = f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(project / "scripts" / "train.sh"), *words],
+        env={**ours, "PATH": path, "DLIB_PYTHON": sys.executable, **variables},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags"),
+    [
+        ({"DLIB_CONFIG": "a.yml"}, ["--config_path", "a.yml"]),
+        ({"DLIB_RESUME": "runs/x"}, ["--resume", "runs/x"]),
+        ({**JOB, "SLURM_STEP_ID": "0"}, ["--config_path", "a.yml"]),
+        ({**JOB, "DLIB_FORCE_LOCAL": "true"}, ["--num_nodes", "1", "--config_path", "a.yml"]),
+    ],
+    ids=["config", "resume", "task", "forced"],
+)
+def test_one_process_is_started_here(project: Path, variables: dict[str, str], flags: list[str]) -> None:
+    done = call(project, "-n", "two words", TOY_STATUS="75", **variables)
+    is_task = "SLURM_STEP_ID" in variables
+    assert (done.returncode, done.stdout) == (75, f"{[*flags, '-n', 'two words']} {is_task}\n"), done.stderr
+
+
+def test_a_job_starts_its_tasks_and_goes_back_into_the_queue_when_it_was_stopped(project: Path) -> None:
+    done = call(project, **JOB)
+    assert (done.returncode, done.stdout) == (0, "srun\n['--config_path', 'a.yml'] True\n"), done.stderr
+    done = call(project, **JOB, TOY_STATUS="75")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (75, "requeue 7")
+    done = call(project, **JOB, TOY_STATUS="1")
+    assert (done.returncode, "requeue" in done.stdout) == (1, False)
+    done = call(project, **JOB, TOY_STATUS="75", SLURM_RESTART_COUNT="50")
+    assert (done.returncode, "requeue" in done.stdout) == (2, False)
+    assert done.stderr == "error: put back into the queue 50 times: sbatch it again, or set DLIB_MAX_REQUEUES\n"
+
+
+def test_a_copy_that_sbatch_runs_finds_the_repository(project: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool" / "job"
+    shutil.copytree(project / "scripts", spool, ignore=shutil.ignore_patterns("setup.sh"))
+    copied = tmp_path / "spool"
+    shutil.move(spool, copied / "scripts")
+    (copied / "bin").symlink_to(project / "bin")
+    done = call(copied, **JOB, SLURM_SUBMIT_DIR=str(project))
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "srun"), done.stderr
+    assert (
+        call(copied, **JOB).stderr == f"error: no train.py in {copied}: call sbatch in the folder of the repository\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "error: set DLIB_CONFIG to a configuration, or DLIB_RESUME to the run that is to go on\n"),
+        ({"DLIB_CONFIG": "a", "DLIB_RESUME": "b"}, "error: DLIB_CONFIG and DLIB_RESUME: give one, as a run that goes "),
+    ],
+)
+def test_what_is_missing_or_contradicts_is_told(project: Path, variables: dict[str, str], told: str) -> None:
+    done = call(project, **variables)
+    assert done.returncode == 2
+    assert done.stderr.startswith(told)
