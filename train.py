@@ -27,6 +27,7 @@ from dlib.config.configuration import parse_args
 from dlib.process.errors import outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import keep_messages, quiet_libraries
+from dlib.process.placement import refuse_idle_nodes
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
 from dlib.process.threads import let_threads_sleep, take_one_thread
 from dlib.runs import session
@@ -36,6 +37,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.resuming import with_recorded_run
 
 if TYPE_CHECKING:
+    from dlib.callbacks.stopping import Stopping
     from dlib.data.data_module import DataModule
     from dlib.tracking.run_log import RunLog
     from dlib.training.preparation import Preparation
@@ -51,6 +53,7 @@ def main() -> int:
     args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
     if not parsed.flags.plan:
+        refuse_idle_nodes(args.hardware.num_nodes)
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
         if session.is_finished(folder, args):
@@ -98,7 +101,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
         callbacks = build_callbacks(run, folder, run_log, data, stopping)
         load_callback_states(callbacks, states)
         if start.step < run.plan.total_steps and stopping.reason is None:
-            fit(run, folder, run_log, callbacks, module, data)
+            fit(run, folder, run_log, callbacks, module, data, stopping)
         ending = "preempted" if stopping.stopped else "finished"
         run_log.finish(ending)
         session.close(folder, ending, module.steps_done, run.plan.total_steps, stopping.reason)
@@ -146,7 +149,13 @@ def build_callbacks(
 
 
 def fit(
-    run: "Preparation", folder: RunFolder, run_log: "RunLog", callbacks: list[Any], module: Any, data: "DataModule"
+    run: "Preparation",
+    folder: RunFolder,
+    run_log: "RunLog",
+    callbacks: list[Any],
+    module: Any,
+    data: "DataModule",
+    stopping: "Stopping",
 ) -> None:
     """Train to the goal, or to a stop, with as many processes as there are devices."""
     from dlib.callbacks.anomalies import Anomalies
@@ -157,7 +166,8 @@ def fit(
     devices, hardware = run.devices, run.args.hardware
     on_loss = partial(session.fail, folder, run.plan.total_steps)
     told = partial(session.cause_of_others, folder)
-    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=STOP_SIGNALS, told=told):
+    asked = stopping.was_asked
+    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=STOP_SIGNALS, told=told, asked=asked):
         logger = RunLogger(run_log, module.logged_step)
         strategy, exact = hardware.distributed_strategy, hardware.exact_reduce
         built = trainer.build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)

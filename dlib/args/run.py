@@ -37,11 +37,12 @@ class HardwareArgs:
     accelerator: str = setting("auto", choices=("auto", "cpu", "cuda", "gpu", "mps"), free=True)
     """Kind of device; `auto` takes CUDA, else MPS, else the CPU."""
     num_devices: int = setting(-1, at_least=1, or_all=True, free=True)
-    """Number of devices a node; -1: all that are found (one process on a CPU)."""
+    """Number of devices a node; -1: all that are found (on a CPU one process, or those that srun or torchrun has
+    started)."""
     cuda_device_ids: list[int] = setting([], at_least=0, free=True)
     """CUDA devices to use, by index, in place of `num_devices`."""
-    num_nodes: int = setting(1, at_least=1, at_most=MOST_NODES, free=True)
-    """Number of machines."""
+    num_nodes: int = setting(-1, at_least=1, at_most=MOST_NODES, or_all=True, free=True)
+    """Number of machines; -1: all those on which srun or torchrun has started processes, else one."""
     distributed_strategy: str = setting("auto", choices=("auto", "ddp", "ddp_find_unused"), free=True)
     """How several devices share the work; `auto`: DDP when there are several; `ddp_find_unused`: for models with
     weights that a step does not use."""

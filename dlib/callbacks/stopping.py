@@ -60,6 +60,10 @@ class Stopping(StepCallback):
                 signal.signal(number, self._ask)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
+    def was_asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._asked
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
         signal.signal(signal.SIGINT, self._interrupt)

@@ -8,7 +8,6 @@ variables of torchrun.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +16,14 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
+from dlib.process.connections import free_port
 from dlib.process.errors import TrainingError, UserError, one_line
+from dlib.process.meeting import Meeting, refuse_to_begin
+from dlib.process.meeting_first import First
+from dlib.process.meeting_further import Further
+from dlib.process.placement import starts_rest_of_node
 from dlib.process.ranks import from_environment, global_rank, in_slurm_step, local_rank, was_launched, world_size
+from dlib.process.slurm_step import first_node_of_step, port_of_step
 
 BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What somebody sets who starts a run on each machine without a launcher."""
@@ -27,19 +32,21 @@ GRACE_SECONDS = 10.0
 TOLD_SECONDS = 2.0
 """How long the first waits for word from a process that others have started: it comes before the connection closes."""
 SECONDS_BETWEEN_LOOKS = 0.2
-FIRST_PORT, NUM_PORTS, STEPS_OF_A_JOB = 10_000, 20_000, 64
-"""Ports of SLURM steps, below those that the system deals out; so many are between two neighbouring jobs."""
 LOST = re.compile(
     r"connection|closed by peer|reset by peer|broken pipe|failed to recv|timed out|timeout", re.IGNORECASE
 )
 """What gloo, NCCL and the store say when another process does not answer."""
 
 
-def refuse_missing_launcher(num_nodes: int) -> None:
-    """Refuse several machines where nobody starts the processes of the others, and say whom it waits for."""
+def refuse_missing_launcher(wanted: int) -> None:
+    """Refuse several machines where nobody starts the processes of the others, and say whom it waits for.
+
+    Args:
+        wanted: `--num_nodes`.
+    """
     if was_launched():
         return
-    node = from_environment("NODE_RANK", 0)
+    node, num_nodes = from_environment("NODE_RANK", 0), max(wanted, 1)
     if not 0 <= node < num_nodes:
         raise UserError(f"NODE_RANK={node}: --num_nodes {num_nodes} has machines from 0 to {num_nodes - 1}")
     if num_nodes == 1:
@@ -60,6 +67,7 @@ def launched(
     on_loss: Callable[[str], None] = lambda cause: None,
     held_back: Collection[signal.Signals] = (),
     told: Callable[[], str | None] = lambda: None,
+    asked: Callable[[], bool] = lambda: False,
 ) -> AbstractContextManager[object]:
     """Run the other processes of this machine beside this one, unless a launcher has started them.
 
@@ -73,26 +81,32 @@ def launched(
         held_back: signals that wait until a started process takes them (`Stopping.listen`): sent to all, one would end
             it while it still starts.
         told: what another process has left to say why it failed, if one has.
+        asked: whether this process was asked to stop: then none of them begins.
+
+    Raises:
+        SystemExit: this process, the only one, was asked to stop.
     """
     if num_processes * num_nodes == 1:
-        return nullcontext()
+        return refuse_to_begin() if asked() else nullcontext()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held_back)  # further processes inherit it
     try:
-        return Others(_start_others(num_processes, num_nodes), on_loss, told)
+        return Others(_start_others(num_processes, num_nodes), on_loss, told, asked)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[bytes]]":
     """Tell this process its rank, and start this machine's other processes unless a launcher has."""
-    if was_launched():
+    if in_slurm_step():
+        os.environ.setdefault("MASTER_ADDR", first_node_of_step())
+        os.environ.setdefault("MASTER_PORT", str(port_of_step()))
+    if was_launched() and not (num_processes > 1 and starts_rest_of_node()):
         place = {"RANK": global_rank(), "LOCAL_RANK": local_rank(), "WORLD_SIZE": world_size()}
         os.environ.update({name: str(number) for name, number in place.items()})
-        if in_slurm_step():
-            os.environ.setdefault("MASTER_ADDR", first_node_of_step())
-            os.environ.setdefault("MASTER_PORT", str(port_of_step()))
+        os.environ.setdefault("LOCAL_WORLD_SIZE", str(num_processes))
         return []
-    first = from_environment("NODE_RANK", 0) * num_processes
+    node = global_rank() if starts_rest_of_node() else from_environment("NODE_RANK", 0)
+    first = node * num_processes
     os.environ.update({"WORLD_SIZE": str(num_processes * num_nodes), "LOCAL_WORLD_SIZE": str(num_processes)})
     if num_nodes == 1:
         os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())})
@@ -108,24 +122,34 @@ def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[
 
 
 class Others:
-    """The processes that this one has started, and a thread that watches them."""
+    """The other processes: those that this one has started, watched by a thread, and those that it meets."""
 
     def __init__(
         self,
         processes: "list[subprocess.Popen[bytes]]",
         on_loss: Callable[[str], None],
         told: Callable[[], str | None],
+        asked: Callable[[], bool],
     ) -> None:
-        """Watch them once the block is entered."""
+        """Meet them once the block is entered."""
         self._processes = processes
-        self._on_loss = on_loss
-        self._told = told
+        self._on_loss, self._told, self._asked = on_loss, told, asked
         self._first_rank = global_rank()
+        self._meeting: Meeting | None = None
+        self._missed: str | None = None  # why one of those that it has met is missed
         self._left = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
-        """Start watching."""
-        threading.Thread(target=self._watch, daemon=True).start()
+        """Meet all, then start watching."""
+        try:
+            self._meeting = open_meeting()
+            if self._meeting is not None:
+                self._meeting.meet(self._asked, lambda: self._cause_of_death() or self._told())
+        except BaseException:
+            self._part(in_order=False)
+            raise
+        self._thread.start()
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Say why another process was missed; one that others have started leaves that to the first.
@@ -137,13 +161,20 @@ class Others:
         is_missed = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
         cause = self._wait_for_cause() if is_missed else None
         self._left.set()
-        if error is not None:
-            self._kill()
+        self._thread.join(GRACE_SECONDS)
+        self._part(in_order=error is None)
         if is_missed and cause is None and global_rank() > 0:
             raise SystemExit(1) from None
         if is_missed:
             met = one_line(str(error)).partition(". ")[0]  # what gloo adds is advice to programmers
             raise TrainingError(cause or f"another process of the run has ended, or is out of reach: {met}") from error
+
+    def _part(self, *, in_order: bool) -> None:
+        """Leave the meeting; end the processes of one's own where something went wrong."""
+        if self._meeting is not None:
+            self._meeting.leave(in_order=in_order)
+        if not in_order:
+            self._kill()
 
     def _wait_for_cause(self) -> str | None:
         """Why another process was missed: of our own once they have died, and with it said all; else what is told."""
@@ -151,7 +182,7 @@ class Others:
         deadline = time.monotonic() + seconds * bool(self._processes or global_rank() == 0)
         while (cause := look()) is None and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        return cause or self._told()
+        return cause or self._told() or (self._missed if global_rank() == 0 else None)
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -159,9 +190,10 @@ class Others:
 
     def _watch(self) -> None:
         while not self._left.wait(SECONDS_BETWEEN_LOOKS):
-            if cause := self._cause_of_death():
+            self._missed = self._meeting.look() if self._meeting is not None else None
+            if cause := self._cause_of_death() or self._missed:
                 if not self._left.wait(GRACE_SECONDS):
-                    self._end(cause)
+                    self._end(self._told() or cause)
                 return
 
     def _cause_of_death(self) -> str | None:
@@ -180,30 +212,17 @@ class Others:
         os._exit(TrainingError.status)
 
 
+def open_meeting() -> Meeting | None:
+    """This process's end; None under torchrun, whose agents look after the processes, at the same port."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return None
+    port = from_environment("MASTER_PORT", 0)
+    return First(port) if global_rank() == 0 else Further(os.environ["MASTER_ADDR"], port)
+
+
 def describe_end(status: int) -> str:
     """How a failed process ended, by its exit status, negative for a signal."""
     if status > 0:
         return f"a process ended with status {status}, and may have said why"
     reason = " (mostly because memory ran out)" if -status == signal.SIGKILL else ""
     return f"a process was ended by signal {-status}, {signal.strsignal(-status)}{reason}"
-
-
-def first_node_of_step() -> str:
-    """Where the first task of this SLURM step runs."""
-    if from_environment("SLURM_STEP_NUM_NODES", 1) == 1:
-        return "127.0.0.1"  # a node need not know its own name
-    # "n[01-03,7]-ib,m4" stands for n01-ib and further ones.
-    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", os.environ["SLURM_STEP_NODELIST"]).partition(",")[0]
-
-
-def port_of_step() -> int:
-    """A port that all tasks of this SLURM step know, and that its neighbours on a node do not use."""
-    job, step = from_environment("SLURM_JOB_ID", 0), from_environment("SLURM_STEP_ID", 0)
-    return FIRST_PORT + (job * STEPS_OF_A_JOB + step) % NUM_PORTS
-
-
-def free_port() -> int:
-    """A free port of this machine."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

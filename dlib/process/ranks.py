@@ -22,14 +22,14 @@ def global_rank() -> int:
     """
     if "RANK" in os.environ:
         return from_environment("RANK", 0)
-    if "LOCAL_RANK" in os.environ or not in_slurm_step():
+    if is_told_place():
         return from_environment("NODE_RANK", 0) * from_environment("LOCAL_WORLD_SIZE", 1) + local_rank()
     return from_environment("SLURM_PROCID", 0)
 
 
 def local_rank() -> int:
     """This process's number on its node, 0 for the first."""
-    if "LOCAL_RANK" in os.environ or not in_slurm_step():
+    if is_told_place():
         return from_environment("LOCAL_RANK", 0)
     return from_environment("SLURM_LOCALID", 0)
 
@@ -52,6 +52,11 @@ def in_slurm_step() -> bool:
     tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE")
     is_own = tasks == os.environ.get("SLURM_TASKS_PER_NODE", tasks)
     return is_own and "SLURM_PROCID" in os.environ and from_environment("SLURM_STEP_NUM_TASKS", 1) > 1
+
+
+def is_told_place() -> bool:
+    """Whether torchrun's variables say where this process stands, and not those of a SLURM step."""
+    return "LOCAL_RANK" in os.environ or not in_slurm_step()
 
 
 def was_launched() -> bool:

@@ -67,9 +67,9 @@ def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:
     devices = asked if asked > 0 else described.tasks if accelerator == "cpu" else described.gpus
     if accelerator != "cpu" and devices > described.gpus:
         raise UserError(f"--num_devices {devices}: the job gets {described.gpus} GPUs a node (--gpus_per_node)")
-    if args.num_nodes not in (1, described.nodes):
+    if args.num_nodes not in (-1, 1, described.nodes):
         raise UserError(f"--num_nodes {args.num_nodes}: the job gets {described.nodes} (--nodes); leave it out")
-    if described.nodes * described.tasks > 1 and described.tasks != devices:
+    if described.tasks not in (1, devices):  # one task a node starts the others of its node
         raise UserError(
             f"--tasks_per_node {described.tasks}: srun would start as many processes on each node, for {devices} "
             f"devices there; give --tasks_per_node {devices}"
@@ -90,6 +90,6 @@ def check_devices(args: ExperimentArgs, described: Described) -> None:
 
 def flags_for(given: HardwareArgs, settled: HardwareArgs) -> list[str]:
     """The flags that a command needs for several nodes, and for several processes on a CPU."""
-    flags = ["--num_nodes", str(settled.num_nodes)] if given.num_nodes != settled.num_nodes else []
+    flags = ["--num_nodes", str(settled.num_nodes)] if max(given.num_nodes, 1) != settled.num_nodes else []
     is_told = given.num_devices == settled.num_devices or settled.accelerator != "cpu" or settled.num_devices == 1
     return flags if is_told else [*flags, "--num_devices", str(settled.num_devices)]

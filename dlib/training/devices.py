@@ -10,7 +10,8 @@ from typing import Any
 
 from dlib.args import HardwareArgs
 from dlib.process.errors import UserError
-from dlib.process.ranks import in_slurm_step, was_launched, world_size
+from dlib.process.placement import count_nodes, processes_per_node, starts_rest_of_node
+from dlib.process.ranks import in_slurm_step, is_told_place, was_launched, world_size
 from dlib.process.threads import usable_cores
 
 PEAK_FLOPS = {
@@ -103,7 +104,8 @@ def find_devices(args: HardwareArgs) -> Devices:
     accelerator = choose_accelerator(args.accelerator)
     indices = choose_indices(args, accelerator)
     precision = choose_precision(args.precision, accelerator, indices)
-    devices = Devices(accelerator, indices, args.num_nodes, precision, name_devices(accelerator, indices))
+    num_nodes = count_nodes(args.num_nodes)
+    devices = Devices(accelerator, indices, num_nodes, precision, name_devices(accelerator, indices))
     refuse_other_launch(devices)
     if args.exact_reduce:
         refuse_no_power_of_two(devices.world_size)
@@ -118,18 +120,29 @@ def refuse_no_power_of_two(devices: int) -> None:
 
 def refuse_other_launch(devices: Devices) -> None:
     """Refuse devices for which a launcher has started another number of processes, or not the same on each node."""
-    if was_launched() and world_size() != devices.world_size:
-        sees_own = in_slurm_step() and devices.accelerator == "cuda" and len(devices.indices) == 1
-        own = "; if srun gives each task a GPU of its own (--gpus-per-task), add --gpu-bind=none" if sees_own else ""
+    each, started = len(devices.indices), processes_per_node()
+    if in_slurm_step() and not is_told_place() and (tasks := os.environ.get("SLURM_STEP_TASKS_PER_NODE")):
+        if started is None:
+            raise UserError(
+                f"srun has started {tasks} tasks on the nodes, for {each} devices on each: add --ntasks-per-node {each}"
+            )
+        if started not in (1, each):
+            raise UserError(
+                f"srun has started {started} tasks on each node, for {each} devices there: {_other_launch(devices)}"
+            )
+    if was_launched() and not starts_rest_of_node() and world_size() != devices.world_size:
         raise UserError(
             f"{world_size()} processes were launched, for {devices.world_size} devices; give --num_devices, those of a "
-            f"node, and --num_nodes, so that their product is the number of processes{own}"
+            "node, and --num_nodes, so that their product is the number of processes"
         )
-    tasks, each = os.environ.get("SLURM_STEP_TASKS_PER_NODE"), str(len(devices.indices))
-    if in_slurm_step() and tasks not in (None, each, f"{each}(x{devices.num_nodes})"):
-        raise UserError(
-            f"srun has started {tasks} tasks on the nodes, for {each} devices on each: add --ntasks-per-node"
-        )
+
+
+def _other_launch(devices: Devices) -> str:
+    """What to change where srun has started several tasks on a node, but not one a device."""
+    each, started = len(devices.indices), processes_per_node()
+    if devices.accelerator == "cuda" and each == 1:
+        return "if it gives each task a GPU of its own (--gpus-per-task), add --gpu-bind=none; else --ntasks-per-node 1"
+    return f"give --ntasks-per-node {each}, or 1 and they are started here, or --num_devices {started}"
 
 
 def choose_accelerator(wanted: str) -> str:
@@ -170,7 +183,7 @@ def told_devices(args: HardwareArgs) -> int | None:
         return len(args.cuda_device_ids)
     if args.num_devices > 0:
         return args.num_devices
-    return 1 if args.accelerator == "cpu" else None
+    return (processes_per_node() or 1) if args.accelerator == "cpu" else None
 
 
 def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
@@ -185,9 +198,10 @@ def choose_indices(args: HardwareArgs, accelerator: str) -> tuple[int, ...]:
         most = max(MOST_ON_A_SMALL_CPU, PROCESSES_A_CORE * usable_cores())
         if args.num_devices > most:
             raise UserError(f"--num_devices {args.num_devices}: {usable_cores()} cores run at most {most} processes")
-        return (0,) * max(1, args.num_devices)
+        return (0,) * (args.num_devices if args.num_devices > 0 else processes_per_node() or 1)
     found = count_gpus(accelerator)
-    number = found if args.num_devices == -1 else min(args.num_devices, found + 1)  # one too many is enough to refuse
+    every = min(found, (is_told_place() and processes_per_node()) or found)  # torchrun may have started fewer processes
+    number = every if args.num_devices == -1 else min(args.num_devices, found + 1)  # one too many is enough to refuse
     wanted = tuple(args.cuda_device_ids) or tuple(range(number))
     missing = [index for index in wanted if index not in range(found)]
     if missing or len(set(wanted)) < len(wanted):

@@ -13,6 +13,7 @@ from dlib.data.batching import check_batch_arithmetic, check_token_budget
 from dlib.data.text import TextFiles, find_text
 from dlib.models.sources import find_source
 from dlib.process.errors import UserError
+from dlib.process.placement import count_nodes
 from dlib.process.ranks import is_rank_zero
 from dlib.process.versions import refuse_attention_on, refuse_missing
 from dlib.runs import session
@@ -39,7 +40,7 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
         UserError: something is missing, or flags do not fit each other.
     """
     refuse_missing(args.model.attn_implementation, args.optim.optimizer, compiles=args.model.compile)
-    check_batch(args, told_devices(args.hardware), args.hardware.num_nodes)
+    check_batch(args, told_devices(args.hardware), count_nodes(args.hardware.num_nodes))
     steps = told_steps(args)
     if steps is not None:
         refuse_steps_outside(args.checkpoint.extra_steps, steps)

@@ -10,7 +10,8 @@ import pytest
 
 from dlib.measuring.processes import Processes
 from dlib.process.errors import UserError
-from dlib.process.launching import describe_end, first_node_of_step, port_of_step, refuse_missing_launcher
+from dlib.process.launching import describe_end, refuse_missing_launcher
+from dlib.process.slurm_step import first_node_of_step, port_of_step
 from dlib.training.devices import Devices
 from dlib.training.trainer import build_trainer
 from tests.launching import ROOT, Place, start_warm
@@ -77,7 +78,7 @@ def test_an_end_is_told_in_words(status: int, told: str) -> None:
     assert told in describe_end(status)
 
 
-def test_a_signal_while_processes_start_saves_and_one_that_is_killed_later_leaves_a_run_that_says_so(
+def test_a_signal_while_processes_start_ends_them_and_one_that_is_killed_later_leaves_a_run_that_says_so(
     place: Place, tmp_path: Path
 ) -> None:
     folder = place.folder("run")
@@ -86,9 +87,10 @@ def test_a_signal_while_processes_start_saves_and_one_that_is_killed_later_leave
         training.wait_for(lambda: "optimizer    " in training.stderr and len(training.living_processes()) == 2)
         training.signal_group(signal.SIGTERM)
         assert training.result().status == 75, training.stderr
-    assert folder.pointed_step("last") == 1
+    assert folder.pointed_step("last") is None
+    assert "stopped before the first step, with nothing to save: the same command goes on" in training.stderr
     with start_warm(arguments, tmp_path) as training:
-        training.wait_for(lambda: folder.pointed_step("last") != 1)
+        training.wait_for(lambda: folder.pointed_step("last") is not None)
         (other,) = {*training.living_processes()} - {training.pid}
         os.kill(other, signal.SIGKILL)
         result = training.result()

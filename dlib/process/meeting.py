@@ -1,0 +1,78 @@
+"""The processes of a run meet before torch's own rendezvous, and stay in touch: who is missing is told by name.
+
+torch waits half an hour, in silence and deaf to signals, for a process that never comes or that stands still. Here the
+first process says who has not come, and waits no longer than is reasonable. From then on an open connection to each
+other one tells at once that it has ended; what stands still is told by the place where each process stands.
+
+    first                                   others
+    listens at MASTER_PORT      <---        {"rank": 3, "host": "n2", "run": "812.0 of 16", "asked": false}
+    all are there               --->        {"go": true, "port": 40113}: torch meets at that port, which is free
+    looks at them               <---        {"still": 0.3, "place": "dlib/..."}, often; at last {"left": true}
+"""
+
+import os
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+from dlib.process.connections import Connection, interface_of, resolves_own_name
+from dlib.process.ranks import global_rank, say, world_size
+from dlib.process.stop_signals import STOPPED_STATUS
+
+MEETING_SECONDS = 600.0
+"""How long processes may come one after the other: nodes unpack images, and import from slow disks."""
+REMINDER_SECONDS = 30.0
+"""How often it is said who is waited for."""
+NAMELESS_SECONDS = 60.0
+"""How long a name may be unknown: that of a machine that just came up."""
+CONNECTING_SECONDS, LOOK_SECONDS, BEAT_SECONDS = 2.0, 0.2, 5.0
+STILL_SECONDS = 120.0
+"""From when on it is told that nothing moves: longer than most kernels compile and most checkpoints take."""
+ADVICE = "set MASTER_ADDR to an address of the first node that all nodes reach"
+
+
+class Meeting(Protocol):
+    """One end of the connections."""
+
+    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> None:
+        """Wait until all processes are there.
+
+        Args:
+            asked: whether this process was asked to stop; then none begins.
+            lost: why it need not wait any longer.
+
+        Raises:
+            SystemExit: a process was asked to stop, before anything was computed.
+            UserError: some did not come.
+            TrainingError: some have ended.
+        """
+
+    def look(self) -> str | None:
+        """Why the run cannot go on, if another process has ended without a word; to be called again and again."""
+
+    def leave(self, *, in_order: bool) -> None:
+        """End; not in order where the others are not told why."""
+
+
+def reason_of(error: OSError) -> str:
+    """What went wrong, without what was attempted."""
+    is_known = error.errno is not None and error.errno > 0
+    return os.strerror(error.errno) if is_known else str(error.strerror or error)  # type: ignore[arg-type]
+
+
+def name_run() -> str:
+    """What tells the processes of this run from those of another that meets at the same place."""
+    return f"{os.environ.get('SLURM_JOB_ID')}.{os.environ.get('SLURM_STEP_ID')} of {world_size()}"
+
+
+def refuse_to_begin() -> NoReturn:
+    """End where a process was asked to stop before all had come; others than the first leave the status to it."""
+    say("stopped before the first step, with nothing to save: the same command goes on")
+    raise SystemExit(0 if global_rank() else STOPPED_STATUS)
+
+
+def meet_torch_at(address: str, port: int, connections: list[Connection]) -> None:
+    """Have torch meet at a place, over the interface of the connections where this machine's name tells none."""
+    os.environ.update({"MASTER_ADDR": address, "MASTER_PORT": str(port)})
+    addresses = {connection.own_address for connection in connections} - {"127.0.0.1"}
+    if addresses and not resolves_own_name() and (interface := interface_of(min(addresses))):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)

@@ -1,0 +1,163 @@
+"""Processes that somebody else has started: who is missing, dead or still is told by name, in a bounded time."""
+
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dlib.process.connections import free_port, interface_of
+from dlib.process.standing import Standing, side_by_side
+from tests.launching import ROOT, environment
+
+SCRIPT = """
+import os, signal, sys, time
+from dlib.process import launching, meeting
+from dlib.process.errors import run_script
+meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
+meeting.STILL_SECONDS, meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 1.0, 0.1, 0.5
+asked = []
+signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
+def stand():
+    time.sleep(60)
+def main():
+    print("up", flush=True)
+    with launching.launched(1, {size}, asked=lambda: bool(asked)):
+        print("began", flush=True)
+        {body}
+run_script(main)
+"""
+STAND = "stand()"
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@contextmanager
+def rank(
+    number: int, port: int, body: str = "pass", size: int = 2, address: str = "127.0.0.1"
+) -> "Iterator[subprocess.Popen[str]]":
+    """A process of a run, as any launcher starts it."""
+    place = {"RANK": number, "LOCAL_RANK": 0, "WORLD_SIZE": size, "MASTER_PORT": port, "MASTER_ADDR": address}
+    variables = {**environment(), **{name: str(value) for name, value in place.items()}, "PYTHONPATH": str(ROOT)}
+    script = SCRIPT.format(size=size, body=body)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def end_of(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Exit status and stderr."""
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+def test_all_meet_and_leave() -> None:
+    port = free_port()
+    body = "print(os.environ['MASTER_PORT'])"
+    with rank(0, port, body, 3) as first, rank(2, port, body, 3) as third, rank(1, port, body, 3) as second:
+        ends = [process.communicate(timeout=60) for process in (first, second, third)]
+        assert [process.returncode for process in (first, second, third)] == [0, 0, 0], ends
+    assert {stderr for _, stderr in ends} == {""}
+    (printed,) = {stdout for stdout, _ in ends}
+    assert printed != f"began\n{port}\n", "torch meets elsewhere: this port was the processes' own"
+
+
+def test_who_does_not_come_is_told_and_waited_for_in_a_bounded_time() -> None:
+    port = free_port()
+    with rank(0, port, size=3) as first, rank(2, port, size=3) as third:
+        status, told = end_of(first)
+        assert (status, end_of(third)[0]) == (2, 1)
+    here = f"rank 1 of 3; here are 2, on {platform.node()}"
+    assert f"waiting for {here}\n" in told
+    assert told.splitlines()[-1].startswith("error: rank 1 of 3 did not come within 3 s; here are 2, on ")
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_one_that_was_asked_to_stop_while_it_waits_ends_all_with_nothing_to_save(asked: int) -> None:
+    port = free_port()
+    with rank(0, port, size=3) as first, rank(1, port, size=3) as second:
+        time.sleep(0.5)
+        (first, second)[asked].send_signal(signal.SIGUSR1)
+        assert end_of(first) == (75, "stopped before the first step, with nothing to save: the same command goes on\n")
+        assert end_of(second) == (0, "")
+
+
+def test_a_process_that_dies_ends_the_first_which_says_which() -> None:
+    port = free_port()
+    with rank(0, port, STAND) as first, rank(1, port, DIE):
+        status, told = end_of(first)
+    assert (status, told) == (1, f"error: rank 1 of the run, on {platform.node()}, has ended or is out of reach\n")
+
+
+def test_the_others_outlive_the_first_by_seconds_only() -> None:
+    port = free_port()
+    with rank(0, port, DIE), rank(1, port, STAND) as second:
+        status, told = end_of(second)
+    assert (status, told) == (1, "error: rank 0 of the run, on 127.0.0.1, has ended or is out of reach\n")
+
+
+def test_where_nothing_moves_it_is_told_where_each_process_stands() -> None:
+    port = free_port()
+    with rank(0, port, "time.sleep(4)") as first, rank(1, port, STAND):
+        told = end_of(first)[1]
+    assert told.count("warning: nothing has moved for ") == 1, told
+    assert "rank 0 at <string>:" in told
+    assert "(stand)" in told
+    assert "rank 1 at <string>:" in told
+
+
+def test_a_name_that_leads_nowhere_is_told_with_what_to_set() -> None:
+    with rank(1, free_port(), address="no-such-node.invalid") as second:
+        status, told = end_of(second)
+    assert status == 2
+    assert told.splitlines()[-1].startswith("error: rank 0 of the run is not reached at no-such-node.invalid:")
+    assert told.endswith("; set MASTER_ADDR to an address of the first node that all nodes reach\n")
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with rank(0, port) as first:
+            told = f"error: MASTER_PORT={port}: this node cannot listen there: Address already in use\n"
+            assert end_of(first) == (2, told)
+
+
+def test_strangers_at_the_door_are_sent_away() -> None:
+    port = free_port()
+    with rank(0, port) as first:
+        time.sleep(0.5)
+        for word in (b"GET / HTTP/1.1\n", b'{"rank": 1, "host": "n1", "run": "other"}\n', b"[]\n"):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(word)
+                assert stranger.recv(1) == b""
+        with rank(1, port) as second:
+            assert [end_of(process)[0] for process in (first, second)] == [0, 0]
+
+
+def test_a_thread_that_moves_is_not_still() -> None:
+    standing = Standing()
+    began = time.monotonic()
+    while time.monotonic() - began < 0.2:
+        pass
+    assert standing.look() < 0.1
+
+
+def test_who_stands_alone_comes_first() -> None:
+    places = dict.fromkeys(range(12), "here") | {5: "there"}
+    assert side_by_side(places) == "rank 5 at there; ranks 0, 1, 2, 3, 4, 6, 7, 8 ... (11 of them) at here"
+
+
+@pytest.mark.skipif(not Path("/sys/class/net/lo").exists(), reason="needs Linux")
+def test_the_interface_of_an_address_is_found() -> None:
+    assert (interface_of("127.0.0.1"), interface_of("192.0.2.1")) == ("lo", None)
