@@ -43,7 +43,7 @@ def submit(args: Namespace, command: list[str]) -> None:
     """Check a job, write it, queue it, follow it."""
     from dlib.launch.clusters import load_cluster
     from dlib.launch.following import follow
-    from dlib.launch.launchers import make_launcher
+    from dlib.launch.launchers import make_launcher, shown_number
     from dlib.launch.submission import submit_job
     from dlib.process.ranks import say
 
@@ -55,7 +55,7 @@ def submit(args: Namespace, command: list[str]) -> None:
     log = job.log()
     place = log.stat().st_size if log.exists() else 0
     number = submit_job(job, PROJECT)
-    say(f"job {number}: {job.script}")
+    say(f"job {shown_number(number)}: {job.script}")
     if not args.no_follow:
         follow(launcher, number, job.handle, log, place)
 

@@ -1,14 +1,14 @@
 """What a lab says of its machines, in a file of `configs/clusters/`; each key is a flag of `jobs.py` too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from dlib.args.fields import setting
+from dlib.args.fields import facts_of, setting
 from dlib.config.durations import parse_clock
 from dlib.config.files import explain_interpolation
 from dlib.config.spelling import did_you_mean
@@ -143,12 +143,10 @@ def _assign(config: Any, key: str, value: Any, place: str) -> None:
 
 def _check(cluster: Cluster) -> None:
     """Refuse values that no type sees."""
-    for name in ("nodes", "tasks", "signal_seconds"):
-        if getattr(cluster, name) < 1:
-            raise UserError(f"--{name.replace('tasks', 'tasks_per_node')} {getattr(cluster, name)}: give at least 1")
-    for name in ("gpus_per_node", "max_requeues"):
-        if getattr(cluster, name) < 0:
-            raise UserError(f"--{name} {getattr(cluster, name)}: give at least 0")
+    for declared in fields(cluster):
+        value, facts = getattr(cluster, declared.name), facts_of(declared)
+        if isinstance(value, int) and not facts.accept(value):
+            raise UserError(f"--{declared.name} {value}: give {facts.range}")
     if cluster.time is not None and parse_clock(cluster.time, "--time") <= cluster.signal_seconds:
         raise UserError(
             f"--time {cluster.time}: a run is told to save {cluster.signal_seconds} seconds ahead of it "

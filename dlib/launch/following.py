@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from dlib.launch.launchers import COMPLETED, FAILED, GONE, PENDING, JobState, Launcher
+from dlib.launch.launchers import COMPLETED, FAILED, GONE, PENDING, JobState, Launcher, shown_number
 from dlib.process.errors import TrainingError, UserError
 from dlib.process.ranks import logger, say
 
@@ -49,13 +49,16 @@ def follow(launcher: Launcher, number: str, name: str, log: Path, place: int) ->
     try:
         state = _watch(launcher, number, Log(log, place))
     except KeyboardInterrupt:
-        say(f"\njob {number} goes on without you: jobs.py logs -f {name} shows it, jobs.py cancel {name} ends it")
+        say(
+            f"\njob {shown_number(number)} goes on without you: jobs.py logs -f {name} shows it, "
+            f"jobs.py cancel {name} ends it"
+        )
         return
     if state.word not in (COMPLETED, GONE):
         why = f" ({state.reason})" if state.reason not in ("", "None") else ""
         how = "has failed" if state.word == FAILED else f"has ended: {state.word}"
-        raise TrainingError(f"job {number} of '{name}' {how}{why}; its log: {log}")
-    say(f"job {number} has ended" + (", and the cluster forgot how" if state.word == GONE else ""))
+        raise TrainingError(f"job {shown_number(number)} of '{name}' {how}{why}; its log: {log}")
+    say(f"job {shown_number(number)} has ended" + (", and the cluster forgot how" if state.word == GONE else ""))
 
 
 def _watch(launcher: Launcher, number: str, log: Log) -> JobState:
@@ -85,7 +88,7 @@ def _asked(launcher: Launcher, number: str) -> JobState | None:
 
 def describe(number: str, state: JobState) -> str:
     """Where a job stands, in a line."""
-    words = [f"job {number} is {state.word}"]
+    words = [f"job {shown_number(number)} is {state.word}"]
     if state.word == PENDING:
         words.append(f": {state.reason}" if state.reason not in ("", "None") else "")
         words.append(f", may start at {state.start}" if state.start not in ("", "N/A") else "")

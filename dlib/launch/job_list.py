@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlib.browse.tables import table
-from dlib.launch.launchers import RUNNING, JobState
+from dlib.launch.launchers import RUNNING, JobState, shown_number
 from dlib.launch.submission import read_id, state_of
 from dlib.process.errors import UserError
 from dlib.runs.liveness import KILLED, UNKNOWN
@@ -71,7 +71,7 @@ def _listed(workspace: Path, wanted: set[Path]) -> Iterator[Listed]:
 
 def _row(one: Listed) -> tuple[str | int | None, ...]:
     state, found = one.state, read_id(one.folder) if one.folder else None
-    number = found[1].partition(":")[0] if found else None
+    number = shown_number(found[1]) if found else None
     run_state = actual_run_state(one.run.state, state) if one.run else None
     return one.name, run_state, one.run.step if one.run else None, number, state.word if state else None, _why(state)
 

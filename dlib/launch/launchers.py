@@ -47,6 +47,11 @@ class Launcher(Protocol):
         """Have a job start again, under the same number where it can."""
 
 
+def shown_number(number: str) -> str:
+    """A job's number for a person: what a launcher needs besides comes after a colon."""
+    return number.partition(":")[0]
+
+
 def make_launcher(name: str) -> Launcher:
     """The launcher of a name in `LAUNCHERS`.
 

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,16 +48,20 @@ class Local:
         ended.unlink(missing_ok=True)
         words = ["bash", "-c", STARTER, "job", str(job.script), str(job.log()), str(ended)]
         process = subprocess.Popen(words, start_new_session=True, stdin=subprocess.DEVNULL)
+        while not _is_ours(process.pid, job.folder) and process.poll() is None:
+            time.sleep(0.01)  # for an instant a new process has no command line yet
         return f"{process.pid}:{job.folder}"
 
     def state(self, number: str) -> JobState:
         """Where a job stands."""
         pid, folder = _parts(number)
+        if _is_ours(pid, folder):  # asked first: its end is written down before it is gone
+            return JobState(RUNNING)
         with suppress(OSError):
             status = _status_file(folder).read_text(encoding="utf-8").strip()
             word = {"0": COMPLETED, "75": "saved"}.get(status, FAILED)
             return JobState(word, "" if status == "0" else f"exit status {status}")
-        return JobState(RUNNING if _is_ours(pid, folder) else GONE)
+        return JobState(GONE)
 
     def cancel(self, number: str) -> None:
         """Ask all processes of a job to save and end."""

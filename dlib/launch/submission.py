@@ -1,12 +1,11 @@
 """A job, written into its folder and handed to its launcher; what is refused leaves nothing behind."""
 
-import os
-import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from dlib.launch.job import Job
-from dlib.launch.launchers import GONE, JobState, make_launcher
+from dlib.launch.launchers import GONE, JobState, make_launcher, shown_number
 from dlib.launch.snapshot import remove_snapshot, take_snapshot
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import UserError
@@ -22,7 +21,7 @@ def submit_job(job: Job, project: Path) -> str:
     launcher = make_launcher(job.cluster.launcher)
     text = launcher.script(job)
     refuse_live_job(job.folder, job.handle)
-    was_there = job.folder.exists()
+    made = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
     with refusals_told(job.folder):
         job.folder.mkdir(parents=True, exist_ok=True)
         remove_snapshot(project, job.code)
@@ -31,20 +30,19 @@ def submit_job(job: Job, project: Path) -> str:
             write_text_atomically(job.script, text)
             number = launcher.submit(job)
         except UserError:
-            _clear(job, project, was_there=was_there)
+            _clear(job, project, made)
             raise
         write_text_atomically(job.id_file, f"{job.cluster.launcher} {number}\n")
     return number
 
 
-def _clear(job: Job, project: Path, *, was_there: bool) -> None:
-    """Remove what a refused job left; of an earlier job's folder its log stays."""
+def _clear(job: Job, project: Path, made: Sequence[Path]) -> None:
+    """Remove what a refused job left, and the folders that were made for it; of an earlier job its log stays."""
     remove_snapshot(project, job.code)
     job.script.unlink(missing_ok=True)
-    if not was_there:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        with suppress(OSError):  # a run that is there
-            os.rmdir(job.folder.parent)
+    with suppress(OSError):  # somebody else has put something there meanwhile
+        for folder in made:
+            folder.rmdir()
 
 
 def read_id(folder: Path) -> tuple[str, str] | None:
@@ -70,16 +68,16 @@ def cancel_job(folder: Path) -> None:
     """
     if found := read_id(folder):
         if (state := state_of(folder)).is_over:
-            raise UserError(f"job {found[1]} has ended already: {state.word}")
+            raise UserError(f"job {shown_number(found[1])} has ended already: {state.word}")
         make_launcher(found[0]).cancel(found[1])
-        say(f"job {found[1]} is told to end")
+        say(f"job {shown_number(found[1])} is told to end")
 
 
 def requeue_job(folder: Path) -> None:
     """Have the job of a folder start again."""
     if found := read_id(folder):
         make_launcher(found[0]).requeue(found[1])
-        say(f"job {found[1]} is back in the queue")
+        say(f"job {shown_number(found[1])} is back in the queue")
 
 
 def refuse_live_job(folder: Path, name: str) -> None:
@@ -87,6 +85,6 @@ def refuse_live_job(folder: Path, name: str) -> None:
     found = read_id(folder)
     if found is not None and not (state := state_of(folder)).is_over:
         raise UserError(
-            f"'{name}' has job {found[1]}, which is {state.word}: see jobs.py logs -f {name}, or end it: "
+            f"'{name}' has job {shown_number(found[1])}, which is {state.word}: see jobs.py logs -f {name}, or end it: "
             f"jobs.py cancel {name}"
         )

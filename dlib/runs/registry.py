@@ -16,8 +16,8 @@ from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_he
 from dlib.runs.metrics_log import DEV_LOSS, decode, is_number, newest_record, record_of_step
 from dlib.runs.status import STATES, Status
 
-HALF_WRITTEN, DAMAGED, FOREIGN = "half-written", "damaged", "foreign"
-SHOWN_STATES = (*STATES, KILLED, UNKNOWN, HALF_WRITTEN, DAMAGED, FOREIGN)
+QUEUED, HALF_WRITTEN, DAMAGED, FOREIGN = "queued", "half-written", "damaged", "foreign"
+SHOWN_STATES = (*STATES, KILLED, UNKNOWN, QUEUED, HALF_WRITTEN, DAMAGED, FOREIGN)
 TRASH_NAME = ".trash"
 _NAMES = RunFolder(Path())
 _LINKED_STEP = re.compile(r"step-(\d+)/?")
@@ -140,6 +140,8 @@ def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) ->
             return FOREIGN, "no run of this program"
         if is_held(folder):
             return None if status else (HALF_WRITTEN, "about to begin")
+        if _NAMES.job.name in sizes:
+            return QUEUED, "it has a job, and has not begun: see jobs.py status"
         return HALF_WRITTEN, f"ended before its {_NAMES.config.name} was written"
     if status is None:
         return DAMAGED, f"{_NAMES.status.name} is missing or damaged"

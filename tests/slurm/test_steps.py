@@ -1,13 +1,10 @@
 """A real SLURM cluster: whatever has started the processes, they are as many as are told, and compute the same.
 
-The cluster must see this machine's files; four CPUs a node are enough. Every command has its limit of time.
+The cluster must see this machine's files; four CPUs a node are enough.
 """
 
 import json
-import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,12 @@ import pytest
 
 from dlib.runs.record import read_record
 from tests.exactness.ranks import assert_equal_within_float_tolerance
-from tests.launching import ROOT, Place, environment, evaluate, train
+from tests.launching import ROOT, Place, evaluate, train
+from tests.slurm.cluster import run, skip_without_cluster
 
 pytestmark = pytest.mark.slurm
 TWO = ("--num_devices", "2")
 GOAL = ("--training_goal", "6", "--eval_interval", "3")
-LIMIT_SECONDS = 400
 JOB = """#!/bin/bash
 {evaluate} >script.json
 srun --ntasks 1 {evaluate} >step.json
@@ -40,10 +37,7 @@ STARTS = {
 @pytest.fixture(scope="module", autouse=True)
 def needs_cluster() -> None:
     """Skips where no SLURM answers."""
-    if shutil.which("srun") is None:
-        pytest.skip("needs a SLURM cluster: srun is not installed")
-    if subprocess.run(["timeout", "10", "scontrol", "ping"], capture_output=True).returncode != 0:
-        pytest.skip("needs a SLURM cluster: none answers")
+    skip_without_cluster()
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +47,6 @@ def trained(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> P
     place = replace(session_place, runs=scratch / "runs")
     assert train(place.arguments("one", *GOAL), scratch).status == 0
     return place
-
-
-def run(words: Sequence[str], cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    """Runs a command that gives up after a while, and a job that it waits for too."""
-    limits = ("timeout", "--kill-after=10", str(LIMIT_SECONDS))
-    return subprocess.run([*limits, *words], cwd=cwd, env=environment(), capture_output=True, text=True)
 
 
 def numbers(text: str) -> tuple[dict[str, Any], int]:

@@ -1,0 +1,73 @@
+"""What a file of a cluster says, what a flag says instead, and what is wrong with either."""
+
+from pathlib import Path
+
+import pytest
+
+from dlib.launch.clusters import CLUSTERS, Cluster, Container, load_cluster
+from dlib.process.errors import UserError
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.yml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CLUSTERS.glob("*.yml")))
+def test_what_is_shipped_can_be_read(name: str) -> None:
+    assert load_cluster(name) == load_cluster(str(CLUSTERS / f"{name}.yml"))
+
+
+def test_a_file_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    text = "partition: gpu\ncpus_per_task: 4\nsetup:\n  - module load a\ncontainer:\n  image: ./a.sqsh\noptions:\n"
+    expected = Cluster(partition="gpu", cpus_per_task=4, setup=["module load a"], container=Container(image="./a.sqsh"))
+    assert load_cluster(written(tmp_path, text)) == expected
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "nodes: 4\ntime: 01:00:00\n")
+    cluster = load_cluster(file, {"nodes": "2", "container.image": "/a.sqsh", "environment": {"A": "1"}})
+    assert (cluster.nodes, cluster.time, cluster.container.image) == (2, "01:00:00", "/a.sqsh")
+    assert cluster.environment == {"A": "1"}
+
+
+def test_a_variable_of_the_environment_may_stand_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB", "nlp")
+    assert load_cluster(written(tmp_path, "account: ${oc.env:LAB}\n")).account == "nlp"
+
+
+@pytest.mark.parametrize(("gpus", "tasks", "expected"), [(0, None, 1), (8, None, 8), (8, 2, 2)])
+def test_srun_starts_a_process_a_gpu_unless_told_otherwise(gpus: int, tasks: int | None, expected: int) -> None:
+    assert Cluster(gpus_per_node=gpus, tasks_per_node=tasks).tasks == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "error"),
+    [
+        ("nods: 3\n", {}, "mine.yml: nods: there is no such key: did you mean nodes?"),
+        (
+            "container:\n  imag: a\n",
+            {},
+            "mine.yml: container.imag: there is no such key: did you mean container.image?",
+        ),
+        ("nodes: many\n", {}, "mine.yml: nodes: Value 'many'"),
+        ("- nodes\n", {}, "mine.yml: this must be a mapping"),
+        ("", {"nodes": "0"}, "--nodes 0: give at least 1"),
+        ("", {"tasks_per_node": "0"}, "--tasks_per_node 0: give at least 1"),
+        ("", {"gpus_per_node": "-1"}, "--gpus_per_node -1: give at least 0"),
+        ("", {"time": "90:00"}, "--time: '90:00' is not a time"),
+        ("", {"time": "00:01:00"}, "--time 00:01:00: a run is told to save 120 seconds ahead of it"),
+        ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),
+        ("account: ${oc.env:NOT_SET_ANYWHERE}\n", {}, "NOT_SET_ANYWHERE is not set"),
+    ],
+)
+def test_mistakes_name_the_key_and_what_to_do(tmp_path: Path, text: str, flags: dict[str, str], error: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_cluster(written(tmp_path, text), flags)
+    assert error in str(caught.value)
+
+
+def test_an_unknown_cluster_is_told_with_those_that_are_there() -> None:
+    with pytest.raises(UserError, match=r"--cluster slum: .*did you mean slurm\? \(local, slurm, slurm-pyxis\)"):
+        load_cluster("slum")

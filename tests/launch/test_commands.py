@@ -1,0 +1,95 @@
+"""The words of `jobs.py`: its own flags, then the command after `--`."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from dlib.launch.clusters import Cluster
+from dlib.launch.commands import cluster_fields, cluster_overrides, parse_words
+from dlib.process.errors import UserError
+from tests.launching import ROOT, Place, environment
+
+
+def test_what_follows_the_dashes_belongs_to_the_command() -> None:
+    args, command = parse_words(["submit", "--nodes", "2", "--", "train.py", "-n", "big", "--", "--nodes", "3"])
+    assert cluster_overrides(vars(args)) == {"nodes": "2"}
+    assert command == ["train.py", "-n", "big", "--", "--nodes", "3"]
+
+
+def test_every_key_of_a_cluster_is_a_flag() -> None:
+    keys = [key for key, _, _ in cluster_fields()]
+    assert {key.partition(".")[0] for key in keys} == set(Cluster.__dataclass_fields__)
+    args, _ = parse_words(
+        ["submit", "--environment", "A=1", "B=c=d", "--setup", "x y", "--container.writable", "--mem=1G", "--", "a"]
+    )
+    assert cluster_overrides(vars(args)) == {
+        "environment": {"A": "1", "B": "c=d"},
+        "setup": ["x y"],
+        "container.writable": "true",
+        "mem": "1G",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["submit"], "jobs.py submit: the command is missing; it comes after --"),
+        (["submit", "train.py"], "see jobs.py"),
+        (["submit", "--nodez", "2", "--", "train.py"], "unknown flag --nodez: did you mean --nodes?"),
+        (["status", "--", "train.py"], "jobs.py status: only submit takes a command after --"),
+        (["logs"], "see jobs.py logs --help"),
+    ],
+)
+def test_mistakes_are_told(words: list[str], error: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_words(words)
+    assert error in str(caught.value)
+
+
+def test_a_variable_without_a_name_is_told() -> None:
+    with pytest.raises(UserError, match="--environment: 'A' has no name: write NAME=TEXT"):
+        cluster_overrides({"environment": ["A"]})
+
+
+def jobs(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Runs jobs.py where there is git, and no SLURM."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "git").symlink_to(shutil.which("git") or "git")
+        command, without = [sys.executable, "jobs.py", *words], {**environment(), "PATH": folder}
+        return subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60)
+
+
+def test_a_dry_run_prints_the_script_and_leaves_nothing(place: Place) -> None:
+    done = jobs("submit", "--dry_run", "--gpus_per_node", "0", "--", "train.py", *place.arguments("big"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("#!/bin/bash\n# big train.py -n big")
+    assert f"{place.runs}/big/job/code/train.py" in done.stdout
+    assert not place.runs.exists()
+
+
+def test_without_slurm_a_submission_is_one_line_and_leaves_nothing(place: Place) -> None:
+    done = jobs("submit", "--gpus_per_node", "0", "--", "train.py", *place.arguments("big"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: sbatch: there is no SLURM on this machine; go to a login node, or take --cluster local\n"
+    )
+    assert not place.runs.exists()
+
+
+def test_another_file_than_a_script_of_the_project_is_refused() -> None:
+    done = jobs("submit", "--", "dlib/mine.py")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "dlib/mine.py: it is no script of" in done.stderr
+    assert "eval.py" in done.stderr
+
+
+def test_another_script_has_a_job_of_its_own(place: Place) -> None:
+    words = ("--out_dir", str(place.runs), "--dry_run", "--", "eval.py", "runs/first", "--watch")
+    done = jobs("submit", *words)
+    assert done.returncode == 0, done.stderr
+    assert f"#SBATCH --output={place.runs}/.jobs/eval-first/log.txt\n" in done.stdout
+    assert "/eval.py runs/first" in done.stdout

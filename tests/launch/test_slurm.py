@@ -1,0 +1,116 @@
+"""What SLURM answers, told by stand-ins for its commands: each refusal is one line with the flag to change."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlib.launch import slurm
+from dlib.launch.clusters import Cluster
+from dlib.launch.job import Job
+from dlib.launch.launchers import GONE, JobState
+from dlib.launch.slurm import Slurm
+from dlib.process.errors import UserError
+
+JOB = Job(("train.py",), Path("runs/big/job"), Cluster(), "big")
+
+
+class Commands:
+    """Stand-ins for commands of SLURM, the only ones that are found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def answer(self, name: str, stdout: str = "", stderr: str = "", status: int = 0) -> None:
+        """Has a command answer, and note how it was called."""
+        (self.folder / f"{name}.out").write_text(stdout)
+        (self.folder / f"{name}.err").write_text(stderr)
+        script = f'#!/bin/sh\necho "$@" >>{self.folder}/{name}.calls\ncat {self.folder}/{name}.out\n'
+        (self.folder / name).write_text(script + f"cat {self.folder}/{name}.err >&2\nexit {status}\n")
+        (self.folder / name).chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        """How a command was called."""
+        path = self.folder / f"{name}.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    found = Commands(tmp_path)
+    for name in ("sbatch", "squeue", "scancel", "scontrol"):
+        found.answer(name)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "SECONDS_BETWEEN_LOOKS", 0.01)
+    return found
+
+
+def test_a_job_is_known_by_its_number(commands: Commands) -> None:
+    commands.answer("sbatch", "41;cluster\n")
+    commands.answer("squeue", "PENDING|Priority|2026-11-22T10:00:00|\n")
+    assert Slurm().submit(JOB) == "41"
+    assert commands.calls("sbatch") == ["--parsable runs/big/job/job.sh"]
+
+
+def test_a_job_that_could_never_start_is_cancelled(commands: Commands) -> None:
+    commands.answer("sbatch", "41\n")
+    commands.answer("squeue", "PENDING|PartitionTimeLimit|N/A|\n")
+    with pytest.raises(UserError, match=r"--time: .*job 41 would wait for ever, PartitionTimeLimit"):
+        Slurm().submit(JOB)
+    assert commands.calls("scancel") == ["41"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Invalid partition name specified", "--partition: the cluster has no such one; `sinfo` lists them"),
+        ("Invalid account or account/partition combination specified", "--account, --partition: they do not go"),
+        ("Invalid qos specification", "--qos: there is no such one for you"),
+        ("Requested node configuration is not available", "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per"),
+        ("Requested time limit is invalid (missing or exceeds some limit)", "--time: the partition has no nodes"),
+        ("Job violates accounting/QOS policy (job submit limit, ...)", "--qos, --account: your limit of jobs"),
+        ("Slurm temporarily unable to accept job, sleeping and retrying", "the queue is full; submit again later"),
+        ("Unable to contact slurm controller (connect failure)", "its controller does not answer; try again"),
+        ("Something nobody has thought of", "sbatch (SLURM: Something nobody has thought of)"),
+    ],
+)
+def test_what_sbatch_refuses_names_the_flag(commands: Commands, said: str, told: str) -> None:
+    commands.answer("sbatch", stderr=f"sbatch: error: Batch job submission failed: {said}\n", status=1)
+    with pytest.raises(UserError) as caught:
+        Slurm().submit(JOB)
+    assert str(caught.value).startswith(told)
+    assert f"(SLURM: {said})" in str(caught.value)
+
+
+def test_no_slurm_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="sbatch: there is no SLURM on this machine; go to a login node"):
+        Slurm().submit(JOB)
+
+
+def test_a_slurm_that_hangs_is_not_waited_for_for_ever(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    (commands.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(slurm, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"squeue: SLURM does not answer for 0.2 seconds"):
+        Slurm().state("41")
+
+
+def test_the_state_of_an_array_is_that_of_its_busiest_task(commands: Commands) -> None:
+    commands.answer("squeue", "COMPLETED|None|2026|n1\nRUNNING|None|2026|n2\nPENDING|Priority|N/A|\n")
+    assert Slurm().state("41") == JobState("running", "None", "2026", "n2")
+
+
+def test_a_job_that_slurm_has_forgotten_is_gone(commands: Commands) -> None:
+    commands.answer("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", status=1)
+    assert Slurm().state("41") == JobState(GONE)
+
+
+def test_cancel_and_requeue_are_slurms_own(commands: Commands) -> None:
+    Slurm().cancel("41")
+    Slurm().requeue("41")
+    assert (commands.calls("scancel"), commands.calls("scontrol")) == (["41"], ["requeue 41"])
+
+
+def test_the_script_is_that_of_the_job() -> None:
+    assert "--array=0-3" in Slurm().script(replace(JOB, array="0-3"))

@@ -1,0 +1,180 @@
+"""A job from its command to its end, on this machine; and what a refusal leaves."""
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlib.launch.clusters import Cluster
+from dlib.launch.following import follow
+from dlib.launch.job import Job
+from dlib.launch.job_list import find_job, print_status
+from dlib.launch.launchers import LAUNCHERS, JobState, Launcher, make_launcher
+from dlib.launch.local import Local
+from dlib.launch.submission import cancel_job, read_id, state_of, submit_job
+from dlib.process.errors import TrainingError, UserError
+from dlib.runs.folder import RunFolder
+from dlib.runs.registry import summarize
+from dlib.runs.working_tree import hash_uncommitted_code, save_uncommitted_code
+from tests.repositories import git
+
+SECONDS = 20
+
+
+class Refusing(Local):
+    """A launcher that takes nothing."""
+
+    def submit(self, job: Job) -> str:
+        """Refuse."""
+        raise UserError("--partition: there is no such one")
+
+
+@pytest.fixture
+def job(repository: Path, run: RunFolder) -> Job:
+    """A job that runs what stands in the repository, which has changed since its commit."""
+    (repository / "train.py").write_text("import new; print(new.word)\n")
+    (repository / "new.py").write_text("word = 'submitted'\n")
+    cluster = Cluster(launcher="local", python=sys.executable)
+    return Job(("train.py",), run.job, cluster, "wiki", run=run.root, cwd=repository)
+
+
+def wait_for_end(job: Job) -> JobState:
+    """Where a job stands when it has ended."""
+    deadline = time.monotonic() + SECONDS
+    while not (state := state_of(job.folder)).is_over:
+        assert time.monotonic() < deadline, "the job does not end"
+        time.sleep(0.05)
+    return state
+
+
+def test_a_job_runs_the_code_that_was_submitted(job: Job, repository: Path) -> None:
+    pipe = job.folder.parent / "go"
+    slow = replace(job, cluster=replace(job.cluster, setup=[f"while [ ! -e {pipe} ]; do sleep 0.05; done"]))
+    submit_job(slow, repository)
+    (repository / "new.py").write_text("word = 'edited since'\n")
+    git(repository, "commit", "-am", "later")
+    pipe.touch()
+    assert wait_for_end(job) == JobState("completed")
+    assert job.log().read_text() == "submitted\n"
+
+
+def test_the_code_of_a_job_is_recorded_as_that_of_the_project(job: Job, run: RunFolder, repository: Path) -> None:
+    here = hash_uncommitted_code(RunFolder(repository / "runs" / "wiki"), repository)
+    submit_job(job, repository)
+    wait_for_end(job)
+    assert hash_uncommitted_code(run, job.code) == here
+    assert save_uncommitted_code(run, job.code)["untracked"] == ["new.py"]
+    assert git(job.code, "rev-parse", "HEAD") == git(repository, "rev-parse", "HEAD")
+    assert sorted(path.name for path in job.folder.iterdir()) == ["code", "exit_status", "id", "job.sh", "log.txt"]
+
+
+def test_a_second_submission_takes_the_code_anew_and_keeps_the_log(job: Job, repository: Path) -> None:
+    submit_job(job, repository)
+    wait_for_end(job)
+    (repository / "new.py").write_text("word = 'again'\n")
+    submit_job(job, repository)
+    wait_for_end(job)
+    assert job.log().read_text() == "submitted\nagain\n"
+    assert git(repository, "worktree", "list").count("\n") == 2
+
+
+def test_without_git_a_job_runs_what_stands_there(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = tmp_path / "unpacked"
+    project.mkdir()
+    (project / "train.py").write_text("print('plain')\n")
+    elsewhere = replace(job, folder=tmp_path / "runs" / "wiki" / "job", run=None)
+    submit_job(elsewhere, project)
+    wait_for_end(elsewhere)
+    assert elsewhere.log().read_text() == "plain\n"
+    assert "has no commit of git: the job will run the code as it then stands there" in capsys.readouterr().err
+
+
+def test_a_refused_job_leaves_nothing(job: Job, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAUNCHERS, "local", f"{__name__}:Refusing")
+    before = git(repository, "worktree", "list")
+    assert job.run is not None
+    job.run.rmdir()
+    with pytest.raises(UserError, match="no such one"):
+        submit_job(job, repository)
+    assert not job.run.exists()
+    assert git(repository, "worktree", "list") == before
+
+
+def test_a_run_has_one_job_at_a_time(job: Job, repository: Path) -> None:
+    slow = replace(job, cluster=replace(job.cluster, setup=["sleep 30"]))
+    number = submit_job(slow, repository)
+    try:
+        with pytest.raises(UserError, match=r"'wiki' has job .* running: see jobs.py logs -f wiki"):
+            submit_job(job, repository)
+    finally:
+        os.killpg(int(number.partition(":")[0]), 9)
+
+
+def test_cancelling_asks_the_command_to_save(job: Job, repository: Path) -> None:
+    (repository / "train.py").write_text(
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nprint('ready', flush=True)\n"
+        "time.sleep(30)\n"
+    )
+    submit_job(job, repository)
+    deadline = time.monotonic() + SECONDS
+    while "ready" not in (job.log().read_text() if job.log().exists() else ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    cancel_job(job.folder)
+    assert wait_for_end(job) == JobState("saved", "exit status 75")
+    with pytest.raises(UserError, match="has ended already: saved"):
+        cancel_job(job.folder)
+
+
+def test_following_shows_the_log_and_how_it_ends(
+    job: Job, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "train.py").write_text("print('step 1'); raise SystemExit(3)\n")
+    number = submit_job(job, repository)
+    with pytest.raises(TrainingError, match=r"job .* of 'wiki' has failed \(exit status 3\); its log: .*log.txt"):
+        follow(make_launcher("local"), number, "wiki", job.log(), 0)
+    assert capsys.readouterr().out == "step 1\n"
+
+
+class Interrupted(Local):
+    """A launcher whose user presses Ctrl-C."""
+
+    def state(self, number: str) -> JobState:
+        """Press it."""
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_leaves_the_job_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launcher: Launcher = Interrupted()
+    follow(launcher, "12", "wiki", tmp_path / "log.txt", 0)
+    assert "job 12 goes on without you: jobs.py logs -f wiki shows it" in capsys.readouterr().err
+
+
+def test_jobs_are_found_by_name_and_listed_with_runs(
+    job: Job, run: RunFolder, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit_job(job, repository)
+    wait_for_end(job)
+    workspace = run.root.parent
+    other = replace(job, folder=workspace / ".jobs" / "eval-wiki", run=None, name="eval-wiki")
+    submit_job(other, repository)
+    wait_for_end(other)
+    assert find_job("wiki", workspace) == run.job
+    assert find_job(str(run.root), Path("nowhere")) == run.job
+    with pytest.raises(UserError, match="no job of 'wikis'"):
+        find_job("wikis", workspace)
+    capsys.readouterr()
+    print_status(workspace, [])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    number = (read_id(job.folder) or ("", ""))[1].partition(":")[0]
+    assert lines[1] == ["wiki", "queued", "-", number, "completed", "-"]
+    assert [line[0] for line in lines[2:]] == ["eval-wiki"]
+
+
+def test_a_run_that_has_a_job_and_never_began_is_no_foreign_folder(run: RunFolder) -> None:
+    run.job.mkdir()
+    assert not run.is_foreign()
+    assert summarize(run).state == "queued"

@@ -1,0 +1,84 @@
+"""A training is checked for the devices that a job gets, and not for those of this machine."""
+
+from dataclasses import replace
+
+import pytest
+
+from dlib.args import HardwareArgs
+from dlib.config.configuration import dump_config, parse_args
+from dlib.process.errors import UserError
+from dlib.training.described import Described, check_training, settle_described
+from tests.launching import Place
+
+EIGHT = Described(nodes=2, gpus=8, tasks=8)
+CPUS = Described(nodes=2, gpus=0, tasks=2)
+
+
+def words(place: Place, *further: str) -> list[str]:
+    """A training on whatever devices there are."""
+    return place.arguments("big", "--accelerator", "auto", "-b", "64", "--micro_batch_size", "2", *further)
+
+
+@pytest.mark.parametrize(
+    ("described", "flags"),
+    [
+        (Described(1, 0, 1), []),
+        (Described(1, 8, 8), []),
+        (Described(1, 8, 1), []),
+        (EIGHT, ["--num_nodes", "2"]),
+        (CPUS, ["--num_nodes", "2", "--num_devices", "2"]),
+    ],
+)
+def test_the_command_says_what_its_devices_do_not(place: Place, described: Described, flags: list[str]) -> None:
+    folder, found = check_training(words(place), described)
+    assert (folder.root, found) == (place.runs / "big", flags)
+    assert not place.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("described", "given", "error"),
+    [
+        (
+            Described(1, 0, 1),
+            ["--accelerator", "cuda"],
+            "--accelerator cuda: the job gets no GPU; give --gpus_per_node",
+        ),
+        (EIGHT, ["--num_devices", "9"], "--num_devices 9: the job gets 8 GPUs a node"),
+        (EIGHT, ["--cuda_device_ids", "0", "8"], "--cuda_device_ids: the job gets GPUs 0 to 7"),
+        (EIGHT, ["--num_nodes", "4"], "--num_nodes 4: the job gets 2 (--nodes); leave it out"),
+        (Described(2, 8, 1), [], "--tasks_per_node 1: srun would start as many processes on each node, for 8 devices"),
+        (CPUS, ["--num_devices", "1"], "--tasks_per_node 2: srun would start as many processes"),
+        (EIGHT, ["-b", "24"], "--batch_size 24 is not a multiple"),
+        (Described(1, 0, 1), ["--precision", "16-mixed"], "--precision 16-mixed: a CPU does not have it"),
+        (Described(3, 0, 1), ["--exact_reduce", "-b", "48"], "--exact_reduce: 3 devices are no power of two"),
+        (CPUS, ["--attn_implementation", "flex_attention"], "computes no gradients on a CPU"),
+        (CPUS, ["--learning_rat", "1"], "unknown flag --learning_rat"),
+        (CPUS, ["-d", "nowhere"], "nowhere"),
+        (CPUS, ["--plan"], "--plan leaves no run: start it without a job"),
+        (CPUS, ["--fast_dev_run"], "--fast_dev_run leaves no run: start it without a job"),
+    ],
+)
+def test_what_would_fail_there_is_told_here(place: Place, described: Described, given: list[str], error: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_training(words(place, *given), described)
+    assert error in str(caught.value)
+
+
+def test_texts_in_a_container_are_looked_for_there(place: Place) -> None:
+    in_container = replace(EIGHT, same_files=False)
+    assert check_training(words(place, "-d", "/only/in/the/image"), in_container)[0].name == "big"
+
+
+def test_a_finished_run_needs_no_job(place: Place) -> None:
+    folder, _ = check_training(words(place), CPUS)
+    folder.root.mkdir(parents=True)
+    folder.config.write_text(dump_config(parse_args(words(place), description="").args))
+    folder.write_status("finished", 6, 6, reason="good enough")
+    with pytest.raises(UserError, match="run 'big' is finished; a longer --training_goal goes on"):
+        check_training(words(place), CPUS)
+
+
+def test_gpus_are_expected_where_the_job_gets_some() -> None:
+    settled = settle_described(HardwareArgs(), EIGHT)
+    assert (settled.accelerator, settled.num_devices, settled.num_nodes) == ("cuda", 8, 2)
+    assert settle_described(HardwareArgs(accelerator="cpu"), replace(EIGHT, tasks=3)).num_devices == 3
