@@ -6,6 +6,7 @@
     python runs.py compare first second                             in what do they differ, and what came of it?
     python runs.py diff first second                                ... line by line: arguments, code, packages
     python runs.py plot first second -o curves.pdf                  in the terminal without -o
+    python runs.py report --filter state=finished -o report.html    a page with table, curves, effects of arguments
     python runs.py export first first-model                         a Hugging Face folder with a model card
     python runs.py export --filter state=finished models            ... of every finished run, a folder each
     python runs.py export first s3://bucket/first.tar --full        the whole run, for import on another machine
@@ -95,6 +96,16 @@ def plot(args: Namespace) -> None:
         save_plot(curves, args.x, args.output, log=args.log)
 
 
+def report(args: Namespace) -> None:
+    """Show runs as one page."""
+    from dlib.browse.selection import runs_to_read
+    from dlib.report.gathering import ReportRequest
+    from dlib.report.page import write_report
+
+    runs = runs_to_read(args.command, args.out_dir, args.runs, args.filter, all_unless=True)
+    write_report(runs, ReportRequest(args.filter, args.metric, args.x, args.samples), args.output)
+
+
 def export(args: Namespace) -> None:
     """Take models or whole runs elsewhere."""
     from dlib.transfer.bulk import export_each
@@ -171,6 +182,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "compare": compare,
     "diff": diff,
     "plot": plot,
+    "report": report,
     "export": export,
     "import": import_run,
     "drop": drop,

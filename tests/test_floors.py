@@ -15,7 +15,7 @@ FLOORS = (
     "process",
     "args config",
     "runs",
-    "browse reproduce transfer launch tracking",
+    "browse report reproduce transfer launch tracking",
     "data",
     "models",
     "objectives",
@@ -30,7 +30,7 @@ ENTRY_SCRIPTS = {path.stem for path in ROOT.glob("*.py") if path.is_file()}
 
 HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
-    *"process args config runs browse reproduce transfer launch notebook".split(),
+    *"process args config runs browse report reproduce transfer launch notebook".split(),
     *"models.hub models.names models.sources preparing.flags".split(),
     *"training.described training.devices training.plan training.preflight".split(),
 }

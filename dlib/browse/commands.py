@@ -41,6 +41,7 @@ def make_parser() -> ScriptParser:
     add_flag(command, "old", A_RUN, "A")
     add_flag(command, "new", "Another.", "B")
     _declare_plot(add("plot", "Plot the curves of runs, in the terminal or into a file."))
+    _declare_report(add("report", "Write one page that opens anywhere: table, curves, effects of arguments, samples."))
     text = "Write a checkpoint as a Hugging Face folder with a model card, or a whole run, to a folder or archive."
     _declare_export(add("export", text))
     command = add("import", "Put a run that export --full wrote into the workspace, once all of it has been checked.")
@@ -109,15 +110,26 @@ def _declare_plot(parser: ScriptParser) -> None:
     add_flag(
         parser, ("-o", "--output"), "Draw with matplotlib: curves.pdf, .svg, .png and the like.", "FILE", type=Path
     )
-    text = (
-        "A quantity of metrics.jsonl or performance.jsonl; may be given several times (default: train/loss and "
-        "dev/loss)."
-    )
+    _declare_curves(parser, "train/loss and dev/loss")
+    add_switch(parser, "--log", "A logarithmic vertical axis.")
+
+
+def _declare_curves(parser: ScriptParser, metrics: str) -> None:
+    """Which curves, over what; `metrics` says which without a word."""
+    text = f"A quantity of metrics.jsonl or performance.jsonl; may be given several times (default: {metrics})."
     add_flag(parser, "--metric", text, "NAME", action="append", default=[])
     parser.add_argument(
         "--x", choices=("step", "tokens", "hours"), default="step", help="The horizontal axis (default: step)."
     )
-    add_switch(parser, "--log", "A logarithmic vertical axis.")
+
+
+def _declare_report(parser: ScriptParser) -> None:
+    _declare_choice(parser)
+    text = "The file (default: report.html)."
+    add_flag(parser, ("-o", "--output"), text, "FILE", type=Path, default=Path("report.html"))
+    _declare_curves(parser, "the training loss, and all that evaluations and callbacks of your own recorded")
+    text = "Show at most so many of the texts that an evaluation wrote (default: 10)."
+    add_flag(parser, "--samples", text, "N", type=int, default=10)
 
 
 def _declare_export(parser: ScriptParser) -> None:

@@ -4,7 +4,7 @@ import itertools
 import math
 import shutil
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,22 +43,32 @@ def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> li
     Raises:
         UserError: no run recorded one of the metrics, or one did not record what the axis needs.
     """
-    found: list[Curve] = []
-    known: set[str] = set()
-    for run, label in zip(runs, _labels(runs), strict=True):
-        records = read_metrics(run.metrics)
-        measured = read_metrics(run.performance)
-        places = _places(run, records, measured, x)
-        known |= {name for record in (*records, *measured) for name in record if is_number(record[name])}
-        for metric in metrics or DEFAULT_METRICS:
-            having = [r for r in (*records, *measured) if is_number(r.get(metric)) and r["step"] in places]
-            if having:
-                xs, ys = [places[r["step"]] for r in having], [float(r[metric]) for r in having]
-                found.append(Curve(label, metric, xs, ys))
-    for metric in metrics or (TRAIN_LOSS,):
-        if not any(curve.metric == metric for curve in found):
-            raise UserError(_no_metric(metric, sorted(known - {"step"})))
+    of_runs = [
+        {curve.metric: curve for curve in all_curves(run, label, x)}
+        for run, label in zip(runs, _labels(runs), strict=True)
+    ]
+    found = [curves[metric] for curves in of_runs for metric in metrics or DEFAULT_METRICS if metric in curves]
+    refuse_unknown(metrics or (TRAIN_LOSS,), {metric for curves in of_runs for metric in curves})
     return found
+
+
+def refuse_unknown(metrics: Sequence[str], recorded: Collection[str]) -> None:
+    """Refuse metrics that no run recorded; the line names a likely one."""
+    for metric in metrics:
+        if metric not in recorded:
+            raise UserError(_no_metric(metric, sorted(recorded)))
+
+
+def all_curves(run: RunFolder, label: str, x: str) -> list[Curve]:
+    """The curve of each quantity that a run recorded, over `x`; raises UserError as `read_curves` does."""
+    records, measured = read_metrics(run.metrics), read_metrics(run.performance)
+    places = _places(run, records, measured, x)
+    points: dict[str, list[tuple[float, float]]] = {}
+    for record in (*records, *measured):
+        for name, value in record.items():
+            if name != "step" and is_number(value) and record["step"] in places:
+                points.setdefault(name, []).append((places[record["step"]], float(value)))
+    return [Curve(label, name, [x for x, _ in pairs], [y for _, y in pairs]) for name, pairs in points.items()]
 
 
 def training_hours(records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> dict[int, float]:

@@ -63,17 +63,18 @@ def rank_of(group: Group, by: Quantity) -> Rank | None:
 
 def mean_and_deviation(group: Group, column: Quantity) -> tuple[int, float | None, float | None]:
     """How many runs have the number, its mean, and its standard deviation in a sample of so many (n - 1)."""
-    numbers = [number for run in group if (number := column.number(run)) is not None]
-    mean = statistics.fmean(numbers) if numbers else None
-    return len(numbers), mean, _deviation(numbers)
+    return moments([number for run in group if (number := column.number(run)) is not None])
 
 
-def _deviation(numbers: Sequence[float]) -> float | None:
-    """The standard deviation; none of fewer than two numbers. Not `stdev`, which fails on what is not finite."""
+def moments(numbers: Sequence[float]) -> tuple[int, float | None, float | None]:
+    """How many numbers there are, their mean, and the standard deviation; none of fewer than two.
+
+    Not `stdev`, which fails on what is not finite.
+    """
     if len(numbers) < 2:
-        return None
+        return len(numbers), next(iter(numbers), None), None
     mean = statistics.fmean(numbers)
-    return (sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1)) ** 0.5
+    return len(numbers), mean, (sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1)) ** 0.5
 
 
 def mean_table(groups: Sequence[Group], columns: Sequence[Quantity]) -> list[str]:

@@ -22,15 +22,24 @@ def chosen_runs(workspace: Path, words: Sequence[str], filters: Sequence[str]) -
     return selected(named if words else list_runs(workspace), filters)
 
 
-def runs_to_read(command: str, workspace: Path, words: Sequence[str], filters: Sequence[str]) -> list[RunFolder]:
-    """The runs for a command that reads them; of those that filters chose, what is no whole run is left out, and told.
+def runs_to_read(
+    command: str, workspace: Path, words: Sequence[str], filters: Sequence[str], *, all_unless: bool = False
+) -> list[RunFolder]:
+    """The runs for a command that reads them; of those that are not named, what is no whole run is left out, and told.
+
+    Args:
+        command: for error messages.
+        workspace: the folder of the runs.
+        words: names or paths of runs.
+        filters: conditions.
+        all_unless: whether it is about all runs, unless some are named or chosen.
 
     Raises:
-        UserError: no run is chosen; `command` is named.
+        UserError: no run is chosen, there is no such run, or a filter means nothing.
     """
-    if not (words or filters):
+    if not (words or filters or all_unless):
         raise UserError(f"{command}: name runs, or choose them with --filter")
-    if not filters:
+    if words and not filters:
         return [find_run(word, workspace) for word in words]
     whole = []
     for run in chosen_runs(workspace, words, filters):
@@ -39,8 +48,8 @@ def runs_to_read(command: str, workspace: Path, words: Sequence[str], filters: S
         else:
             whole.append(run.folder)
     if not whole:
-        conditions = " ".join(f"--filter {shlex.quote(text)}" for text in filters)
-        raise UserError(f"{command}: no run in {workspace} meets {conditions}: see runs.py list")
+        conditions = "".join(f" --filter {shlex.quote(text)}" for text in filters)
+        raise UserError(f"{command}: no run in {workspace}{' meets' * bool(filters)}{conditions}: see runs.py list")
     return whole
 
 

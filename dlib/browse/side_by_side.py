@@ -37,7 +37,7 @@ def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
         return
     columns, names = range(1, len(folders) + 1), [printable(folder.name) for folder in folders]
     quantities = dict.fromkeys(name for result in found for name in result)
-    rows = [(name, *(_shown(name, result.get(name)) for result in found)) for name in quantities]
+    rows = [(name, *(shown_result(name, result.get(name)) for result in found)) for name in quantities]
     print("\n".join(table(rows, ("results", *names), columns)))
     values = [(key, *(DEFAULT if v is None else shown_value(v[0]) for v in row)) for key, row in arguments.items()]
     if values:
@@ -93,7 +93,8 @@ def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, list[Any]]:
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
 
 
-def _shown(name: str, value: Any) -> str | None:
+def shown_result(name: str, value: Any) -> str | None:
+    """A result as it is printed, by its name."""
     if name == "size":
         return shown_size(value)
     return f"{value:,.0f}" if name == "tokens/s" and value is not None else shown_number(value)

@@ -13,6 +13,7 @@ claim ends with its process, and a pin stays until its results exist. Training o
 """
 
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -38,6 +39,15 @@ class EvaluationResult:
     step: int
     metrics: dict[str, Any]
 
+    def outputs(self, most: int) -> list[dict[str, Any]]:
+        """The first of what the model wrote, at most so many objects; none where it wrote nothing."""
+        try:
+            with _outputs(self.file).open(encoding="utf-8", errors="replace") as lines:
+                found = [json.loads(line) for line in itertools.islice(lines, most)]
+        except (OSError, ValueError):
+            return []
+        return [item for item in found if isinstance(item, dict)]
+
 
 @dataclass(frozen=True)
 class EvaluationLedger:
@@ -60,7 +70,7 @@ class EvaluationLedger:
             for half_written in self.root.glob(f".{result.stem}.*"):  # by one who was killed
                 half_written.unlink()
             if outputs:
-                write_text_atomically(result.with_suffix(".outputs.jsonl"), outputs)
+                write_text_atomically(_outputs(result), outputs)
             write_text_atomically(result, text)
         return result
 
@@ -166,6 +176,11 @@ class EvaluationLedger:
     @property
     def _pins(self) -> Path:
         return self.root / ".pinned"
+
+
+def _outputs(result: Path) -> Path:
+    """The file beside a result that has what the model wrote."""
+    return result.with_suffix(".outputs.jsonl")
 
 
 def _read(file: Path) -> EvaluationResult | None:

@@ -83,7 +83,7 @@ def test_listing_imports_nothing_that_takes_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["list", "show", "compare", "diff", "plot", "export", "import", "drop", "checkpoints"]
+    "command", ["list", "show", "compare", "diff", "plot", "report", "export", "import", "drop", "checkpoints"]
 )
 def test_no_command_imports_what_trains(command: str, tmp_path: Path) -> None:
     write_run(tmp_path)
@@ -95,6 +95,7 @@ def test_no_command_imports_what_trains(command: str, tmp_path: Path) -> None:
         "export": ["first", str(tmp_path / "model")],
         "import": [str(tmp_path / "run.tar"), "--name", "third"],
         "drop": ["first", "--yes", "--purge"],
+        "report": ["-o", str(tmp_path / "report.html")],
         "list": [],
     }.get(command, ["first"])
     script = (
