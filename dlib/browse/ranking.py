@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlib.args.fields import facts_of
 from dlib.browse.listing import by_rank
-from dlib.browse.quantities import Quantity, argument_of, arguments_of, best_record, metric_of, quantity
-from dlib.browse.seeds import SEED, Group, groups_of, rank_of
-from dlib.config.fields import FIELDS
+from dlib.browse.quantities import Quantity, argument_of, best_record, metric_of, quantity
+from dlib.browse.seeds import Group, groups_of, rank_of, varied_arguments
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import summarize
@@ -37,9 +35,7 @@ class Ranking:
     @cached_property
     def varied(self) -> list[str]:
         """The full keys of the arguments in which points differ."""
-        keys = [key for key, field in FIELDS.items() if not facts_of(field).free and key != SEED]
-        found = [arguments_of(group[0].folder) or {} for group in self.points]
-        return [key for key in keys if any(arguments[key] != found[0][key] for arguments in found)]
+        return varied_arguments(self.points)
 
     def values(self, group: Group) -> list[Any]:
         """What a point has of the arguments that vary."""

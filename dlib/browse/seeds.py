@@ -43,14 +43,24 @@ def print_means(workspace: Path, asked: Listing, *, as_json: bool) -> None:
 def groups_of(runs: Sequence[RunSummary]) -> list[Group]:
     """The runs in groups that differ in the seed only; what has no readable arguments is left out."""
     groups: dict[str, Group] = {}
-    compared = [key for key, field in FIELDS.items() if not facts_of(field).free and key != SEED]
     for run in runs:
         arguments = arguments_of(run.folder) if run.is_run else None
         if arguments is not None:
             hashes = (read_record(run.folder) or {}).get("hashes", {})
-            same = repr([*(arguments[key] for key in compared), *map(hashes.get, TEXTS)])
+            same = repr([*(arguments[key] for key in compared_arguments()), *map(hashes.get, TEXTS)])
             groups.setdefault(same, []).append(run)
     return list(groups.values())
+
+
+def compared_arguments() -> list[str]:
+    """The arguments that enter what a run computes, but for the seed."""
+    return [key for key, field in FIELDS.items() if not facts_of(field).free and key != SEED]
+
+
+def varied_arguments(groups: Sequence[Group]) -> list[str]:
+    """The arguments in which groups differ."""
+    found = [arguments_of(group[0].folder) or {} for group in groups]
+    return [key for key in compared_arguments() if any(arguments[key] != found[0][key] for arguments in found)]
 
 
 def rank_of(group: Group, by: Quantity) -> Rank | None:

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlib.args.fields import facts_of
 from dlib.browse.quantities import arguments_of
-from dlib.browse.seeds import SEED, groups_of, moments
-from dlib.config.fields import FIELDS
+from dlib.browse.seeds import groups_of, moments, varied_arguments
 from dlib.config.flags import shown_value
 from dlib.runs.metrics_log import encode, is_number
 from dlib.runs.registry import RunSummary
@@ -27,25 +25,23 @@ def describe_effects(runs: Sequence[RunSummary], results: Sequence[Mapping[str, 
         how many numbers, their mean, their standard deviation or None), `whole` (whether all its runs are finished).
     """
     place_of = {run.folder: place for place, run in enumerate(runs)}
-    groups = [[place_of[run.folder] for run in group] for group in groups_of(runs)]
-    arguments = [arguments_of(runs[group[0]].folder) or {} for group in groups]
-    names = [key for key, field in FIELDS.items() if not facts_of(field).free and key != SEED]
-    varied = [key for key in names if any(values[key] != arguments[0][key] for values in arguments)]
+    groups = groups_of(runs)
+    varied = varied_arguments(groups)
     metrics = dict.fromkeys(name for found in results for name, value in found.items() if is_number(value))
     shown = [name for name in metrics if name not in NO_RESULTS]
-    return {
-        "arguments": varied,
-        "metrics": shown,
-        "groups": [
+    described = []
+    for group in groups:
+        places = [place_of[run.folder] for run in group]
+        arguments = arguments_of(group[0].folder) or {}
+        described.append(
             {
-                "runs": group,
-                "values": [_value(values[key]) for key in varied],
-                "means": {name: _means([results[place].get(name) for place in group]) for name in shown},
-                "whole": all(runs[place].state == "finished" for place in group),
+                "runs": places,
+                "values": [_value(arguments[key]) for key in varied],
+                "means": {name: _means([results[place].get(name) for place in places]) for name in shown},
+                "whole": all(run.state == "finished" for run in group),
             }
-            for group, values in zip(groups, arguments, strict=True)
-        ],
-    }
+        )
+    return {"arguments": varied, "metrics": shown, "groups": described}
 
 
 def _value(value: Any) -> Any:
