@@ -31,7 +31,7 @@ function scale(values, from, to, { log = false, margin = 0, count = 5, ticks = n
 function tickText(value) {
   if (typeof value !== "number") return value.length > 14 ? `${value.slice(0, 13)}…` : value;
   if (Math.abs(value) >= 1e6) return `${Number((value / 1e6).toPrecision(4)).toLocaleString("en")}M`;
-  return Math.abs(value) >= 1e3 ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
+  return Math.abs(value) >= 1e3 ? value.toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 
 // A chart: series of {points: [{x, y, low, high, hollow, tip}], colour, dash}; y null breaks a line.
@@ -40,7 +40,7 @@ function chart(figure, series, options) {
   figure.querySelector("svg")?.remove();
   figure.querySelector(".tip")?.remove();
   const [width, height] = [Math.max(240, figure.clientWidth), 300];
-  const box = { left: 56, right: width - 12, top: 12, bottom: height - 42 };
+  const box = { left: 56, right: width - 20, top: 12, bottom: height - 42 };
   const isDrawn = (point) => point.y !== null && !(options.log && point.low <= 0);
   const drawn = series.map((one) => ({ ...one, points: one.points.map((point) => ({ ...point, there: isDrawn(point) })) }));
   const points = drawn.flatMap((one) => one.points.filter((point) => point.there));
@@ -66,10 +66,11 @@ function frame(svg, box, x, y, options) {
   for (const tick of x.ticks) {
     const [place, text] = [x.toPixel(tick), options.nameOf ? options.nameOf(tick) : tickText(tick)];
     const half = text.length * 3.4;
+    const middle = Math.min(place, box.right + 20 - half);
     draw(svg, "line", { class: "rule", x1: place, x2: place, y1: box.bottom, y2: box.bottom + 4 });
-    if (place - half < free || place + half > box.right + 12) continue;
-    draw(svg, "text", { x: place, y: box.bottom + 18, "text-anchor": "middle" }, text);
-    free = place + half + 6;
+    if (middle - half < free) continue;
+    draw(svg, "text", { x: middle, y: box.bottom + 18, "text-anchor": "middle" }, text);
+    free = middle + half + 6;
   }
   draw(svg, "text", { x: (box.left + box.right) / 2, y: box.bottom + 36, "text-anchor": "middle" }, options.xLabel);
 }

@@ -81,7 +81,7 @@ const isHidden = (group) => group.runs.every((place) => hidden.has(place));
 function axisOf(values) {
   const different = [...new Set(values)];
   if (!different.every((value) => typeof value === "number")) {
-    different.sort((a, b) => String(a).localeCompare(String(b), "en", { numeric: true }));
+    different.sort((a, b) => inOrder([a], [b]));
     const places = different.map((_, place) => place);
     return { toX: (value) => different.indexOf(value), nameOf: (place) => tickText(String(different[place])), xScale: { ticks: places, margin: 0.15 } };
   }
@@ -98,6 +98,13 @@ function effectPoint(group, argument, metric, toX) {
   return { x: toX(group.values[argument]), y: typeof mean === "number" ? mean : null, low: mean - spread, high: mean + spread, hollow: !group.whole, tip };
 }
 
+// Numbers by size, words by the alphabet, the first that differs decides.
+function inOrder(a, b) {
+  const place = a.findIndex((value, each) => value !== b[each]);
+  if (place < 0) return 0;
+  return typeof a[place] === "number" && typeof b[place] === "number" ? a[place] - b[place] : String(a[place]).localeCompare(String(b[place]), "en");
+}
+
 function drawEffects() {
   const metric = find("#metric").value;
   const visible = groups.filter((group) => !isHidden(group) && group.means[metric][0]);
@@ -105,13 +112,15 @@ function drawEffects() {
     const axis = axisOf(visible.map((group) => group.values[argument]));
     const others = new Map(); // the groups that have all other arguments alike, by these
     for (const group of visible) {
-      const rest = group.values.filter((_, place) => place !== argument).map((value) => shown(value)).join(", ");
-      others.set(rest, [...(others.get(rest) || []), effectPoint(group, argument, metric, axis.toX)]);
+      const rest = group.values.filter((_, place) => place !== argument);
+      const one = others.get(String(rest)) || { rest, points: [] };
+      others.set(String(rest), { ...one, points: [...one.points, effectPoint(group, argument, metric, axis.toX)] });
     }
-    const series = [...others.values()].map((points, place) => ({ colour: colourOf(place), dash: dashOf(place), dots: 4, points: points.sort((a, b) => a.x - b.x) }));
+    const lines = [...others.values()].sort((a, b) => inOrder(a.rest, b.rest));
+    const series = lines.map(({ points }, place) => ({ colour: colourOf(place), dash: dashOf(place), dots: 4, points: points.sort((a, b) => a.x - b.x) }));
     const label = `${metric} against ${key}`;
     const figure = find(`#effect-${argument}`);
-    figure.querySelector("figcaption").replaceChildren(label, legend(key, [...others.keys()]));
+    figure.querySelector("figcaption").replaceChildren(label, legend(key, lines.map(({ rest }) => rest.map((value) => shown(value)).join(", "))));
     chart(figure, series, { label, xLabel: key, nameOf: axis.nameOf, xScale: axis.xScale });
   });
 }

@@ -41,6 +41,8 @@ def test_every_command_answers_on_runs_that_trained(trained: Path, tmp_path: Pat
     assert "* first train/loss" in done("plot", "first", "second", *here)
     assert done("plot", "first", "--x", "hours", "--metric", "dev/loss", *here).count("*") >= 3
     assert "best" in done("checkpoints", "first", *here)
+    assert "2 runs" in done("report", "-o", tmp_path / "report.html", *here)
+    assert '["dev/loss",""]' in (tmp_path / "report.html").read_text()
 
 
 def test_what_is_exported_loads_as_the_model_of_the_run(trained: Path, tmp_path: Path) -> None:
