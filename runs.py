@@ -102,7 +102,7 @@ def report(args: Namespace) -> None:
     from dlib.report.gathering import ReportRequest
     from dlib.report.page import write_report
 
-    runs = runs_to_read(args.command, args.out_dir, args.runs, args.filter, all_unless=True)
+    runs = runs_to_read(args.command, args.out_dir, args.runs, args.filter, all_by_default=True)
     write_report(runs, ReportRequest(args.filter, args.metric, args.x, args.samples), args.output)
 
 

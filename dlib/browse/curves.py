@@ -68,7 +68,7 @@ def all_curves(run: RunFolder, label: str, x: str) -> list[Curve]:
         for name, value in record.items():
             if name != "step" and is_number(value) and record["step"] in places:
                 points.setdefault(name, []).append((places[record["step"]], float(value)))
-    return [Curve(label, name, [x for x, _ in pairs], [y for _, y in pairs]) for name, pairs in points.items()]
+    return [Curve(label, name, [px for px, _ in pairs], [py for _, py in pairs]) for name, pairs in points.items()]
 
 
 def training_hours(records: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> dict[int, float]:

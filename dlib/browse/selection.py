@@ -23,7 +23,7 @@ def chosen_runs(workspace: Path, words: Sequence[str], filters: Sequence[str]) -
 
 
 def runs_to_read(
-    command: str, workspace: Path, words: Sequence[str], filters: Sequence[str], *, all_unless: bool = False
+    command: str, workspace: Path, words: Sequence[str], filters: Sequence[str], *, all_by_default: bool = False
 ) -> list[RunFolder]:
     """The runs for a command that reads them; of those that are not named, what is no whole run is left out, and told.
 
@@ -32,12 +32,12 @@ def runs_to_read(
         workspace: the folder of the runs.
         words: names or paths of runs.
         filters: conditions.
-        all_unless: whether it is about all runs, unless some are named or chosen.
+        all_by_default: whether it is about all runs, unless some are named or chosen.
 
     Raises:
         UserError: no run is chosen, there is no such run, or a filter means nothing.
     """
-    if not (words or filters or all_unless):
+    if not (words or filters or all_by_default):
         raise UserError(f"{command}: name runs, or choose them with --filter")
     if words and not filters:
         return [find_run(word, workspace) for word in words]

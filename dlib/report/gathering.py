@@ -94,6 +94,7 @@ def _facts(folder: RunFolder, x: str) -> RunFacts:
         found = results(folder)
     except UserError as error:
         return RunFacts(summary, f"its numbers cannot be read: {error}", arguments)
+    # What the axis lacks is the user's mistake, and no damage of the run.
     curves = curves if x == "step" or not curves else all_curves(folder, folder.name, x)
     return RunFacts(summary, summary.note, arguments, found, curves)
 
@@ -153,7 +154,7 @@ def _time_cell(seconds: float) -> Cell:
 def _charts(runs: Sequence[RunFacts], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A chart for each metric, with a line for each run that recorded it."""
     recorded = dict.fromkeys(curve.metric for run in runs for curve in run.curves)
-    shown = metrics or [name for name in recorded if name == TRAIN_LOSS or name.startswith("dev/") or not is_ours(name)]
+    shown = metrics or [name for name in recorded if _is_shown(name)]
     return [
         {
             "metric": metric,
@@ -166,8 +167,14 @@ def _charts(runs: Sequence[RunFacts], metrics: Sequence[str]) -> list[dict[str, 
             ],
         }
         for metric in shown
-        if not metric.startswith("performance/") or metric in metrics
     ]
+
+
+def _is_shown(metric: str) -> bool:
+    """Whether a metric has a chart without being asked for."""
+    if metric == TRAIN_LOSS or metric.startswith("dev/"):
+        return True
+    return not (is_ours(metric) or metric.startswith("performance/"))
 
 
 def _evaluations(place: int, folder: RunFolder) -> list[dict[str, Any]]:
