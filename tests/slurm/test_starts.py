@@ -20,13 +20,17 @@ import pytest
 from dlib.runs.record import read_record
 from tests.exactness.ranks import assert_equal_within_float_tolerance
 from tests.launching import ROOT, Place, environment, recorded_steps, train
-from tests.slurm.test_steps import LIMIT_SECONDS, needs_cluster, run
-
-__all__ = ["needs_cluster"]  # skips these tests, too
+from tests.slurm.cluster import LIMIT_SECONDS, run, skip_without_cluster
 
 pytestmark = pytest.mark.slurm
 GOAL = ("--training_goal", "6", "--eval_interval", "3", "--exact_reduce")
 NAME = ("--job-name", "starts", "--time", "10")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_cluster() -> None:
+    """Skips where no SLURM answers."""
+    skip_without_cluster()
 
 
 @pytest.fixture(scope="module")
