@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dlib.args.fields import setting
+from dlib.args.tables import STRATEGIES
 
 RESUME_WORDS = ("auto", "never")
 MOST_NODES = 100_000
@@ -43,9 +44,9 @@ class HardwareArgs:
     """CUDA devices to use, by index, in place of `num_devices`."""
     num_nodes: int = setting(-1, at_least=1, at_most=MOST_NODES, or_all=True, free=True)
     """Number of machines; -1: all those on which srun or torchrun has started processes, else one."""
-    distributed_strategy: str = setting("auto", choices=("auto", "ddp", "ddp_find_unused"), free=True)
+    distributed_strategy: str = setting("auto", choices=tuple(STRATEGIES), free=True)
     """How several devices share the work; `auto`: DDP when there are several; `ddp_find_unused`: for models with
-    weights that a step does not use."""
+    weights that a step does not use; `fsdp`: each holds a part of weights, gradients and optimizer."""
     precision: str = setting(
         "auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"), changes_evaluation=True
     )

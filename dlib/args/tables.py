@@ -4,6 +4,7 @@
     a new optimizer     a function in dlib/training/ and a line in OPTIMIZERS
     a new network       a file in dlib/models/ and a line in MODELS
     a new tracker       a file in dlib/tracking/ and a line in TRACKERS
+    a new strategy      a function in dlib/training/ and a line in STRATEGIES
     a new data format   a function in dlib/data/formats.py and a line in FORMATS there
 
 An objective or optimizer with arguments of its own names their dataclass as well. It stands in a file without torch,
@@ -27,6 +28,14 @@ class Plugin(NamedTuple):
 
     implementation: str  # the class or function
     args: str | None = None  # the dataclass of its own arguments, if it has any
+
+
+class ProcessStrategy(NamedTuple):
+    """Where a strategy is found, and what it is for."""
+
+    implementation: str  # the function
+    accelerators: tuple[str, ...] = ("cpu", "cuda", "mps")  # the kinds of device that it is for
+    shards: bool = False  # whether a process holds parts of the weights only
 
 
 OBJECTIVES: dict[str, Plugin] = {
@@ -60,6 +69,13 @@ OPTIMIZERS: dict[str, Plugin] = {
     "adafactor": Plugin("dlib.training.optimizers:build_adafactor", "dlib.training.optimizer_args:AdafactorArgs"),
     "muon": Plugin("dlib.training.muon:build_muon", "dlib.training.optimizer_args:MuonArgs"),
 }
+STRATEGIES: dict[str, ProcessStrategy] = {
+    "auto": ProcessStrategy("dlib.training.strategies:build_auto"),
+    "ddp": ProcessStrategy("dlib.training.strategies:build_ddp"),
+    "ddp_find_unused": ProcessStrategy("dlib.training.strategies:build_ddp_find_unused"),
+    "fsdp": ProcessStrategy("dlib.training.sharding:build_fsdp", ("cpu", "cuda"), shards=True),
+}
+"""How several devices share the work: functions that make a strategy of Lightning's."""
 MODELS: dict[str, str] = {
     # "my-lstm": "dlib.models.my_lstm:MyLSTM",
 }

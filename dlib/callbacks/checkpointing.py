@@ -9,15 +9,16 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best
 from dlib.tracking.run_log import RunLog
 from dlib.training.callback_states import callback_states
-from dlib.training.checkpoints import checkpoint_bytes, write_checkpoint
+from dlib.training.checkpoints import Gathered, checkpoint_bytes, gather, write_checkpoint
+from dlib.training.shards import has_shards
 from dlib.training.training_module import TrainingModule
 
 
 class Checkpointing(StepCallback):
     """Publishes whole checkpoints and moves the links `last` and `best`; the old goes after the new is whole.
 
-    Runs in the first process alone. The step's record reaches metrics.jsonl first, so that a whole
-    checkpoint always finds every record up to its step.
+    Runs in the first process alone; where weights are in shards, the others hand it theirs. The step's record reaches
+    metrics.jsonl first, so that a whole checkpoint always finds every record up to its step.
     """
 
     place = Place.SAVE
@@ -45,7 +46,7 @@ class Checkpointing(StepCallback):
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
-        if not trainer.is_global_zero:
+        if not (trainer.is_global_zero or has_shards(module)):
             return
         step = module.steps_done
         self.run_log.flush()
@@ -53,12 +54,20 @@ class Checkpointing(StepCallback):
         is_best = rank is not None and (self.best_rank is None or rank > self.best_rank)
         if not (is_best or module.plan.saves_after(step) or trainer.should_stop):
             return
+        if is_best:
+            self.best_rank = rank
+        gathered = gather(module)
+        if trainer.is_global_zero:
+            self._publish(module, gathered, is_best=is_best)
+
+    def _publish(self, module: TrainingModule, gathered: Gathered, *, is_best: bool) -> None:
+        """Write a checkpoint of what is gathered, then forget old ones."""
+        step = module.steps_done
         self.folder.publish_checkpoint(
-            step, lambda folder: write_checkpoint(folder, module, self.tokenizer), checkpoint_bytes(module)
+            step, lambda folder: write_checkpoint(folder, module, self.tokenizer, gathered), checkpoint_bytes(module)
         )
         self.folder.point("last", step)
         if is_best:
-            self.best_rank = rank
             self.folder.point("best", step)
         self.folder.remove_old_checkpoints(self.max_checkpoints, module.plan.extra_steps)
         self.folder.write_status("running", step, module.plan.total_steps)

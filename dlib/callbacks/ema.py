@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlib.callbacks.step_callback import Place, StepCallback
+from dlib.training.shards import shard_as
 from dlib.training.training_module import TrainingModule
 
 
@@ -47,7 +48,7 @@ class EMA(StepCallback):
         self._learning: dict[str, nn.Parameter] = {name: named[name] for name in named if named[name].requires_grad}
         self._averages = {name: weight.detach().clone() for name, weight in self._learning.items()}
         for name, weight in (self._resumed or {}).items():
-            self._learning[name].copy_(weight)
+            self._learning[name].copy_(shard_as(weight, self._learning[name]))
         self._resumed = None
         module.kept_weights = self._swapped
 

@@ -12,6 +12,7 @@ from dlib.data.steps import EvaluationBatches
 from dlib.process.errors import UserError
 from dlib.tracking.run_log import RunLog
 from dlib.training.evaluation import evaluate
+from dlib.training.sharding import computing_whole
 from dlib.training.training_module import TrainingModule
 
 
@@ -40,7 +41,7 @@ class Evaluating(StepCallback):
             return
         call_all(trainer, module, "on_validation_start", "on_validation_epoch_start")
         named: dict[str, float] = {}
-        with module.kept_weights(), trainer.precision_plugin.forward_context():
+        with module.kept_weights(), computing_whole(module), trainer.precision_plugin.forward_context():
             for dev in self.data.data.dev_sets:
                 loader = self.data.dev_dataloader(dev.rows)
                 metrics = evaluate(

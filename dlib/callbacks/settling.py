@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.data_module import DataModule
+from dlib.training.sharding import refuse_unused_weights
 from dlib.training.training_module import TrainingModule
 
 
@@ -17,8 +18,9 @@ class SettlingBuckets(StepCallback):
     processes on, the place of a gradient in its bucket decides in which order it is added up: the first step of a
     session that goes on would differ in its last bits from the same step of a run that never stopped.
 
-    The pass also shows which buffers a network changes as it trains, such as the means of `BatchNorm`. Each process
-    would have its own, and a checkpoint those of the first: so all take the first one's after each step.
+    Of weights in shards the pass shows which are not used, and of all networks which buffers change as they train, such
+    as the means of `BatchNorm`. Each process would have its own, and a checkpoint those of the first: so all take the
+    first one's after each step.
     """
 
     place = Place.WEIGHTS
@@ -38,6 +40,7 @@ class SettlingBuckets(StepCallback):
         with trainer.precision_plugin.train_step_context():
             loss = trainer.strategy.model(batch) * 0  # type: ignore[misc]
         loss.backward()
+        refuse_unused_weights(module)
         module.zero_grad()
         self.changing = [buffer for buffer, before in kept if not torch.equal(buffer, before)]
         for buffer, before in kept:

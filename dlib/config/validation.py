@@ -8,7 +8,7 @@ from typing import Any
 
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.args.fields import Facts, facts_of
-from dlib.args.tables import TRACKERS
+from dlib.args.tables import STRATEGIES, TRACKERS
 from dlib.config.corpora import parse_corpora, parse_dev_split
 from dlib.config.durations import parse_clock, parse_duration, parse_evaluations
 from dlib.config.familiar_names import FAMILIAR_VALUES
@@ -45,6 +45,7 @@ def validate(args: ExperimentArgs, places: Mapping[str, str] = {}) -> None:
     check_dev_split(args.data, places)
     check_decay(args, places)
     check_average(args, places)
+    check_strategy(args, places)
     check_trackers(args.tracking.trackers, places.get("tracking.trackers", "--trackers"))
     check_wandb(args.tracking, places)
     check_name(args.run.name, places.get("run.name", "--name"))
@@ -169,3 +170,20 @@ def check_name(name: str, place: str) -> None:
         or len(name.encode()) > LONGEST_NAME_BYTES
     ):
         raise UserError(f"{place}: {name!r} cannot name a folder: start with a letter or digit, and use no slash")
+
+
+def check_strategy(args: ExperimentArgs, places: Mapping[str, str]) -> None:
+    """Refuses what a strategy that keeps weights in shards cannot do."""
+    strategy = args.hardware.distributed_strategy
+    if strategy not in STRATEGIES or not STRATEGIES[strategy].shards:
+        return
+    refused = {
+        "--exact_reduce": (args.hardware.exact_reduce, "gradients are added up in an order of its own"),
+        "--precision 16-mixed": (args.hardware.precision == "16-mixed", "no loss scale over shards; take bf16-mixed"),
+        "--optimizer adafactor": (args.optim.optimizer == "adafactor", "torch's keeps means of whole rows; take adamw"),
+        "--compile": (args.model.compile, "weights are gathered in the midst of what would be compiled"),
+    }
+    place = places.get("hardware.distributed_strategy", "--distributed_strategy")
+    for flag, (is_set, reason) in refused.items():
+        if is_set:
+            raise UserError(f"{place}: {strategy} does not go with {flag}: {reason}")

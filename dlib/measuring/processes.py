@@ -12,7 +12,8 @@ from lightning.fabric.strategies import DDPStrategy
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 
 from dlib.training.devices import Devices
-from dlib.training.trainer import COLLECTIVE_TIMEOUT, choose_environment, refuse_other_number
+from dlib.training.strategies import COLLECTIVE_TIMEOUT
+from dlib.training.trainer import choose_environment, refuse_other_number
 
 Work = TypeVar("Work")
 

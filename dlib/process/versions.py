@@ -36,6 +36,9 @@ ATTENTION_OF: dict[tuple[str, str], Needs] = {
 OPTIMIZERS: dict[str, Needs] = {"adafactor": {"torch": "2.5"}, "muon": {"torch": "2.9"}}
 """The first torch that has an optimizer."""
 
+STRATEGIES: dict[str, Needs] = {"fsdp": {"torch": "2.13"}}
+"""The first torch that has what a strategy asks of it."""
+
 COMPILE: dict[tuple[int, int], str] = {(3, 11): "2.1", (3, 12): "2.4", (3, 13): "2.6", (3, 14): "2.10"}
 """The first torch that compiles on a version of Python."""
 
@@ -70,13 +73,15 @@ def missing(needs: Needs) -> str | None:
     return None
 
 
-def refuse_missing(kernel: str | None, optimizer: str, *, compiles: bool) -> None:
+def refuse_missing(kernel: str | None, optimizer: str, *, compiles: bool, strategy: str = "auto") -> None:
     """Refuse what the installed versions cannot do, before anything is built."""
     python = sys.version_info[:2]
     if reason := missing(ATTENTION.get(kernel or "", {})):
         raise UserError(f"--attn_implementation {kernel} {reason}; leave it out, or give another")
     if reason := missing(OPTIMIZERS.get(optimizer, {})):
         raise UserError(f"--optimizer {optimizer} {reason}; choose another")
+    if reason := missing(STRATEGIES.get(strategy, {})):
+        raise UserError(f"--distributed_strategy {strategy} {reason}; choose another")
     if compiles and (reason := missing({"torch": COMPILE[python]} if python in COMPILE else {})):
         raise UserError(f"--compile on Python {python[0]}.{python[1]} {reason}; leave it out")
 

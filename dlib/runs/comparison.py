@@ -11,7 +11,7 @@ from typing import Any
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 
-COMPUTED_BY = ("cpu", "accelerator", "gpus", "processes", "threads", "precision")
+COMPUTED_BY = ("cpu", "accelerator", "gpus", "processes", "threads", "precision", "shards")
 """What of the hardware decides how sums are added up."""
 NUMERIC_PACKAGES = ("torch", "transformers", "lightning", "numpy", "tokenizers", "safetensors")
 """Told before the others."""

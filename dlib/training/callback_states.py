@@ -3,7 +3,6 @@
 It stands apart from the checkpoint's files because a callback may be anybody's, and its state anything.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,20 +11,21 @@ import torch
 
 from dlib.process.errors import UserError
 from dlib.process.ranks import logger
+from dlib.training.shards import CONTAINERS, whole_state
 
 PLAIN = (type(None), bool, int, float, str, bytes)
-CONTAINERS = (dict, OrderedDict, list, tuple)
 
 
 def callback_states(callbacks: Sequence[pl.Callback]) -> dict[str, Any]:
     """What `state_dict` of each callback returns, by its `state_key`; those that keep nothing are left out.
 
     The first process alone asks when it saves: a state has to be the same in all processes, and to exchange nothing.
+    Where weights are in shards all of them ask, and tensors in shards become whole.
 
     Raises:
         UserError: a state holds something that cannot be read back without unpickling code.
     """
-    states = {callback.state_key: callback.state_dict() for callback in callbacks}
+    states = {callback.state_key: whole_state(callback.state_dict()) for callback in callbacks}
     for key, state in states.items():
         refuse_unreadable(state, f"callback {key}: state_dict()")
     return {key: state for key, state in states.items() if state}

@@ -15,6 +15,7 @@ import json
 import sys
 import zlib
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
-from dlib.training.callback_states import CONTAINERS, callback_states
+from dlib.training.callback_states import callback_states
 from dlib.training.optimizers import build_optimizer
+from dlib.training.shards import CONTAINERS, replaced, whole_state, whole_weights
 from dlib.training.training_module import TrainingModule
 
 BLOCK_BYTES = 2**20
@@ -43,29 +45,45 @@ STATE = {"steps_done": int, "optimizer": dict, "precision": dict}
 """What every state.ckpt holds."""
 
 
-def write_checkpoint(folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`).
+@dataclass(frozen=True)
+class Gathered:
+    """What a checkpoint holds, as far as it is not in the networks of the first process, which writes it."""
+
+    state: dict[str, Any]  # of state.ckpt, but for what is known of the files
+    weights: dict[str, nn.Parameter]  # the whole of the weights that are in shards, as `model/` is to hold them
+
+
+def gather(module: TrainingModule) -> Gathered:
+    """Gather a checkpoint; where weights are in shards every process has to call, else the first alone does.
 
     Raises:
         UserError: a callback's state cannot be read back.
     """
-    checkpoint = CheckpointFolder(folder)
     callbacks = callback_states(module.trainer.callbacks)  # type: ignore[attr-defined]
+    state = {
+        "steps_done": module.steps_done,
+        "steps_left_out": module.steps_left_out,
+        "optimizer": whole_state(module.optimizers().optimizer.state_dict()),  # type: ignore[union-attr]
+        "precision": module.trainer.precision_plugin.state_dict(),
+        **({"callbacks": callbacks} if callbacks else {}),
+    }
     with module.kept_weights():
+        return Gathered(state, whole_weights(module))
+
+
+def write_checkpoint(
+    folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase, gathered: Gathered
+) -> None:
+    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`)."""
+    checkpoint = CheckpointFolder(folder)
+    with module.kept_weights(), replaced(module, gathered.weights):
         module.model.save_pretrained(checkpoint.model)
         tokenizer.save_pretrained(checkpoint.model)
         if own := learning_modules(module.objective.modules):
             write_weights(own, checkpoint.modules)
-    state = {
-        "steps_done": module.steps_done,
-        "steps_left_out": module.steps_left_out,
-        "optimizer": module.optimizers().optimizer.state_dict(),  # type: ignore[union-attr]
-        "precision": module.trainer.precision_plugin.state_dict(),
-        "weights_crc32": {file.name: crc32_of(file) for file in weight_files(checkpoint)},
-        **({"callbacks": callbacks} if callbacks else {}),
-    }
+    checksums = {file.name: crc32_of(file) for file in weight_files(checkpoint)}
     with checkpoint.state.open("wb") as file:  # by a file of Python's, whose errors say what the disk refused
-        torch.save(state, file)
+        torch.save({**gathered.state, "weights_crc32": checksums}, file)
 
 
 def learning_modules(modules: nn.ModuleDict) -> nn.ModuleDict:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dlib.process.errors import TrainingError
+from dlib.training.shards import whole
 
 MOST_STEPS_LEFT_OUT = 20
 """In a row, with `--on_nan skip`: data may spoil a step now and then, and so many only a model that has diverged."""
@@ -40,7 +41,7 @@ def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
         NonFiniteError: there are some.
     """
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.is_floating_point() and not whole(torch.isfinite(tensor).all()):
             raise NonFiniteError(step, f"weights are no longer finite, first {name}", RATE_ADVICE)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlib.args import DataArgs, ExperimentArgs
+from dlib.args.tables import STRATEGIES
 from dlib.data.batching import check_batch_arithmetic, check_token_budget
 from dlib.data.text import TextFiles, find_text
 from dlib.models.sources import find_source
@@ -39,7 +40,8 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
     Raises:
         UserError: something is missing, or flags do not fit each other.
     """
-    refuse_missing(args.model.attn_implementation, args.optim.optimizer, compiles=args.model.compile)
+    kernel, strategy = args.model.attn_implementation, args.hardware.distributed_strategy
+    refuse_missing(kernel, args.optim.optimizer, compiles=args.model.compile, strategy=strategy)
     check_batch(args, told_devices(args.hardware), count_nodes(args.hardware.num_nodes))
     steps = told_steps(args)
     if steps is not None:
@@ -64,6 +66,7 @@ def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:
     """
     devices = find_devices(args.hardware)
     refuse_attention_on(devices.accelerator, args.model.attn_implementation)
+    refuse_strategy_on(devices.accelerator, args.hardware.distributed_strategy)
     micro_batch_size = check_batch(args, len(devices.indices), devices.num_nodes)
     hardware = replace(args.hardware, precision=devices.precision)
     return replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware), devices
@@ -76,6 +79,12 @@ def check_batch(args: ExperimentArgs, devices: int | None, nodes: int) -> int:
         return check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, devices, nodes)
     budget, max_length = batch.max_tokens_per_batch, args.data.max_length
     return check_token_budget(budget, max_length, batch.micro_batch_size, devices, nodes)
+
+
+def refuse_strategy_on(accelerator: str, strategy: str) -> None:
+    """Refuse a strategy that such devices do not have."""
+    if accelerator not in (there := STRATEGIES[strategy].accelerators):
+        raise UserError(f"--distributed_strategy {strategy} is for {' and '.join(there)}, and not for {accelerator}")
 
 
 def refuse_unwritable_run(folder: RunFolder) -> None:

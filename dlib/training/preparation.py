@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import STRATEGIES
 from dlib.data.checking import check_documents
 from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
@@ -53,9 +54,11 @@ class Preparation:
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder keeps of it: hashes of its data, what it computes on, and what its objective says."""
+        strategy = self.args.hardware.distributed_strategy
+        shards = strategy if STRATEGIES[strategy].shards else "none"
         return {
             "hashes": self.data.fingerprints(self.objective.roles),
-            "devices": self.devices.describe(self.args.hardware.distributed_strategy),
+            "devices": {**self.devices.describe(strategy), "shards": shards},
             **self.objective.describe(),
         }
 

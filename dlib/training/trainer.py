@@ -8,22 +8,16 @@ what is left of the whole run, so that no epoch boundary ever interrupts it.
 import os
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch.nn.parallel import DistributedDataParallel
 
+from dlib.args.tables import STRATEGIES, load
 from dlib.process.errors import TrainingError, UserError
 from dlib.training.devices import Devices
-
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)
-"""How long processes wait for each other: longer than a checkpoint of a large model on a slow disk."""
 
 INSTEAD = {
     **dict.fromkeys(("validation_step", "on_validation_epoch_end"), "the objective says how a model is evaluated"),
@@ -39,24 +33,6 @@ INSTEAD = {
 
 LOADER_PROCESS_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
 """What torch says of it, in the middle of whatever the training process does."""
-
-
-class Wrapped(DDPStrategy):
-    """DDP that sends no masks when training begins: they are the same everywhere, and torch 2.0 cannot send truths."""
-
-    def configure_ddp(self) -> None:
-        """Name the buffers of truth values to DDP before it wraps the module."""
-        module = cast(pl.LightningModule, self.lightning_module)
-        masks = [name for name, buffer in module.named_buffers() if buffer.dtype == torch.bool]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, masks)
-        super().configure_ddp()
-
-
-class Unwrapped(DDPStrategy):
-    """Processes without DDP's exchange of gradients: `TrainingModule` does it itself, in a fixed order."""
-
-    def configure_ddp(self) -> None:
-        """Leave the module as it is. All processes draw or load the same weights, so none are sent."""
 
 
 def build_trainer(
@@ -75,7 +51,7 @@ def build_trainer(
         accelerator=devices.accelerator,
         devices=len(devices.indices) if devices.accelerator == "cpu" else list(devices.indices),
         num_nodes=devices.num_nodes,
-        strategy=choose_strategy(devices, strategy, exact_reduce=exact_reduce),
+        strategy=load(STRATEGIES[strategy].implementation)(devices, exact_reduce=exact_reduce),
         precision=cast(Any, devices.precision),
         deterministic=True if exact_reduce and devices.accelerator == "cuda" else None,
         plugins=[choose_environment(devices)],
@@ -131,16 +107,6 @@ def refuse_other_number(started: int, devices: Devices) -> None:
             f"{started} processes were started, and --num_devices {len(devices.indices)} --num_nodes "
             f"{devices.num_nodes} make {devices.world_size}"
         )
-
-
-def choose_strategy(devices: Devices, strategy: str, *, exact_reduce: bool = False) -> Strategy | str:
-    """DDP where there are several processes, or where it is asked for."""
-    if devices.world_size == 1 and strategy == "auto":
-        return "auto"
-    if exact_reduce:
-        return Unwrapped(timeout=COLLECTIVE_TIMEOUT)
-    find_unused = strategy == "ddp_find_unused"
-    return Wrapped(find_unused_parameters=find_unused, gradient_as_bucket_view=True, timeout=COLLECTIVE_TIMEOUT)
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule) -> None:

@@ -30,6 +30,7 @@ from dlib.training.non_finite import (
 )
 from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
 from dlib.training.plan import TrainingPlan
+from dlib.training.shards import shard_optimizer_state, whole
 from dlib.training.trainer import refuse_different_starts
 
 
@@ -100,7 +101,8 @@ class TrainingModule(GradientSums):
         # By the arguments: a checkpoint's groups hold the rates of its step.
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         if self.resumed_state is not None:
-            optimizer.load_state_dict(self.resumed_state["optimizer"])
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            optimizer.load_state_dict(shard_optimizer_state(self.resumed_state["optimizer"], parameters))
             self.trainer.precision_plugin.load_state_dict(self.resumed_state["precision"])
             self.resumed_state = None
         return optimizer
@@ -174,7 +176,7 @@ class TrainingModule(GradientSums):
         """Clip the gradient, once it is whole and without a loss scale; leave it out where it is not finite."""
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
-        self.gradient_norm = clip_grad_norm_(parameters, limit)
+        self.gradient_norm = whole(clip_grad_norm_(parameters, limit))
         # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
         if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
             self._leave_out(optimizer)

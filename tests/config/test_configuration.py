@@ -29,6 +29,7 @@ CHECKED_TEXTS = {
     "data.train",
     "data.dev",
     "data.dev_split",
+    "hardware.distributed_strategy",
     "tracking.wandb_project",
     "tracking.wandb_entity",
     "tracking.wandb_tags",

@@ -22,6 +22,7 @@ from dlib.training.checkpoints import (
     checkpoint_bytes,
     estimate_checkpoint_bytes,
     frozen_modules,
+    gather,
     hash_weights,
     learning_modules,
     refuse_damage,
@@ -61,7 +62,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingModule
     def save(module: TrainingModule) -> None:
         if module.steps_done == 3:
             folder.mkdir()
-            write_checkpoint(folder, module, train_wordpiece())
+            write_checkpoint(folder, module, train_wordpiece(), gather(module))
 
     return train(make_plan(8), Watching(save), objective=generating()), folder
 
