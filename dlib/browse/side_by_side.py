@@ -5,9 +5,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dlib.args import ExperimentArgs
 from dlib.browse.curves import SPEED, TRAIN_LOSS, training_hours
 from dlib.browse.showing import changed_arguments
 from dlib.browse.tables import printable, shown_number, shown_size, table
+from dlib.config.fields import value_of
 from dlib.config.flags import shown_value
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
@@ -15,7 +17,6 @@ from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics, record_of_s
 from dlib.runs.record import read_record, shown_commit
 from dlib.runs.registry import summarize
 
-DEFAULT = "(default)"
 OURS = (
     *("step", "train/loss", "train/learning_rate", "train/gradient_norm"),
     *("train/samples", "train/tokens", "train/steps_left_out"),
@@ -39,7 +40,7 @@ def print_comparison(folders: Sequence[RunFolder], *, as_json: bool) -> None:
     quantities = dict.fromkeys(name for result in found for name in result)
     rows = [(name, *(shown_result(name, result.get(name)) for result in found)) for name in quantities]
     print("\n".join(table(rows, ("results", *names), columns)))
-    values = [(key, *(DEFAULT if v is None else shown_value(v[0]) for v in row)) for key, row in arguments.items()]
+    values = [(key, *(_argument(key, value) for value in row)) for key, row in arguments.items()]
     if values:
         print("\n" + "\n".join(table(values, ("arguments", *names), columns)))
     else:
@@ -91,6 +92,11 @@ def differing_arguments(folders: Sequence[RunFolder]) -> dict[str, list[Any]]:
     keys = dict.fromkeys(key for changes in changed for key in changes)
     rows = {key: [[c[key].new] if key in c else None for c in changed] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _argument(key: str, value: list[Any] | None) -> str:
+    """A value of `differing_arguments`; the default as such."""
+    return shown_value(value[0]) if value else f"{shown_value(value_of(ExperimentArgs(), key))} (default)"
 
 
 def shown_result(name: str, value: Any) -> str | None:

@@ -1,6 +1,7 @@
 """What is told of one run and of several: show, compare, diff."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,13 @@ def test_compare_shows_results_and_only_the_arguments_that_differ(tmp_path: Path
     other = replace(ARGS, run=replace(ARGS.run, name="second", seed=2), data=replace(ARGS.data, max_length=64))
     write_run(tmp_path, "second", losses={10: 1.25}, state="failed", args=replace(other, optim=OptimArgs()))
     text = done("compare", "first", "second", "--out_dir", tmp_path)
-    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines() if line}
+    rows = {line.split("  ")[0]: re.split("  +", line)[-2:] for line in text.splitlines() if line}
     assert rows["state"] == ["finished", "failed"]
     assert rows["dev/loss"] == ["2", "1.25"]
     assert rows["best step"] == ["20", "10"]
     assert rows["tokens/s"] == ["10", "10"]
-    assert rows["optim.learning_rate"] == ["0.0003", "(default)"]
-    assert rows["run.seed"] == ["(default)", "2"]
+    assert rows["optim.learning_rate"] == ["0.0003", "0.0001 (default)"]
+    assert rows["run.seed"] == ["1 (default)", "2"]
     assert not any(name in text for name in ("run.name", "weight_decay"))
     shown = json.loads(done("compare", "first", "second", "--json", "--out_dir", tmp_path))
     assert shown["arguments"]["run.seed"] == [None, [2]]
