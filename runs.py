@@ -45,7 +45,8 @@ def list_runs(args: Namespace) -> None:
     """Which runs are there?"""
     from dlib.browse.listing import Listing, print_list
 
-    asked = Listing(args.filter, args.sort, args.reverse, args.columns)
+    columns = [word for words in args.columns for word in words]
+    asked = Listing(args.filter, args.sort, args.reverse, columns)
     if args.mean:
         from dlib.browse.seeds import print_means
 

@@ -92,10 +92,11 @@ def _declare_looking(parser: ScriptParser) -> None:
     )
     add_flag(parser, "--sort", text, "WORD", default="age")
     text = (
-        "More columns, with commas between them: arguments (learning_rate), metrics (dev/accuracy: of the best "
-        "checkpoint, else the newest), best, commit (with + where the code had uncommitted changes)."
+        "More columns, with blanks or commas between them: arguments (learning_rate), metrics (accuracy: of the best "
+        "checkpoint, else the newest), best, commit (with + where the code had uncommitted changes). What --sort and "
+        "--filter are about has one, too."
     )
-    add_flag(parser, "--columns", text, "WORD,...", type=_words, default=[], action="extend")
+    add_flag(parser, "--columns", text, "WORD", type=_words, default=[], nargs="+", action="extend")
     add_switch(parser, "--reverse", "The other way round.")
     text = (
         "One line for the runs that differ in their seed only: mean and standard deviation of the dev loss and of the "

@@ -14,7 +14,7 @@ from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlib.browse.quantities import SUMMARY, Quantity, Rank, quantity
+from dlib.browse.quantities import SUMMARY, Quantity, Rank, best_by, quantity
 from dlib.browse.tables import MISSING, printable, shown_age, shown_number, shown_size, table
 from dlib.process.errors import UserError
 from dlib.runs.metrics_log import encode, is_number
@@ -22,6 +22,8 @@ from dlib.runs.registry import DAMAGED, SHOWN_STATES, RunSummary, list_runs
 
 HEADER = ("name", "state", "step", "dev loss", "age", "size")
 NUMBERS = range(2, 6)
+SHOWN = ("name", "state", "step", "loss", "age", "size")
+"""The words for what stands below the header."""
 Item = TypeVar("Item")
 _EXPRESSION = re.compile(r"\s*([^\s=<>!]+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-zA-Z]*)")
@@ -49,14 +51,29 @@ class Listing:
 def print_list(workspace: Path, asked: Listing, *, as_json: bool) -> None:
     """Print the folders of a workspace that meet every filter, as a table, or as one JSON object a line."""
     found = list_runs(workspace)
-    columns = [quantity(word, "--columns", found) for word in asked.columns]
-    runs = in_order(selected(found, asked.filters), quantity(asked.sort, "--sort", found), reverse=asked.reverse)
+    columns, by = columns_of(asked, found), quantity(asked.sort, "--sort", found)
+    runs = in_order(selected(found, asked.filters), by, reverse=asked.reverse)
     nothing = f"none of the {len(found)} in {workspace} is like that" if found else f"no runs in {workspace}"
     if as_json:
         lines = [json.dumps(as_object(run, columns), ensure_ascii=True) for run in runs]
     else:
-        lines = [*run_table(runs, columns), *problems(runs)] if runs else [nothing]
+        lines = [*run_table(runs, named(columns, runs)), *problems(runs)] if runs else [nothing]
     print("\n".join(lines)) if lines else None
+
+
+def columns_of(asked: Listing, found: Sequence[RunSummary]) -> list[Quantity]:
+    """The columns that are asked for, then the numbers that runs are ordered and chosen by, as far as none has them."""
+    columns = [quantity(word, "--columns", found) for word in asked.columns]
+    conditions = [parse_filter(text, found) for text in asked.filters]
+    chosen_by = [condition.of for condition in conditions if not isinstance(condition.value, str)]
+    further = [column for column in (quantity(asked.sort, "--sort", found), *chosen_by) if column.word not in SHOWN]
+    return list({column.word: column for column in (*columns, *further)}.values())
+
+
+def named(columns: Sequence[Quantity], runs: Sequence[RunSummary]) -> list[Quantity]:
+    """The columns, with one in place of `best` for each metric that says which checkpoint of a run is the best."""
+    metrics = dict.fromkeys(run.folder.best_metric.key for run in runs if run.is_run)
+    return [it for column in columns for it in (map(best_by, metrics) if column.word == "best" else (column,))]
 
 
 def run_table(runs: Sequence[RunSummary], columns: Sequence[Quantity] = ()) -> list[str]:

@@ -1,13 +1,14 @@
 """What runs are shown, sorted and chosen by: what a summary holds, an argument, a metric.
 
-A word means the first of these that it can: `step`, `learning_rate` or `optim.learning_rate`, `dev/accuracy`. Files of
-a run are read only for the words that are asked for, and of `config.yml` only the section: listing stays fast.
+A word means the first of these that it can: `step`, `learning_rate` or `optim.learning_rate`, `dev/accuracy`,
+`accuracy` where one metric alone ends so. Files of a run are read only for the words that are asked for, and of
+`config.yml` only the section: listing stays fast.
 """
 
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class Quantity:
     """What a word stands for.
 
     Attributes:
-        word: as it was typed.
+        word: as it was typed; of a metric its whole name.
         read: its value for a run; None where the run has none.
         kind: "summary", "argument" or "metric".
     """
@@ -57,7 +58,7 @@ def quantity(word: str, flag: str, runs: Sequence[RunSummary]) -> Quantity:
     """What a word after a flag stands for.
 
     Raises:
-        UserError: neither a summary nor an argument is called so, nor a metric of one of the runs.
+        UserError: neither a summary nor an argument is called so, nor one metric of the runs.
     """
     if word in SUMMARY:
         return Quantity(word, SUMMARY[word], "summary")
@@ -67,11 +68,34 @@ def quantity(word: str, flag: str, runs: Sequence[RunSummary]) -> Quantity:
     key = FLAGS.get(f"--{word}", word)
     if key in FIELDS:
         return Quantity(word, lambda run: argument_of(run.folder, key) if run.is_run else None, "argument")
-    metric = Quantity(word, lambda run: metric_of(run.folder, word), "metric")
+    names = metric_names(runs) if "/" not in word else []
+    name = whole_name(word, names, flag)
+    metric = Quantity(name, lambda run: metric_of(run.folder, name), "metric")
     if any(metric.read(run) is not None for run in runs) or (not runs and "/" in word):
         return metric
-    near = nearest_key(word, SUMMARY) or did_you_mean(word, metric_names(runs), likeness=VERY_NEAR)
+    near = nearest_key(word, SUMMARY) or did_you_mean(word, names or metric_names(runs), likeness=VERY_NEAR)
     raise UserError(f"{flag}: {word!r} is neither an argument nor a metric of these runs{near}")
+
+
+def whole_name(word: str, names: Collection[str], flag: str) -> str:
+    """The metric among `names` that a word means, itself or by the last part of its name; the word if there is none.
+
+    Raises:
+        UserError: several end so.
+    """
+    alike = [word] if word in names else [name for name in names if name.rpartition("/")[2] == word]
+    if len(alike) > 1:
+        raise UserError(f"{flag}: {word!r} may be {' or '.join(sorted(alike))}: write which")
+    return alike[0] if alike else word
+
+
+def best_by(metric: str) -> Quantity:
+    """`best`, of the runs alone whose best checkpoint is chosen by this metric."""
+
+    def read(run: RunSummary) -> Any:
+        return metric_of(run.folder, metric) if run.folder.best_metric.key == metric else None
+
+    return Quantity(f"best {metric}", read, "metric")
 
 
 def argument_of(folder: RunFolder, key: str) -> Any:

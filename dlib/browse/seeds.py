@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlib.args.fields import facts_of
-from dlib.browse.listing import Listing, by_rank, selected, shown
+from dlib.browse.listing import Listing, by_rank, columns_of, named, selected, shown
 from dlib.browse.quantities import Quantity, Rank, arguments_of, quantity
 from dlib.browse.tables import printable, shown_number, table
 from dlib.config.fields import FIELDS
@@ -30,12 +30,13 @@ Group = list[RunSummary]
 def print_means(workspace: Path, asked: Listing, *, as_json: bool) -> None:
     """Print the groups of the runs that meet every filter, as a table, or as one JSON object a line."""
     runs = list_runs(workspace)
-    columns = [quantity(word, "--columns", runs) for word in ("loss", *asked.columns)]
+    columns = [quantity("loss", "--columns", runs), *columns_of(asked, runs)]
     by = quantity(asked.sort, "--sort", runs)
     groups = by_rank(groups_of(selected(runs, asked.filters)), lambda group: rank_of(group, by), reverse=asked.reverse)
     if as_json:
         lines = [json.dumps(as_object(group, columns)) for group in groups]
     else:
+        columns = named(columns, [run for group in groups for run in group])
         lines = [*mean_table(groups, columns), *notes(groups)] if groups else ["no run is like that"]
     print("\n".join(lines)) if lines else None
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,9 @@ def listed(workspace: Path, *flags: str) -> list[str]:
 
 
 def test_columns_show_arguments_and_metrics(workspace: Path) -> None:
-    lines = done("list", "--columns", "learning_rate,seed", "--columns", "mine/noise", "--out_dir", workspace)
+    flags = ("--columns", "learning_rate,seed", "--columns", "mine/noise")
+    lines = done("list", *flags, "--out_dir", workspace)
+    assert lines == done("list", "--columns", "learning_rate", "seed,", "mine/noise", "--out_dir", workspace)
     rows = {line.split()[0]: line.split()[-3:] for line in lines.splitlines() if line}
     assert rows["name"] == ["learning_rate", "seed", "mine/noise"]
     assert rows["low-2"] == ["1e-05", "2", "6"]
@@ -98,6 +101,33 @@ def test_best_is_the_metric_that_a_run_names(workspace: Path) -> None:
         RunFolder(path).write_status("finished", 20, 20, best=BestMetric("dev/accuracy", highest=True))
     assert listed(workspace, "--sort", "best") == ["high-1", "low-2", "low-1", "high-2", "thesis"]
     assert listed(workspace, "--filter", "best>0.5", "--sort", "name") == ["high-1", "low-2"]
+
+
+def columns(workspace: Path, *flags: str) -> list[str]:
+    """The heads of the columns behind those that are always there."""
+    return re.split("  +", done("list", *flags, "--out_dir", workspace).splitlines()[0])[6:]
+
+
+def test_what_runs_are_ordered_and_chosen_by_is_shown_under_its_name(workspace: Path) -> None:
+    for path in workspace.glob("low-*"):
+        RunFolder(path).write_status("finished", 20, 20, best=BestMetric("dev/accuracy", highest=True))
+    assert columns(workspace, "--sort", "best", "--reverse") == ["best dev/loss", "best dev/accuracy"]
+    assert columns(workspace, "--sort", "best", "--filter", "name!=low-*") == ["best dev/loss"]
+    assert columns(workspace, "--filter", "best<0.5") == ["best dev/accuracy"]
+    assert columns(workspace, "--filter", "learning_rate>1e-9", "--columns", "seed") == ["seed", "learning_rate"]
+    assert columns(workspace, "--sort", "loss", "--filter", "step>1", "--filter", "schedule=constant") == []
+    header, low, _ = done("list", "--mean", "--sort", "best", "--out_dir", workspace).splitlines()
+    assert "  n  best dev/accuracy  deviation" in header
+    assert low.split()[5:8] == ["2", "0.5", "0.1414"]
+
+
+def test_a_metric_is_meant_by_the_end_of_its_name(workspace: Path) -> None:
+    assert listed(workspace, "--sort", "accuracy") == ["high-2", "low-1", "low-2", "high-1", "thesis"]
+    assert columns(workspace, "--columns", "noise", "tokens") == ["mine/noise", "train/tokens"]
+    assert listed(workspace, "--filter", "accuracy>=0.6", "--sort", "name") == ["high-1", "low-2"]
+    add_numbers(RunFolder(workspace / "low-1"), dev_books_accuracy=0.5)
+    told = refused("list", "--sort", "accuracy", "--out_dir", workspace)
+    assert told == "error: --sort: 'accuracy' may be dev/accuracy or dev/books/accuracy: write which"
 
 
 def test_a_metric_that_the_best_record_lacks_is_the_newest(tmp_path: Path) -> None:
