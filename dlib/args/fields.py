@@ -1,6 +1,6 @@
 """How a field of an argument group is declared: it says all of itself where it stands.
 
-    label_smoothing: float = setting(0.0, at_least=0, less_than=1)
+    label_smoothing_factor: float = setting(0.0, at_least=0, less_than=1)
     "Share of each target that is spread over the vocabulary."
 
 The text under a field is its help. Its type is `int`, `float`, `bool`, `str`, a `Literal`; `list[T]` or `dict[str, T]`

@@ -196,12 +196,16 @@ def test_a_label_that_was_never_learned_is_told_before_training(served: Path, pl
     assert result.last_line == told
 
 
-def test_an_argument_is_a_flag_a_key_and_a_range(served: Path, place: Place, tmp_path: Path) -> None:
-    arguments = [*place.arguments("run"), "--label_smoothing", "0.1", "--training_goal", "1"]
+def test_an_argument_is_a_flag_a_key_and_a_range_and_reaches_a_callback(
+    served: Path, place: Place, tmp_path: Path
+) -> None:
+    arguments = [*place.arguments("run"), "--mean_loss_decay", "0", "--training_goal", "3", "--log_interval", "1"]
     assert train(arguments, tmp_path).status == 0
-    assert "  label_smoothing: 0.1\n" in place.folder("run").config.read_text()
-    result = train([*place.arguments("run"), "--label_smoothing", "1"], tmp_path)
-    assert (result.status, "--label_smoothing" in result.last_line) == (2, True)
+    assert "  mean_loss_decay: 0.0\n" in place.folder("run").config.read_text()
+    records = read_metrics(place.folder("run").metrics)
+    assert [record["train/mean_loss"] for record in records] == [record["train/loss"] for record in records]
+    result = train([*place.arguments("run"), "--mean_loss_decay", "1"], tmp_path)
+    assert (result.status, "--mean_loss_decay" in result.last_line) == (2, True)
 
 
 @pytest.mark.slow
