@@ -3,6 +3,7 @@
     python sweep.py configs/sweeps/rates.yml --list                     which points are there?
     python sweep.py configs/sweeps/rates.yml --local 2                  on this machine, two at a time, a device each
     python sweep.py configs/sweeps/rates.yml --local 2 -- -d mine       ... with flags of train.py for all of them
+    python sweep.py configs/sweeps/rates.yml --submit slurm --limit 4   as an array of SLURM, at most four at a time
     python sweep.py configs/sweeps/rates.yml --index 3                  one point, as the array of any scheduler does
     python sweep.py status configs/sweeps/rates.yml                     where does each stand?
     python runs.py compare --filter sweep=rates                         what came of it, the best first?
@@ -12,16 +13,22 @@ Exit status: 0 done, with all points finished; 1 some failed, or are under way e
 75 stopped by a signal with everything saved. With --index it is that of train.py.
 """
 
+from dlib.process.stop_signals import stop_unsaved_when_asked
+
+if __name__ == "__main__":
+    stop_unsaved_when_asked()
+
 import os
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.launch.sweep_commands import parse_order
-from dlib.launch.sweep_points import SweepOrder, ledger, listed, state_of, states
+from dlib.launch.sweep_points import SweepOrder, counted, ledger, listed, state_of, states
 from dlib.process.errors import TRAINING_ERROR_STATUS, UserError, run_script
 from dlib.process.ranks import is_rank_zero, say
-from dlib.runs.liveness import LIVE_STATES
+from dlib.runs.liveness import LIVE_STATES, UNKNOWN
 
 REPOSITORY = Path(__file__).parent
 
@@ -37,9 +44,38 @@ def main() -> int:
         from dlib.launch.sweep_locally import run_locally
 
         return run_locally(order, asked.local, REPOSITORY)
+    elif asked.submit:
+        submit(asked, order)
     else:
         return train_point(order, asked.index)
     return 0
+
+
+def submit(asked: Namespace, order: SweepOrder) -> None:
+    """Check all points that are due for the devices that they get, and queue them as one array."""
+    from dlib.launch.clusters import load_cluster
+    from dlib.launch.commands import cluster_overrides
+    from dlib.launch.launchers import make_launcher
+    from dlib.launch.submission import refuse_live_job, submit_job
+    from dlib.launch.sweep_submission import array_job, keep_sweep
+    from dlib.training.described import Described, check_training
+
+    cluster = load_cluster(asked.submit, cluster_overrides(vars(asked)))
+    found = states(order)
+    say(counted(found))
+    # Where the state is unknown and no job of the sweep is left, a node has died with it.
+    due = [each for each in found if each.state == UNKNOWN or each.is_due(retry_failed=order.retry_failed)]
+    if not due:
+        return
+    described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
+    flags = [check_training(order.command(each.point)[1:], described)[1] for each in due]
+    job = array_job(order, due, cluster, asked.limit, flags[0])
+    if asked.dry_run:
+        print(make_launcher(cluster.launcher).script(job), end="")
+        return
+    refuse_live_job(job.folder, job.name)
+    keep_sweep(order, job.folder)
+    say(f"job {submit_job(job, REPOSITORY)}: {len(due)} points, {job.script}; see jobs.py status {job.name}")
 
 
 def train_point(order: SweepOrder, index: int) -> int:

@@ -61,6 +61,11 @@ def _declare_submit(parser: ScriptParser) -> None:
     add_flag(parser, "--job_name", "Name of the job (default: the run's; or the script's with its first word).", "NAME")
     add_switch(parser, "--dry_run", "Check everything, print the script, and leave nothing.")
     add_switch(parser, "--no_follow", "Return when the job is queued.")
+    declare_cluster(parser)
+
+
+def declare_cluster(parser: ScriptParser) -> None:
+    """Declare a flag for each key of a cluster's file."""
     group = parser.add_argument_group("the cluster", "They override what its file says.")
     for key, field, text in cluster_fields():
         many = {"nargs": "+"} if has_many(field) else {}

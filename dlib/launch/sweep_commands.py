@@ -9,6 +9,7 @@ from dlib.config.command_line import Flags, parse_flags
 from dlib.config.configuration import load_config
 from dlib.config.fields import flag_of
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
+from dlib.launch.commands import cluster_overrides, declare_cluster
 from dlib.launch.grids import SEED
 from dlib.launch.sweep_file import NOT_HERE, TRUST, SweepFile
 from dlib.launch.sweep_points import SweepOrder
@@ -33,12 +34,17 @@ def make_parser() -> ScriptParser:
     add_flag(action, "--index", text, "I", type=int)
     text = "Train all points on this machine, N at a time: each has a device of its own, or a share of the cores."
     add_flag(action, "--local", text, "N", type=int)
-    text = "Train files below all points, after those that the sweep names."
+    text = "Send the points to a cluster, a name in configs/clusters/ or a file, as one array."
+    add_flag(action, "--submit", text, "CLUSTER")
+    text = "YAML files below all points, after those that the sweep names."
     add_flag(parser, "--config_path", text, "FILE", type=Path, nargs="+", action="extend", default=[])
     add_flag(parser, "--repeat", "Each point with so many seeds (default: as the sweep says).", "N", type=int)
     add_flag(parser, "--out_dir", "Folder that holds the run folders (default: as train.py has it).", "FOLDER")
     add_switch(parser, "--retry_failed", "Try points again that failed.")
+    add_flag(parser, "--limit", "At most so many points of an array at a time (--submit).", "N", type=int)
+    add_switch(parser, "--dry_run", "Check everything, print the script, and leave nothing (--submit).")
     add_switch(parser, "--json", "Print JSON objects, one a line (--list, status).")
+    declare_cluster(parser)
     return parser
 
 
@@ -53,9 +59,12 @@ def parse_order(argv: Sequence[str]) -> tuple[Namespace, SweepOrder]:
     asked.status = asked.words[0] == STATUS
     if len(asked.words) != 1 + asked.status:
         raise UserError(f"{' '.join(asked.words)}: give one sweep, a file; flags of train.py come after --")
-    if asked.local is not None and asked.local < 1:
-        raise UserError(f"--local {asked.local}: give the number of points at a time, at least 1")
-    if not (asked.status or asked.list or asked.local or asked.index is not None):
+    for flag in ("local", "limit"):
+        if (number := getattr(asked, flag)) is not None and number < 1:
+            raise UserError(f"--{flag} {number}: give the number of points at a time, at least 1")
+    if (asked.limit or asked.dry_run or cluster_overrides(vars(asked))) and not asked.submit:
+        raise UserError("--limit, --dry_run and what a cluster is asked for stand beside --submit CLUSTER")
+    if not (asked.status or asked.list or asked.local or asked.submit or asked.index is not None):
         raise UserError(
             "say what to do with the sweep: --list, --index I, --local N, --submit CLUSTER, or status before it"
         )
@@ -73,11 +82,11 @@ def read_order(asked: Namespace, words: list[str]) -> SweepOrder:
     given = parse_flags(words, "")
     refuse_flags(given, {key for point in sweep.own for key in point})
     workspace = {} if asked.out_dir is None else {"run.out_dir": asked.out_dir}
-    if asked.list or asked.local:
+    if asked.list or asked.local or asked.submit:
         file.check(asked.config_path, given.overrides | workspace)
     paths = [*sweep.config_paths, *asked.config_path]
     args = load_config(paths, {**sweep.settings, **given.overrides, **workspace})
-    return SweepOrder(sweep, paths, words, args, asked.retry_failed)
+    return SweepOrder(sweep, paths, words, args, asked.retry_failed, any_goal=asked.status)
 
 
 def refuse_flags(given: Flags, varied: Collection[str]) -> None:

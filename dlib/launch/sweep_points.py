@@ -38,6 +38,7 @@ class SweepOrder:
         flags: further flags of `train.py`, as they were typed.
         args: the arguments that all points share.
         retry_failed: whether points that failed are tried again.
+        any_goal: whether a run that is finished for another goal is finished; `status` is asked without the flags.
     """
 
     sweep: Sweep
@@ -45,6 +46,7 @@ class SweepOrder:
     flags: Sequence[str]
     args: ExperimentArgs
     retry_failed: bool = False
+    any_goal: bool = False
 
     @property
     def workspace(self) -> Path:
@@ -113,7 +115,8 @@ def state_of(order: SweepOrder, point: Point) -> PointState:
     if not folder.root.is_dir():
         return PointState(point, NOT_BEGUN)
     summary = summarize(folder)
-    if summary.state == "finished" and not summary.note and _has_another_goal(order, point, folder):
+    is_reached = order.any_goal or bool(summary.note)  # with a note it has ended before its goal, for good
+    if summary.state == "finished" and not is_reached and _has_another_goal(order, point, folder):
         return PointState(point, SHORTER, summary)
     return PointState(point, summary.state, summary)
 
