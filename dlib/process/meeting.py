@@ -22,6 +22,8 @@ MEETING_SECONDS = 600.0
 """How long processes may come one after the other: nodes unpack images, and import from slow disks."""
 REMINDER_SECONDS = 30.0
 """How often it is said who is waited for."""
+FAREWELL_SECONDS = 10.0
+"""How long a first process that was asked to stop stays to tell those that come later: schedulers wait longer."""
 NAMELESS_SECONDS = 60.0
 """How long a name may be unknown: that of a machine that just came up."""
 CONNECTING_SECONDS, LOOK_SECONDS, BEAT_SECONDS = 2.0, 0.2, 5.0

@@ -58,8 +58,11 @@ class First:
     def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> None:
         """Wait for the others."""
         began = reminded = time.monotonic()
+        ends: float | None = None  # when it no longer waits, once somebody was asked to stop
         while missing := [rank for rank in range(1, world_size()) if rank not in self._guests]:
-            if asked() or any(guest.asked for guest in self._guests.values()):
+            if ends is None and (asked() or any(guest.asked for guest in self._guests.values())):
+                ends = time.monotonic() + meeting.FAREWELL_SECONDS
+            if ends is not None and time.monotonic() >= ends:
                 break
             if cause := lost() or self._hear(meeting.LOOK_SECONDS):
                 raise TrainingError(cause)

@@ -21,6 +21,7 @@ import os, signal, sys, time
 from dlib.process import launching, meeting
 from dlib.process.errors import run_script
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
+meeting.FAREWELL_SECONDS = 1.5
 meeting.STILL_SECONDS, meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 1.0, 0.1, 0.5
 asked = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
@@ -33,6 +34,7 @@ def main():
         {body}
 run_script(main)
 """
+STOPPED = "stopped before the first step, with nothing to save: the same command goes on"
 STAND = "stand()"
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
@@ -89,8 +91,19 @@ def test_one_that_was_asked_to_stop_while_it_waits_ends_all_with_nothing_to_save
     with rank(0, port, size=3) as first, rank(1, port, size=3) as second:
         time.sleep(0.5)
         (first, second)[asked].send_signal(signal.SIGUSR1)
-        assert end_of(first) == (75, "stopped before the first step, with nothing to save: the same command goes on\n")
+        time.sleep(0.5)  # the first is to hear of it before all are there
+        with rank(2, port, size=3) as late:
+            assert end_of(late) == (0, "")
+        status, told = end_of(first)
+        assert (status, told.splitlines()[-1]) == (75, STOPPED)
         assert end_of(second) == (0, "")
+
+
+def test_the_first_that_was_asked_to_stop_does_not_wait_long_for_those_that_do_not_come() -> None:
+    with rank(0, free_port()) as first:
+        time.sleep(0.5)
+        first.send_signal(signal.SIGUSR1)
+        assert end_of(first)[0] == 75
 
 
 def test_a_process_that_dies_ends_the_first_which_says_which() -> None:
