@@ -46,7 +46,6 @@ def test_the_command_says_what_its_devices_do_not(place: Place, described: Descr
         (EIGHT, ["--num_devices", "9"], "--num_devices 9: the job gets 8 GPUs a node"),
         (EIGHT, ["--cuda_device_ids", "0", "8"], "--cuda_device_ids: the job gets GPUs 0 to 7"),
         (EIGHT, ["--num_nodes", "4"], "--num_nodes 4: the job gets 2 (--nodes); leave it out"),
-        (Described(2, 8, 1), [], "--tasks_per_node 1: srun would start as many processes on each node, for 8 devices"),
         (CPUS, ["--num_devices", "1"], "--tasks_per_node 2: srun would start as many processes"),
         (EIGHT, ["-b", "24"], "--batch_size 24 is not a multiple"),
         (Described(1, 0, 1), ["--precision", "16-mixed"], "--precision 16-mixed: a CPU does not have it"),
