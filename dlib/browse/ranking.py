@@ -72,7 +72,10 @@ def rank(folders: Sequence[RunFolder]) -> Ranking:
     """
     runs = [summarize(folder) for folder in folders]
     groups = groups_of(runs)
-    metrics = list(dict.fromkeys(run.folder.best_metric.key for group in groups for run in group))
+    everyone = [run for group in groups for run in group]
+    # A run that has only begun does not say it yet.
+    judged = [run for run in everyone if run.folder.pointed_step("best") is not None] or everyone
+    metrics = list(dict.fromkeys(run.folder.best_metric.key for run in judged))
     if len(metrics) != 1:
         raise UserError(
             f"compare: the best checkpoint is chosen by {', '.join(metrics) or 'nothing'}: choose runs of one"

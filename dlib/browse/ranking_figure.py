@@ -1,6 +1,7 @@
 """A sweep as a figure: the metric over each argument that varies, a dot a run, a line through the means."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,15 @@ def dots(ranking: Ranking, place: int) -> list[tuple[Any, list[float]]]:
         numbers = [number for run in group if (number := ranking.column.number(run)) is not None]
         found.setdefault(shown_value(value), (value, []))[1].extend(filter(math.isfinite, numbers))
     having = [(value, numbers) for value, numbers in found.values() if numbers]
-    is_numeric = all(is_number(value) for value, _ in having)
-    return (
-        sorted(having, key=lambda item: item[0])
-        if is_numeric
-        else sorted(having, key=lambda item: shown_value(item[0]))
-    )
+    return sorted(having, key=lambda item: in_natural_order(item[0]))
+
+
+def in_natural_order(value: Any) -> tuple[tuple[float, str], ...]:
+    """Where a value stands: numbers by size, of texts those that they begin with or hold, too."""
+    if is_number(value):
+        return ((float(value), ""),)
+    parts = re.split(r"(\d+)", shown_value(value))
+    return tuple((float(part), "") if part.isdigit() else (math.inf, part) for part in parts)
 
 
 def _draw(figure: Any, ranking: Ranking, rows: int, columns: int) -> None:

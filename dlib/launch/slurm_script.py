@@ -152,7 +152,9 @@ def _container_options(job: Job) -> Iterator[str]:
 
 def _own_mounts(job: Job) -> Iterator[str]:
     """The folders that a job cannot do without, each by its own path: where it was submitted, and where it writes."""
-    needed = {job.cwd, job.folder.parent if job.run is None else job.run.parent, Path(__file__).parents[2]}
+    # The tasks of an array write into runs beside the folder of sweeps, to which `run` is a link.
+    written = job.folder.parents[1] if job.array is not None else (job.run or job.folder).parent
+    needed = {job.cwd, written, Path(__file__).parents[2]}
     for folder in sorted(needed):
         if not any(other in folder.parents for other in needed):
             yield f"{folder}:{folder}"
@@ -161,7 +163,7 @@ def _own_mounts(job: Job) -> Iterator[str]:
 def _clock(job: Job) -> list[str]:
     """`--max_time` for a training in a container: should no signal come through, the clock saves ahead of the limit."""
     cluster = job.cluster
-    if not cluster.container.image or cluster.time is None or job.command[0] != "train.py":
+    if not cluster.container.image or cluster.time is None or job.command[0] not in ("train.py", "sweep.py"):
         return []
     if any(word.partition("=")[0] in ("--max_time", "--max-time") for word in job.command):
         return []

@@ -77,12 +77,17 @@ class Workers:
     """Processes of `train.py`, each in one of some places; leaving the `with` block waits for them."""
 
     def __init__(self, order: SweepOrder, places: Sequence[dict[str, str]], repository: Path) -> None:
-        self.stopped = False
+        self._signals = 0  # that were heard
         self._order = order
         self._free = list(places)
         self._script = repository / "train.py"
         self._running: dict[subprocess.Popen[bytes], tuple[Point, dict[str, str]]] = {}
         self._logs = order.folder / "logs"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for an end."""
+        return self._signals > 0
 
     def __enter__(self) -> "Workers":
         with refusals_told(self._logs):
@@ -97,9 +102,12 @@ class Workers:
 
     def work(self) -> None:
         """Train all points that are due."""
-        waiting = self._due()
+        waiting, told = self._due(), 0
         with self._heard():
             while not self.stopped or self._running:
+                for _ in range(told, self._signals):  # here and not in the handler: what is just being started, too
+                    self._ask_to_stop()
+                    told += 1
                 while self._free and not self.stopped and (point := next(waiting, None)):
                     self._start(point)
                 if not self._running:
@@ -168,8 +176,7 @@ class Workers:
                 signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._ask_to_stop()
+        self._signals += 1
 
     def _ask_to_stop(self) -> None:
         """Have all that run save and end; asked twice, they end at once."""

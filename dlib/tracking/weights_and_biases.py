@@ -202,11 +202,12 @@ def artifact_name(run_id: str) -> str:
 
 
 def _wandb_run_id(folder: RunFolder) -> str:
-    """The id in the run folder, made by the first session."""
+    """The id in the run folder, made by the first session; in a sweep of W&B's own, that which its agent gave."""
     path = folder.wandb_run_id
     run_id = path.read_text(encoding="utf-8").strip() if path.exists() else ""
     if not _WANDB_RUN_ID.fullmatch(run_id):
-        run_id = uuid.uuid4().hex[:8]
+        given = os.environ.get("WANDB_RUN_ID", "") if "WANDB_SWEEP_ID" in os.environ else ""
+        run_id = given if _WANDB_RUN_ID.fullmatch(given) else uuid.uuid4().hex[:8]
         path.parent.mkdir(exist_ok=True)
         write_text_atomically(path, f"{run_id}\n")
     return run_id

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bad_input.calling import Row, check_refusal
-from tests.bad_input.rows import data, flags, launchers, models, runs, spellings, values, wandb, yaml
+from tests.bad_input.rows import data, flags, launchers, models, runs, spellings, sweeps, values, wandb, yaml
 
 ROWS = [
     *flags.ROWS,
@@ -20,6 +20,7 @@ ROWS = [
     *models.ROWS,
     *runs.ROWS,
     *launchers.ROWS,
+    *sweeps.ROWS,
 ]
 
 

@@ -104,6 +104,15 @@ def test_whoever_is_not_logged_in_logs_offline_without_a_question(folder: RunFol
     assert len(sessions(folder)) == 1
 
 
+def test_a_run_that_an_agent_of_wandb_began_stays_the_agent_s_when_it_goes_on_by_hand(
+    folder: RunFolder, nobody: dict[str, str]
+) -> None:
+    train(folder, {**nobody, "WANDB_SWEEP_ID": "abcdefgh", "WANDB_RUN_ID": "12345678"})
+    time.sleep(1)  # W&B names its sessions by the second
+    train(folder, nobody, first=2, last=4)
+    assert [path.name[-8:] for path in folder.wandb.glob("offline-run-*")] == ["12345678"] * 2
+
+
 def test_a_resumed_run_keeps_its_id_and_its_newest_session_holds_all_steps(
     folder: RunFolder, nobody: dict[str, str]
 ) -> None:
