@@ -48,8 +48,8 @@ fi
 
 status=0
 srun --kill-on-bad-exit=1 "${train[@]}" "$@" || status=$?
-# A shell of salloc cannot be put back.
-if [ "$status" = 75 ] && [ "${ENVIRONMENT:-}" = BATCH ]; then
+# 138: SIGUSR1 came before Python ran. A shell of salloc cannot be put back.
+if { [ "$status" = 75 ] || [ "$status" = 138 ]; } && [ "${ENVIRONMENT:-}" = BATCH ]; then
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "${DLIB_MAX_REQUEUES:-50}" ]; then
     fail "put back into the queue $SLURM_RESTART_COUNT times: sbatch it again, or set DLIB_MAX_REQUEUES"
   fi

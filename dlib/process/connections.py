@@ -54,13 +54,15 @@ class Connection:
             self.socket.send(json.dumps(message).encode() + b"\n")
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, for processes too that were forked from this one and hold it as well."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     @property
     def own_address(self) -> str:
         """The address of this machine that the connection takes."""
-        return str(self.socket.getsockname()[0])
+        return str(self.socket.getsockname()[0]).removeprefix("::ffff:")
 
     @property
     def other_address(self) -> str:

@@ -23,12 +23,14 @@ MEETING_SECONDS = 600.0
 REMINDER_SECONDS = 30.0
 """How often it is said who is waited for."""
 FAREWELL_SECONDS = 10.0
-"""How long a first process that was asked to stop stays to tell those that come later: schedulers wait longer."""
+"""How long a process that was asked to stop stays to tell it to those that come later: schedulers wait longer."""
 NAMELESS_SECONDS = 60.0
 """How long a name may be unknown: that of a machine that just came up."""
 CONNECTING_SECONDS, LOOK_SECONDS, BEAT_SECONDS = 2.0, 0.2, 5.0
+SILENT_SECONDS = 15.0
+"""After how long without a word a process counts as stopped, and without movement as standing still."""
 STILL_SECONDS = 120.0
-"""From when on it is told that nothing moves: longer than most kernels compile and most checkpoints take."""
+"""From when on it is told where all stand: longer than most kernels compile and most checkpoints take."""
 ADVICE = "set MASTER_ADDR to an address of the first node that all nodes reach"
 
 

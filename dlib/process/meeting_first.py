@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dlib.process import meeting
 from dlib.process.connections import Connection, free_port
 from dlib.process.errors import TrainingError, UserError
-from dlib.process.ranks import say, world_size
+from dlib.process.ranks import logger, say, world_size
 from dlib.process.standing import Standing, name_ranks, side_by_side
 
 
@@ -26,15 +26,28 @@ class Guest:
     still: float = 0.0  # seconds since it was last seen to move
     place: str = ""  # where it stands
     has_left: bool = False  # as it should
+    heard: float = 0.0  # when it last said something
 
     def hear(self) -> None:
-        """Take what it has said; raises as `Connection.receive`, and for a process of another run."""
+        """Take what it has said; raises as `Connection.receive`, and for one of another run, or one that fails."""
         for said in self.connection.receive():
+            self.heard = time.monotonic()
             if self.rank < 0 and said["run"] != meeting.name_run():
                 raise ValueError(f"a process of another run: {said['run']}")
             self.rank, self.host = int(said.get("rank", self.rank)), str(said.get("host", self.host))
             self.asked, self.has_left = self.asked or bool(said.get("asked")), bool(said.get("left"))
             self.still, self.place = float(said.get("still", 0)), str(said.get("place", self.place))
+            if said.get("left") is False:
+                raise ConnectionError("it has failed")
+
+    @property
+    def state(self) -> str:
+        """What it does, in words: where it stands, if it stands still."""
+        if self.has_left:
+            return "done"
+        if time.monotonic() - self.heard > meeting.SILENT_SECONDS:
+            return f"silent, on {self.host}"
+        return "moving" if self.still < meeting.SILENT_SECONDS else self.place
 
 
 class First:
@@ -50,7 +63,7 @@ class First:
         self._standing, self._is_told, self._next_look = Standing(), False, 0.0
         self._selector = selectors.DefaultSelector()
         try:
-            self._door = socket.create_server(("", port), backlog=world_size())
+            self._door = listen(port)
         except OSError as error:
             raise UserError(f"MASTER_PORT={port}: this node cannot listen there: {meeting.reason_of(error)}") from error
         self._selector.register(self._door, selectors.EVENT_READ)
@@ -114,8 +127,8 @@ class First:
             self._next_look = time.monotonic() + meeting.BEAT_SECONDS
             still = self._standing.look()
             if still >= meeting.STILL_SECONDS and not self._is_told:
-                places = {0: self._standing.place, **{rank: guest.place for rank, guest in self._guests.items()}}
-                say(f"warning: nothing has moved for {still:.0f} s: {side_by_side(places)}")
+                states = {0: self._standing.place, **{rank: guest.state for rank, guest in self._guests.items()}}
+                logger().warning("rank 0 has not moved for %.0f s; %s", still, side_by_side(states))
             self._is_told = still >= meeting.STILL_SECONDS
         return cause
 
@@ -132,3 +145,10 @@ class First:
         """Who is there, in words."""
         hosts = sorted({platform.node(), *(guest.host for guest in self._guests.values())})
         return f"{len(self._guests) + 1}, on {', '.join(hosts[:8])}{' ...' * (len(hosts) > 8)}"
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that others reach by any address of this machine."""
+    if not socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), backlog=world_size())
+    return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=world_size())

@@ -39,6 +39,8 @@ class Further:
             if time.monotonic() >= deadline:
                 raise TrainingError(f"rank 0 of the run, on {self._host}, does not answer")
             time.sleep(meeting.LOOK_SECONDS)
+        if "go" not in answer:
+            raise TrainingError(self._told_failure())
         if not answer["go"]:
             meeting.refuse_to_begin()
         meeting.meet_torch_at(connection.other_address, int(answer["port"]), [connection])
@@ -46,6 +48,7 @@ class Further:
     def _reach(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> Connection:
         """Connect to the first as soon as it listens."""
         began = reminded = time.monotonic()
+        ends: float | None = None  # when it no longer tries, once it was asked to stop
         while True:
             try:
                 return Connection(socket.create_connection((self._host, self._port), meeting.CONNECTING_SECONDS))
@@ -55,7 +58,9 @@ class Further:
             place = f"rank 0 of the run is not reached at {self._host}:{self._port}: {reason}"
             if cause := lost():
                 raise TrainingError(cause)
-            if asked():
+            if ends is None and asked():
+                ends = time.monotonic() + meeting.FAREWELL_SECONDS
+            if ends is not None and time.monotonic() >= ends:
                 meeting.refuse_to_begin()
             if waited >= (meeting.NAMELESS_SECONDS if is_nameless else meeting.MEETING_SECONDS):
                 raise UserError(f"{place}; {meeting.ADVICE}")
@@ -76,6 +81,9 @@ class Further:
         except (OSError, ValueError) as error:
             raise TrainingError(f"rank 0 of the run, on {self._host}, has ended or is out of reach") from error
 
+    def _told_failure(self) -> str:
+        return f"rank 0 of the run, on {self._host}, has failed, and says why"
+
     def look(self) -> str | None:
         """Say where this process stands, and hear whether the first is still there."""
         if self._has_left or self._connection is None:
@@ -83,7 +91,7 @@ class Further:
         try:
             if (said := self._hear()) and "left" in said:
                 self._has_left = bool(said["left"])
-                return None if self._has_left else f"rank 0 of the run, on {self._host}, has failed, and says why"
+                return None if self._has_left else self._told_failure()
             if time.monotonic() >= self._next_beat:
                 self._next_beat = time.monotonic() + meeting.BEAT_SECONDS
                 self._connection.send({"still": self._standing.look(), "place": self._standing.place})

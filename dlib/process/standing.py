@@ -53,13 +53,13 @@ def describe(frame: FrameType | None) -> str:
     return f"{file}:{frame.f_lineno} ({frame.f_code.co_name})"
 
 
-def side_by_side(places: Mapping[int, str]) -> str:
-    """Which ranks stand where, the fewest first: where one stands alone, the others mostly wait for it."""
+def side_by_side(states: Mapping[int, str]) -> str:
+    """Which ranks do what, the fewest first: where one stands alone, the others mostly wait for it."""
     ranks: dict[str, list[int]] = {}
-    for rank, place in sorted(places.items()):
-        ranks.setdefault(place, []).append(rank)
+    for rank, state in sorted(states.items()):
+        ranks.setdefault(state, []).append(rank)
     groups = sorted(ranks.items(), key=lambda group: len(group[1]))
-    return "; ".join(f"{name_ranks(numbers)} at {place}" for place, numbers in groups)
+    return "; ".join(f"{name_ranks(numbers)}: {state}" for state, numbers in groups)
 
 
 def name_ranks(ranks: list[int], most: int = 8) -> str:

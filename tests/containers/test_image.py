@@ -1,6 +1,7 @@
 """The image: built from a clean copy of the project, run as root, as its own user and as one that it does not know."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_environment_is_there_without_the_entry_point(image: str, shell: list[st
         words = ["python", "-c", "import torch; print(torch.__version__)"]
     said = docker("run", "--rm", "--user", "12345", "--entrypoint", words[0], image, *words[1:])
     assert said.endswith("+cpu")
+
+
+@pytest.mark.slow
+def test_a_user_1000_of_the_base_image_gets_our_name(context: Path, image: str, tmp_path: Path) -> None:
+    base, name = f"dlib-test-base:{os.getpid()}", f"dlib-test-tools:{os.getpid()}"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {engine.BASE_IMAGE or 'debian:12.12-slim'}\nRUN useradd --uid 1000 --create-home ubuntu\n"
+    )
+    try:
+        docker("build", "--tag", base, tmp_path)
+        done = engine.build(context, "--target", "tools", "--build-arg", f"BASE_IMAGE={base}", "--tag", name)
+        assert done.returncode == 0, done.stderr
+        assert run_in(name, "sh", "-c", "id && stat -c %U /home/dlib", uid=1000) == (
+            "uid=1000(dlib) gid=1000(dlib) groups=1000(dlib)\ndlib"
+        )
+    finally:
+        engine.run("docker", "image", "rm", "--force", name, base)
 
 
 def test_container_stops_when_it_is_asked_to(image: str) -> None:

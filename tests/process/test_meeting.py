@@ -1,6 +1,7 @@
 """Processes that somebody else has started: who is missing, dead or still is told by name, in a bounded time."""
 
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -22,11 +23,16 @@ from dlib.process import launching, meeting
 from dlib.process.errors import run_script
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
 meeting.FAREWELL_SECONDS = 1.5
-meeting.STILL_SECONDS, meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 1.0, 0.1, 0.5
+meeting.STILL_SECONDS, meeting.SILENT_SECONDS = 2.0, 0.8
+meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 0.1, 0.5
 asked = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
 def stand():
     time.sleep(60)
+def move():
+    while True:
+        time.sleep(0.13)
+        time.sleep(0.29)
 def main():
     print("up", flush=True)
     with launching.launched(1, {size}, asked=lambda: bool(asked)):
@@ -36,6 +42,8 @@ run_script(main)
 """
 STOPPED = "stopped before the first step, with nothing to save: the same command goes on"
 STAND = "stand()"
+STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
+MOVE = "move()"
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -79,7 +87,9 @@ def test_who_does_not_come_is_told_and_waited_for_in_a_bounded_time() -> None:
     port = free_port()
     with rank(0, port, size=3) as first, rank(2, port, size=3) as third:
         status, told = end_of(first)
-        assert (status, end_of(third)[0]) == (2, 1)
+        others = end_of(third)
+    assert status == 2
+    assert others == (1, "error: rank 0 of the run, on 127.0.0.1, has failed, and says why\n")
     here = f"rank 1 of 3; here are 2, on {platform.node()}"
     assert f"waiting for {here}\n" in told
     assert told.splitlines()[-1].startswith("error: rank 1 of 3 did not come within 3 s; here are 2, on ")
@@ -97,6 +107,15 @@ def test_one_that_was_asked_to_stop_while_it_waits_ends_all_with_nothing_to_save
         status, told = end_of(first)
         assert (status, told.splitlines()[-1]) == (75, STOPPED)
         assert end_of(second) == (0, "")
+
+
+def test_one_that_was_asked_before_the_first_listens_tells_it() -> None:
+    port = free_port()
+    with rank(1, port) as second:
+        time.sleep(0.5)
+        second.send_signal(signal.SIGUSR1)
+        with rank(0, port) as first:
+            assert [end_of(process)[0] for process in (first, second)] == [75, 0]
 
 
 def test_the_first_that_was_asked_to_stop_does_not_wait_long_for_those_that_do_not_come() -> None:
@@ -120,14 +139,17 @@ def test_the_others_outlive_the_first_by_seconds_only() -> None:
     assert (status, told) == (1, "error: rank 0 of the run, on 127.0.0.1, has ended or is out of reach\n")
 
 
-def test_where_nothing_moves_it_is_told_where_each_process_stands() -> None:
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [(STAND, r"rank 1: <string>:\d+ \(stand\)"), (STOP, "rank 1: silent, on .*"), (MOVE, "rank 1: moving")],
+    ids=["still", "stopped", "moving"],
+)
+def test_where_the_first_stands_still_it_is_told_what_each_process_does(body: str, state: str) -> None:
     port = free_port()
-    with rank(0, port, "time.sleep(4)") as first, rank(1, port, STAND):
+    with rank(0, port, "time.sleep(4)") as first, rank(1, port, body):
         told = end_of(first)[1]
-    assert told.count("warning: nothing has moved for ") == 1, told
-    assert "rank 0 at <string>:" in told
-    assert "(stand)" in told
-    assert "rank 1 at <string>:" in told
+    own = r"warning: rank 0 has not moved for \d s; rank 0: <string>:\d+ \(main\)"
+    assert re.fullmatch(rf"{own}; {state}\n", told), told
 
 
 def test_a_name_that_leads_nowhere_is_told_with_what_to_set() -> None:
@@ -168,7 +190,7 @@ def test_a_thread_that_moves_is_not_still() -> None:
 
 def test_who_stands_alone_comes_first() -> None:
     places = dict.fromkeys(range(12), "here") | {5: "there"}
-    assert side_by_side(places) == "rank 5 at there; ranks 0, 1, 2, 3, 4, 6, 7, 8 ... (11 of them) at here"
+    assert side_by_side(places) == "rank 5: there; ranks 0, 1, 2, 3, 4, 6, 7, 8 ... (11 of them): here"
 
 
 @pytest.mark.skipif(not Path("/sys/class/net/lo").exists(), reason="needs Linux")

@@ -1,5 +1,6 @@
 """Signals that come before there is anything to save, from the first line of `train.py` on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,17 @@ def test_a_signal_while_the_program_imports_ends_it_as_one_that_is_to_go_on(
     assert result.stderr == f"{number.name}: nothing was computed yet; the same command goes on\n"
     assert time.monotonic() - began < 2
     assert not place.folder("run").root.exists()
+
+
+def test_a_further_process_leaves_the_status_to_the_first() -> None:
+    script = (
+        "import os, signal; from dlib.process.stop_signals import stop_unsaved_when_asked; "
+        "stop_unsaved_when_asked(); os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    for variables in ({"RANK": "1"}, {"SLURM_PROCID": "1"}):
+        environment = {**os.environ, **variables}
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_signal_while_processes_tokenize_ends_it_so_too(place: Place, tmp_path: Path) -> None:
