@@ -33,7 +33,7 @@ def main() -> int:
 
 def write_tokenizer(task: Task) -> None:
     """Which pieces is this text made of?"""
-    from dlib.data.text import find_texts
+    from dlib.data.finding import find_texts
 
     assert task.output is not None  # argparse requires it
     texts = find_texts(task.args.data, "train")
@@ -45,7 +45,7 @@ def write_tokenizer(task: Task) -> None:
 
 def tokenize(task: Task) -> None:
     """Do now what a run would begin with."""
-    from dlib.data.text import find_text
+    from dlib.data.finding import find_text
 
     texts, source = find_text(task.args.data), find_source(task.args)
     choose_hub_mode([source, task.args.model.tokenizer], task.args.tracking.offline)
@@ -58,7 +58,7 @@ def tokenize(task: Task) -> None:
 def report(task: Task) -> None:
     """What is in this text? Where no model and no tokenizer is named, in tokens of one trained on it."""
     from dlib.browse.plotting import refuse_figure
-    from dlib.data.text import find_text
+    from dlib.data.finding import find_text
 
     if task.output is not None:
         refuse_figure(task.output, "--png")

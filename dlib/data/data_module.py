@@ -15,6 +15,7 @@ from dlib.args import DataArgs
 from dlib.config.corpora import Corpus, whole_weights
 from dlib.data.batching import StepPlan
 from dlib.data.filtering import ALL_DOCUMENTS, DocumentFilter
+from dlib.data.finding import TextFiles
 from dlib.data.fingerprint import filtered_sha256
 from dlib.data.joined_store import joined, limited
 from dlib.data.loader_workers import StepLoader
@@ -23,7 +24,6 @@ from dlib.data.packing import LineRows, PackedRows, RowSource
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.splitting import filter_of
 from dlib.data.steps import Collator, EvaluationBatches, TensorBatch, TrainingSteps
-from dlib.data.text import TextFiles
 from dlib.data.token_roles import TokenRoles
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError

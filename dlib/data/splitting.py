@@ -25,8 +25,9 @@ from dlib.data.filtering import (
     place_of,
     whole_documents,
 )
+from dlib.data.finding import TextFiles, find_named
 from dlib.data.samples import Columns
-from dlib.data.text import TextFiles, find_named, iterate_raw
+from dlib.data.text import iterate_raw
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
 from dlib.process.ranks import say

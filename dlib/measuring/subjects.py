@@ -15,9 +15,9 @@ from dlib.args.tables import OBJECTIVES, when_evaluated
 from dlib.config.configuration import load_config
 from dlib.config.fields import FIELDS, value_of
 from dlib.config.wandb_names import wandb_place
+from dlib.data.finding import Text, find_split
 from dlib.data.fingerprint import filtered_sha256, text_sha256
 from dlib.data.splitting import filter_of
-from dlib.data.text import Text, find_split
 from dlib.measuring.flags import Order
 from dlib.measuring.settings import (
     describe_harness,

@@ -163,7 +163,7 @@ class Run:
 
     def _read(self, split: str) -> "tuple[Rows, TokenStore]":
         if split not in self._texts:
-            from dlib.data.text import find_split
+            from dlib.data.finding import find_split
 
             self._texts[split] = self._loaded.read(find_split(self._loaded.args.data, split), split)
         return self._texts[split]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dlib.args import ExperimentArgs
 from dlib.browse.plotting import save_figure
+from dlib.data.finding import Text, TextFiles
 from dlib.data.joined_store import JoinedStore
-from dlib.data.text import Text, TextFiles
 from dlib.data.token_store import TokenStore
 from dlib.models.tokenization import TRAINED, load_tokenizer, save_whole, trained_tokenizer_folder
 from dlib.objectives import columns_read, objective_class

@@ -11,7 +11,7 @@ from pathlib import Path
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.args.tables import STRATEGIES
 from dlib.data.batching import check_batch_arithmetic, check_token_budget
-from dlib.data.text import TextFiles, find_text
+from dlib.data.finding import TextFiles, find_text
 from dlib.models.sources import find_source
 from dlib.process.errors import UserError
 from dlib.process.placement import count_nodes

@@ -14,9 +14,10 @@ from dlib.args import DataArgs
 from dlib.data import lines
 from dlib.data.compression import format_suffix, open_text
 from dlib.data.documents import settle_division
+from dlib.data.finding import find_text
 from dlib.data.lines import document_ranges
 from dlib.data.samples import TEXT_ONLY, Columns
-from dlib.data.text import find_text, iterate_documents
+from dlib.data.text import iterate_documents
 from dlib.data.token_store import TokenStore
 from dlib.process import packages
 from dlib.process.errors import UserError

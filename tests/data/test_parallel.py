@@ -8,8 +8,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
+from dlib.data.finding import find_split, find_text
 from dlib.data.samples import Columns
-from dlib.data.text import find_split, find_text, iterate_documents
+from dlib.data.text import iterate_documents
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError
 

@@ -16,10 +16,11 @@ from transformers import PreTrainedTokenizerFast
 from dlib.args import DataArgs
 from dlib.data import shards as shards_module
 from dlib.data.documents import settle_division
+from dlib.data.finding import find_split
 from dlib.data.parts import find_part, finish, take_over
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.shards import iterate_slices, shards_of
-from dlib.data.text import find_split, iterate_documents
+from dlib.data.text import iterate_documents
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError
 from tests.data.conftest import SENTENCES

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dlib.args import DataArgs
 from dlib.data import lines
+from dlib.data.finding import find_split
 from dlib.data.lines import ByteRange, DocumentError, iterate_pieces
-from dlib.data.text import LONGEST_WORD, find_split, iterate_documents
+from dlib.data.text import LONGEST_WORD, iterate_documents
 from dlib.process.errors import UserError
 from tests.data.conftest import put_together
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dlib.config.configuration import load_config
+from dlib.data.finding import find_split
 from dlib.data.fingerprint import text_sha256
-from dlib.data.text import find_split
 from dlib.measuring.subjects import hash_documents, settings_of_training, short_hash
 
 
