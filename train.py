@@ -26,7 +26,7 @@ from dlib.args import ExperimentArgs
 from dlib.config.configuration import parse_args
 from dlib.process.errors import outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
-from dlib.process.messages import keep_messages, quiet_libraries
+from dlib.process.messages import quiet_libraries
 from dlib.process.placement import refuse_idle_nodes
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
 from dlib.process.threads import let_threads_sleep, take_one_thread
@@ -93,7 +93,6 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     with session.opened(folder, run.args, run.plan.total_steps, run.describe(), Path(__file__).parent) as start:
         stopping = Stopping(run.plan.max_seconds, started)
         stopping.listen()
-        keep_messages(folder.log)
         say(run.summary)
         run_log = open_run_log(folder, run.args, start.step)
         module, states = begin(run, folder, start)

@@ -17,7 +17,7 @@ from dlib.process.errors import UserError
 from dlib.runs.comparison import NUMERIC_PACKAGES, SHORT_COMMIT
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import DEV_LOSS, is_number, read_metrics
-from dlib.runs.record import has_uncommitted_code, read_record
+from dlib.runs.record import began_with_uncommitted_code, read_record, sessions_with_other_code
 from dlib.runs.registry import RunSummary, summarize
 
 SHORT_HASH = 12
@@ -91,8 +91,7 @@ def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     git, hardware = record["git"], record["hardware"]
     yield "begun", record["time"] + (f", at {record['branch']}" if record.get("branch") else "")
     yield "command", shlex.join(record["command"]["argv"])
-    commit = (git["commit"] or "none")[:SHORT_COMMIT]
-    yield "code", f"commit {commit}{', with uncommitted changes' if has_uncommitted_code(record) else ''}"
+    yield "code", ", ".join([f"commit {(git['commit'] or 'none')[:SHORT_COMMIT]}", *_uncommitted_words(record)])
     yield "hardware", ", ".join(_hardware_words(hardware))
     packages = {"python": record["python"].partition(" ")[0], **record["packages"]}
     names = [name for name in ("python", *NUMERIC_PACKAGES) if name in packages]
@@ -101,6 +100,14 @@ def _record_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     steps = [session["from_step"] for session in record["sessions"]]
     if steps:
         yield "went on", f"after step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
+
+
+def _uncommitted_words(record: Mapping[str, Any]) -> Iterator[str]:
+    if began_with_uncommitted_code(record):
+        yield "with uncommitted changes"
+    for session in sessions_with_other_code(record):
+        kept = session.get("code", {}).get("folder")  # sessions of earlier versions kept nothing
+        yield f"other uncommitted changes after step {session['from_step']}{f' ({kept})' if kept else ''}"
 
 
 def _hardware_words(hardware: Mapping[str, Any]) -> Iterator[str]:

@@ -4,12 +4,14 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlib.process.durable import refusals_told
 from dlib.process.errors import printable
 from dlib.process.homes import move_homes_that_cannot_be_written
-from dlib.process.ranks import is_rank_zero, logger
+from dlib.process.ranks import logger
 
 NOT_TRUE = (
     # A guess from the number of workers; performance/data_wait_share in performance.jsonl is measured.
@@ -81,11 +83,16 @@ def keep_in_log(text: str) -> None:
             handler.handle(logging.LogRecord(logger().name, logging.ERROR, "", 0, text, (), None))
 
 
-def keep_messages(log_file: Path) -> None:
-    """Write every further message to a run's log file as well, with the time."""
-    if not is_rank_zero():
-        return
+@contextmanager
+def kept_messages(log_file: Path) -> Iterator[None]:
+    """Write every message to a run's log file as well, with the time; for the first process, which holds the run."""
     with refusals_told(log_file):
         handler = LogFile(log_file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logger().removeHandler(handler)
+        with suppress(OSError):  # what the disk does not take was told when it was said
+            handler.close()

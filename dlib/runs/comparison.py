@@ -15,6 +15,8 @@ COMPUTED_BY = ("cpu", "accelerator", "gpus", "processes", "threads", "precision"
 """What of the hardware decides how sums are added up."""
 NUMERIC_PACKAGES = ("torch", "transformers", "lightning", "numpy", "tokenizers", "safetensors")
 """Told before the others."""
+OWN_PACKAGE = __name__.partition(".")[0]
+"""The clone itself, where it is installed (docs/python.md): its code is in the record, and its version says nothing."""
 SHOWN = 5
 SHORT_COMMIT = 10
 
@@ -179,7 +181,8 @@ def _listed(value: Any) -> str:
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:
     python, _, _ = record["python"].partition(" ")
-    return {**record["packages"], "python": python, "platform": record["platform"]}
+    packages = {name: version for name, version in record["packages"].items() if name != OWN_PACKAGE}
+    return {**packages, "python": python, "platform": record["platform"]}
 
 
 def _names_below(folder: Path) -> set[str]:

@@ -18,6 +18,7 @@ from typing import Any
 from dlib.runs.ledger import EvaluationLedger
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+_SHORT_HASH = 12
 
 
 class _Below:
@@ -42,6 +43,18 @@ class CheckpointFolder:
     """The weights of the objective's own networks; beside the model's, because they go wherever it goes."""
     state = _Below("state.ckpt")
     """The rest of the training state."""
+
+
+@dataclass(frozen=True)
+class CodeFolder:
+    """Code that no commit holds: of the run's beginning, or of a session that went on with other code."""
+
+    root: Path
+
+    diff = _Below("uncommitted.diff")
+    """Changes to tracked files, as `git apply` takes them."""
+    untracked = _Below("untracked")
+    """Copies of files that git neither tracks nor ignores."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,10 @@ class RunPaths:
     def ledger(self) -> EvaluationLedger:
         """Which evaluations are done, and which checkpoints they still need."""
         return EvaluationLedger(self.evals)
+
+    def later_code(self, sha256: str) -> CodeFolder:
+        """The code of sessions that went on with uncommitted changes of this hash."""
+        return CodeFolder(self.code / "later" / sha256[:_SHORT_HASH])
 
     def checkpoint(self, step: int) -> Path:
         """The checkpoint of an optimizer step."""

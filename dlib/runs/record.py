@@ -53,7 +53,10 @@ def describe_session(
 
 
 def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[str, str], repository: Path) -> None:
-    """Writes record.json of a new run; adds to `sessions` of a resumed one, whose packages are kept as changes only."""
+    """Writes record.json of a new run; adds to `sessions` of a resumed one.
+
+    Of those packages and uncommitted code are kept where they are not as at the run's beginning.
+    """
     record = read_record(folder)
     if record is None:
         code = save_uncommitted_code(folder, repository)
@@ -61,8 +64,25 @@ def write_record(folder: RunFolder, session: Mapping[str, Any], hashes: Mapping[
     else:
         once = ("packages", "python", "platform", "card", "branch")
         kept = {name: value for name, value in session.items() if name not in once}
-        record["sessions"].append({**kept, "changed_packages": package_changes(session, record)})
+        code = _save_later_code(folder, session["git"], record["git"], repository)
+        record["sessions"].append({**kept, "changed_packages": package_changes(session, record), **code})
     _write(folder, record)
+
+
+def _save_later_code(
+    folder: RunFolder, git: Mapping[str, Any], begun: Mapping[str, Any], repository: Path
+) -> dict[str, Any]:
+    """Keeps uncommitted code that the run did not begin with, and returns what the session's record says of it."""
+    if not _is_changed(git, begun):
+        return {}
+    code = folder.later_code(git["uncommitted_sha256"])
+    place = str(code.root.relative_to(folder.root))
+    return {"code": {"folder": place, **save_uncommitted_code(folder, repository, code)}}
+
+
+def _is_changed(git: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
+    """Whether a session's working tree had uncommitted changes other than at the run's beginning."""
+    return bool(git.get("dirty")) and git.get("uncommitted_sha256") != begun.get("uncommitted_sha256")
 
 
 def add_hash(folder: RunFolder, name: str, value: str) -> None:
@@ -87,10 +107,21 @@ def read_record(folder: RunFolder) -> dict[str, Any] | None:
     return record if is_whole else None
 
 
-def has_uncommitted_code(record: Mapping[str, Any]) -> bool:
+def began_with_uncommitted_code(record: Mapping[str, Any]) -> bool:
     """Whether a run began with code that its commit lacks."""
     code = record.get("code")
     return isinstance(code, Mapping) and bool(code.get("diff") or code.get("untracked"))
+
+
+def sessions_with_other_code(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The sessions that went on with uncommitted changes which the run did not begin with."""
+    told = [session for session in record["sessions"] if isinstance(session, dict) and "git" in session]
+    return [session for session in told if _is_changed(session["git"], record["git"])]
+
+
+def has_uncommitted_code(record: Mapping[str, Any]) -> bool:
+    """Whether a session of a run had code that its commit lacks."""
+    return began_with_uncommitted_code(record) or bool(sessions_with_other_code(record))
 
 
 def shown_commit(record: Mapping[str, Any]) -> str | None:

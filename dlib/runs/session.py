@@ -12,6 +12,7 @@ from dlib.config.configuration import dump_config, load_config
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.failures import first_failure, left_for_first
+from dlib.process.messages import kept_messages
 from dlib.process.ranks import is_rank_zero, logger, say
 from dlib.runs.branching import begin_branch, trunk_checkpoint
 from dlib.runs.continuity import (
@@ -112,7 +113,11 @@ def opened(
             yield first_checkpoint(folder, args)
         return
     check(folder, args)
-    with folder.hold() as is_in_place, _nothing_left_of_a_mistake(folder, is_in_place):
+    with (
+        folder.hold() as is_in_place,
+        _nothing_left_of_a_mistake(folder, is_in_place),
+        kept_messages(folder.log),
+    ):
         check(folder, args)  # again: another process may have begun it meanwhile
         refuse_other_data(folder, description["hashes"])
         start = first_checkpoint(folder, args)
@@ -164,7 +169,7 @@ def _finish_saving(folder: RunFolder, start: Start, args: ExperimentArgs, metric
 @contextmanager
 def _nothing_left_of_a_mistake(folder: RunFolder, is_in_place: Callable[[], bool]) -> Iterator[None]:
     """Remove a new run that a mistake of the user ended before its first record."""
-    names = {path.name for path in folder.root.iterdir()} - {folder.job.name}
+    names = {path.name for path in folder.root.iterdir()} - {folder.job.name, folder.log.name}
     is_new = names == {folder.lock.name, folder.status.name}  # its holder's
     try:
         yield

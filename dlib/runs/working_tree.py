@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dlib.runs.folder import RunFolder
+from dlib.runs.paths import CodeFolder
 from dlib.runs.redaction import holds_secret, names_secret
 
 MAX_FILE_BYTES = 1 << 20
@@ -79,8 +80,10 @@ class Sieve:
         return self._leave(name, f"over {MAX_SAVED_BYTES} bytes in all")
 
 
-def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]:
+def save_uncommitted_code(folder: RunFolder, repository: Path, code: CodeFolder | None = None) -> dict[str, Any]:
     """Puts what `git checkout <commit>` would not bring back under code/: a diff, and the untracked files.
+
+    Those of a later session have a folder `code` of their own below it.
 
     No file over 1 MiB, 20 MiB in all. A file that looks like it holds a secret, by its name or content, is left out
     whole, tracked or not: a diff with something struck from it would not apply.
@@ -88,19 +91,20 @@ def save_uncommitted_code(folder: RunFolder, repository: Path) -> dict[str, Any]
     Returns:
         Which files are there, and which were left out, with the reason.
     """
-    shutil.rmtree(folder.code, ignore_errors=True)  # what a session that was killed here had saved
+    code = code or CodeFolder(folder.code)
+    shutil.rmtree(code.root, ignore_errors=True)  # what a session that was killed here had saved
     top = top_folder(repository)
     if top is None:
         return {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0}
     sieve = Sieve(MAX_SAVED_BYTES)
     diff = b"".join(_tracked_changes(top, sieve))
     if diff:
-        folder.code.mkdir(parents=True, exist_ok=True)
-        folder.uncommitted_diff.write_bytes(diff)
-    copied = [_printable(name) for name in _copy_untracked(top, folder, sieve)]
+        code.root.mkdir(parents=True, exist_ok=True)
+        code.diff.write_bytes(diff)
+    copied = [_printable(name) for name in _copy_untracked(top, folder, sieve, code.untracked)]
     listed = list(sieve.left_out.items())[:MAX_LISTED_FILES]
     return {
-        "diff": folder.uncommitted_diff.name if diff else None,
+        "diff": code.diff.name if diff else None,
         "untracked": copied,
         "left_out": {_printable(name): reason for name, reason in listed},
         "left_out_count": len(sieve.left_out),
@@ -168,10 +172,10 @@ def _untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[tuple[str
                 yield name, content or b""
 
 
-def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[str]:
-    """Copies what passes the sieve, and yields its names."""
+def _copy_untracked(top: Path, folder: RunFolder, sieve: Sieve, copies: Path) -> Iterator[str]:
+    """Copies what passes the sieve into the folder `copies`, and yields its names."""
     for name, content in _untracked(top, folder, sieve):
-        target = folder.untracked / name
+        target = copies / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
         yield name

@@ -242,6 +242,16 @@ def test_metrics_that_are_a_folder_are_named(tmp_path: Path) -> None:
     assert told in refused("plot", run.root)
 
 
+def test_code_that_a_session_went_on_with_is_shown(tmp_path: Path) -> None:
+    git = {**RECORD["git"], "commit": "fdf30dc0123456789", "uncommitted_sha256": "0" * 64}
+    later = {"from_step": 26, "git": {**git, "dirty": True, "uncommitted_sha256": "1" * 64}}
+    kept = {**later, "from_step": 39, "code": {"folder": "code/later/111111111111"}}
+    run = write_run(tmp_path, record={"git": git, "sessions": [later, kept]})
+    told = "commit fdf30dc012, other uncommitted changes after step 26, other uncommitted changes after step 39"
+    assert f"{told} (code/later/111111111111)\n" in done("show", run.root)
+    assert "fdf30dc012+" in done("list", "--columns", "commit", "--out_dir", tmp_path)
+
+
 def test_compare_marks_uncommitted_code_and_shows_metrics_of_ones_own(tmp_path: Path) -> None:
     git = {"git": {**RECORD["git"], "commit": "fdf30dc0123456789"}}
     own = write_run(tmp_path, record={**git, "code": {**RECORD["code"], "untracked": ["mine.py"]}})

@@ -51,6 +51,11 @@ def test_equal_records_are_the_same(folders: tuple[RunFolder, RunFolder]) -> Non
     ]
 
 
+def test_the_clone_itself_is_no_package_whose_version_matters(folders: tuple[RunFolder, RunFolder]) -> None:
+    installed = {**RECORD, "packages": {**RECORD["packages"], "dlib": "0.1.0"}}  # `pip install -e .` of docs/python.md
+    assert describe_changes(*folders, (RECORD, installed))[1] == "packages: the same"
+
+
 def test_what_changed_is_named_with_both_values(folders: tuple[RunFolder, RunFolder]) -> None:
     here, run = folders
     (here.untracked / "dlib" / "new.py").write_text("x = 2\n")

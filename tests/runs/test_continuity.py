@@ -70,7 +70,9 @@ def test_who_goes_on_with_other_code_is_told(
         (repository / "train.py").write_text(text)
         with opened(folder, ExperimentArgs(), 10, WHAT, repository):
             pass
-    assert "not as at the run's beginning: uncommitted changes;" in capsys.readouterr().err
+    warning = "not as at the run's beginning: uncommitted changes; from here on numbers may differ\n"
+    assert capsys.readouterr().err == f"warning: {warning}"
+    assert folder.log.read_text().endswith(f" WARNING {warning}")
 
 
 def test_other_data_are_refused_by_name(folder: RunFolder) -> None:

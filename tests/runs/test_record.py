@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dlib.runs.folder import RunFolder
-from dlib.runs.record import SCHEMA_VERSION, add_hash, describe_session, read_record, write_record
+from dlib.runs.record import SCHEMA_VERSION, add_hash, describe_session, read_record, shown_commit, write_record
 from dlib.runs.working_tree import describe_git, strip_remote
 from tests.repositories import git
 
@@ -67,7 +67,31 @@ def test_a_resumed_run_appends_a_session_and_touches_nothing_else(run: RunFolder
     assert session["changed_packages"] == []
     assert "packages" not in session
     assert session["hardware"]["threads"] == 4
-    assert not run.code.exists()
+    assert not run.uncommitted_diff.exists()
+
+
+def test_each_session_keeps_the_uncommitted_code_that_the_run_did_not_begin_with(
+    run: RunFolder, repository: Path
+) -> None:
+    write(run, repository)
+    for text in ("print(2)\n", "print(2)\n", "print(3)\n", "print(1)\n"):  # the last is the commit's
+        (repository / "train.py").write_text(text)
+        found = write(run, repository)
+    assert [session.get("code", {}).get("diff") for session in found["sessions"]] == ["uncommitted.diff"] * 3 + [None]
+    folders = [run.root / session["code"]["folder"] for session in found["sessions"][:3]]
+    assert folders[0] == folders[1] != folders[2]
+    assert ["+print(2)" in (folder / "uncommitted.diff").read_text() for folder in folders] == [True, True, False]
+    git(repository, "apply", str(folders[2] / "uncommitted.diff"))
+    assert (repository / "train.py").read_text() == "print(3)\n"
+
+
+def test_a_commit_is_marked_where_any_session_had_other_code(run: RunFolder, repository: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD").strip()[:10]
+    assert [shown_commit(write(run, repository)) for _ in range(2)] == [commit] * 2
+    (repository / "new.py").write_text("x = 1\n")
+    found = write(run, repository)
+    assert shown_commit(found) == f"{commit}+"
+    assert (run.root / found["sessions"][-1]["code"]["folder"] / "untracked" / "new.py").read_text() == "x = 1\n"
 
 
 def test_outside_a_repository_the_commit_is_null(tmp_path: Path) -> None:
