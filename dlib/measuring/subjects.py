@@ -29,7 +29,7 @@ from dlib.measuring.settings import (
 from dlib.models.names import find_path
 from dlib.models.sources import refuse_missing_weights
 from dlib.process.errors import UserError
-from dlib.runs.finding import find_checkpoint, resolve_model_folder
+from dlib.runs.finding import find_checkpoint, refuse_missing_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 from dlib.runs.record import read_record
@@ -106,6 +106,7 @@ def find_subjects(target: str, order: Order) -> Iterator[Subject]:
     if path is None:
         yield foreign_model(target, None, order)
         return
+    refuse_missing_checkpoint(path)
     run, steps = RunFolder(path), []
     if run.config.is_file():
         steps = [step for step, _ in run.whole_checkpoints()]

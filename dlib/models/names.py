@@ -8,7 +8,7 @@ from dlib.config.configuration import load_config
 from dlib.models.hub import looks_like_path
 from dlib.models.sources import has_tokenizer, refuse_missing_weights
 from dlib.process.errors import UserError
-from dlib.runs.finding import resolve_model_folder
+from dlib.runs.finding import refuse_missing_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 
 
@@ -30,11 +30,17 @@ def find_model(name: str | Path) -> str:
 
 
 def find_path(name: str | Path) -> Path | None:
-    """The path that a name stands for, a run's own name included; None where it can only be a name on the hub."""
+    """The path that a name stands for, a run's own name included; None where it can only be a name on the hub.
+
+    Raises:
+        UserError: it names a checkpoint that its run does not have.
+    """
     path, run = Path(name), RunFolder(Path(RunArgs().out_dir) / name)
     # `runs/frist` could be a name on the hub, but not where there is a folder `runs`.
     if path.exists() or looks_like_path(str(name)) or (len(path.parts) > 1 and path.parent.is_dir()):
         return path
+    if len(path.parts) > 1:
+        refuse_missing_checkpoint(run.root)  # `first/step-99`
     return run.root if len(path.parts) == 1 and run.config.is_file() else None
 
 

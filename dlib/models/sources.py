@@ -11,7 +11,7 @@ from dlib.args.tables import MODELS
 from dlib.config.wandb_names import wandb_place
 from dlib.models.hub import looks_like_path
 from dlib.process.errors import UserError
-from dlib.runs.finding import resolve_model_folder
+from dlib.runs.finding import refuse_missing_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
 
@@ -68,6 +68,8 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
         run = RunFolder(Path(args.run.out_dir, checkpoint))
         folder = run.root if run.config.is_file() and not Path(checkpoint).is_dir() else Path(checkpoint)
         if not folder.is_dir():
+            for path in (folder, run.root):
+                refuse_missing_checkpoint(path)
             raise UserError(
                 f"--checkpoint {checkpoint}: there is no such folder, and no run of that name in {run.root.parent}"
             )

@@ -20,6 +20,9 @@ def some_runs(place: Path) -> None:
     (place / "runs" / "thesis" / "a.tex").touch()
 
 
+CHECKPOINTS = "run 'done' has 10, 20, 30; write runs/done/checkpoints/step-00000030"
+
+
 def told(command: str, message: str) -> Row:
     """A row where these runs are."""
     return Row(command, f"error: {message}", prepare=some_runs)
@@ -143,6 +146,11 @@ ROWS = [
     told("generate.py ./nowhere", "no folder 'nowhere': give a run, a checkpoint or a Hugging Face folder"),
     told("generate.py runs/thesis", "nothing to load in 'runs/thesis'"),
     told(f"generate.py {'x' * 5000}", "xxx"),
+    *(
+        Row(command, f": no such checkpoint: {CHECKPOINTS}", prepare=some_runs)
+        for path in ("runs/done/checkpoints/step-00000099", "runs/done/step-99", "done/step-99")
+        for command in (f"eval.py {path}", f"generate.py {path}", f"train.py TINY --checkpoint {path}")
+    ),
     Row("train.py TINY -b 7", "error: --batch_size 7 is not a multiple of --micro_batch_size 2 x 1 device"),
     Row("train.py TINY --trackers wandbb", "did you mean wandb?"),
     Row("train.py TINY --extra_steps 99", "--extra_steps 99: the run has steps 1 to 5"),
