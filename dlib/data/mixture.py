@@ -105,9 +105,14 @@ class MixedRows:
     @property
     def tokens_per_sample(self) -> Fraction:
         """Tokens of a sample, on average over the turns."""
-        weights = self.weights or [len(part) for part in self.parts]
         means = (Fraction(part.num_tokens, len(part)) for part in self.parts)
-        return sum((weight * mean for weight, mean in zip(weights, means, strict=True)), Fraction()) / sum(weights)
+        return sum((share * mean for share, mean in zip(self.shares, means, strict=True)), Fraction())
+
+    @property
+    def shares(self) -> list[Fraction]:
+        """What each text has of the samples."""
+        weights = self.weights or [len(part) for part in self.parts]
+        return [Fraction(weight, sum(weights)) for weight in weights]
 
     @property
     def mixture(self) -> Mixture | None:

@@ -222,13 +222,10 @@ def shares(rows: "RowSource", plan: TrainingPlan) -> dict[str, str]:
     """What each of several texts has of the samples, by the name of its line."""
     if not isinstance(rows, MixedRows):
         return {}
-    sizes = [*map(len, rows.parts)]
-    weights = rows.weights or sizes
     told = {}
-    for name, size, weight in zip(rows.names, sizes, weights, strict=True):
-        share = Fraction(weight, sum(weights))
-        epochs = float(plan.batches.total_samples * share / size)
-        told[f"+ {name}"] = f"{float(share):.1%} of the samples, {epochs:.2f} epochs of {size:,} rows"
+    for name, part, share in zip(rows.names, rows.parts, rows.shares, strict=True):
+        epochs = float(plan.batches.total_samples * share / len(part))
+        told[f"+ {name}"] = f"{float(share):.1%} of the samples, {epochs:.2f} epochs of {len(part):,} rows"
     return told
 
 

@@ -33,6 +33,7 @@ from dlib.runs.continuity import has_another_goal
 from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
 from dlib.training.course import refuse_other_course
 from dlib.training.devices import Devices
+from dlib.training.doubts import doubts
 from dlib.training.plan import TrainingPlan, make_plan, shares, summarize
 from dlib.training.preflight import Inputs
 
@@ -105,6 +106,7 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
     texts = {**shares(data.train, plan), **data.describe_selection(args.data)}
     drawn = "" if goes_on else describe_new_weights(args, model, source, flag)
     summary = summarize(args, plan, devices, source, parameters, size, own_parameters, documents, texts, drawn)
+    summary = "\n".join([summary, *doubts(args, plan, data.train, devices.accelerator)])
     return Preparation(args, devices, source, flag, tokenizer, objective, data, plan, parameters, size, summary)
 
 
