@@ -74,9 +74,10 @@ def divide_lines(lines: Sequence[str]) -> Division:
     if not lengths:
         return Division("line", "there is no text")
     usual = lengths[int(SHORT_SHARE * (len(lengths) - 1))]
-    if usual > LONGEST_SHORT_LINE:
-        return Division("line", f"lines are long, {1 - SHORT_SHARE:.0%} of them {usual:,} characters or more")
     paragraphs = sum(has_text for has_text, _ in groupby(stripped, bool))
+    if usual > LONGEST_SHORT_LINE:
+        long = f"lines are long, {1 - SHORT_SHARE:.0%} of them {usual:,} characters or more"
+        return Division("line", long + blank_lines_too(len(lengths) / paragraphs, paragraphs))
     short = f"lines are short, {SHORT_SHARE:.0%} of them at most {usual} characters"
     if paragraphs > 1 and len(lengths) / paragraphs <= MOST_LINES_A_PARAGRAPH:
         if len(lengths) / paragraphs >= FEWEST_LINES_A_PARAGRAPH:
@@ -87,6 +88,14 @@ def divide_lines(lines: Sequence[str]) -> Division:
     if share >= SHARE_THAT_GOES_ON:
         return Division("file", f"{short}, few are blank, and {share:.0%} go on in the next line")
     return Division("line", "there are few blank lines, and lines do not go on in the next")
+
+
+def blank_lines_too(lines_a_paragraph: float, paragraphs: int) -> str:
+    """What is to be said where long lines are taken for documents, and blank lines part some of them; or nothing."""
+    if paragraphs == 1 or not FEWEST_LINES_A_PARAGRAPH <= lines_a_paragraph <= MOST_LINES_A_PARAGRAPH:
+        return ""
+    times = f"{lines_a_paragraph:.1f} at a time"
+    return f"; blank lines part them, {times}: if those are documents, write --document blank_line"
 
 
 def goes_on(line: str, following: str) -> bool:

@@ -51,6 +51,14 @@ def test_a_document_is_what_the_text_looks_like(text: list[str], document: str) 
     assert divide_lines([f"{line}\r" for line in text]).document == document
 
 
+def test_blank_lines_between_long_lines_are_told_with_the_flag_that_goes_by_them() -> None:
+    long = sentence(random.Random(1)) * 4
+    told = "; blank lines part them, 5.0 at a time: if those are documents, write --document blank_line"
+    assert divide_lines([*[long] * 5, ""] * 50).reason.endswith(told)
+    for lines_alike in ([long] * 50, [long, ""] * 50, [*[long] * 500, ""] * 2):
+        assert divide_lines(lines_alike).reason.endswith(" characters or more")
+
+
 def test_a_files_folder_is_its_label(tmp_path: Path) -> None:
     columns = Columns(("text", "text_pair"), ("label",), optional=("text_pair",))
     for name in ("bad", "good"):
