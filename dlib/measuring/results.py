@@ -104,7 +104,8 @@ class Results:
             return
         if self._wandb is None or self._wandb.run_root != subject.run.root:
             self.finish()
-            self._wandb = WandbEvaluations(args.tracking, subject.run, asdict(args))
+            asked = any(key.startswith("tracking.") for key in subject.evaluation.order.overrides)
+            self._wandb = WandbEvaluations(args.tracking, subject.run, asdict(args), is_asked_for=asked)
         heading = "evaluation" if subject.evaluation.text is None else subject.evaluation.order.split_name
         values = {f"{heading}/{name}": value for name, value in result.metrics.items()}
         self._wandb.log(subject.step or 0, values)

@@ -41,7 +41,7 @@ class WandbTracker:
         self._mode = self._choose_mode(args.offline)
         self._run = self._begin(args, folder, config)
         if self._run is not None:
-            say(self._whereabouts(folder))
+            self._tell(folder)
             self._attempt("sending the first records", lambda: self._prepare(folder, from_step))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
@@ -149,6 +149,9 @@ class WandbTracker:
         artifact.add_dir(str(folder), skip_cache=True)
         self._run.log_artifact(artifact, aliases=["latest", *aliases])
 
+    def _tell(self, folder: RunFolder) -> None:
+        say(self._whereabouts(folder))
+
     def _whereabouts(self, folder: RunFolder) -> str:
         if self._mode == "online":
             return f"W&B: {self._run.url}"
@@ -178,16 +181,22 @@ class WandbEvaluations(WandbTracker):
 
     Attributes:
         run_root: folder of the training run.
+        is_asked_for: whether the command line says something of W&B; the run says it by default.
     """
 
-    def __init__(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any]) -> None:
+    def __init__(self, args: TrackingArgs, folder: RunFolder, config: Mapping[str, Any], *, is_asked_for: bool) -> None:
         self.run_root = folder.root
+        self.is_asked_for = is_asked_for
         super().__init__(args, folder, config, from_step=0)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Passes on the metrics of a checkpoint; steps may come in any order, and repeatedly."""
         if self._run is not None:
             self._attempt("logging", lambda: self._run.log({"step": step, **values}))
+
+    def _tell(self, folder: RunFolder) -> None:
+        if self.is_asked_for or self._mode == "online":
+            super()._tell(folder)
 
     def _identity(self, folder: RunFolder) -> dict[str, Any]:
         return {"name": f"{folder.name}-evaluation", "id": uuid.uuid4().hex[:8], "job_type": "evaluation"}

@@ -19,7 +19,7 @@ from dlib.runs.metrics_log import MetricsLog
 from dlib.tracking import build_trackers
 from dlib.tracking.packages import refuse_missing_packages
 from dlib.tracking.wandb_checkpoints import fetch_checkpoint
-from dlib.tracking.weights_and_biases import WandbTracker
+from dlib.tracking.weights_and_biases import WandbEvaluations, WandbTracker
 
 ROOT = Path(__file__).parents[2]
 TRAIN = """
@@ -181,6 +181,17 @@ def test_a_server_that_never_answers_delays_the_start_a_little_and_stops_nothing
 def test_a_malformed_key_is_told_and_the_run_logs_offline(folder: RunFolder, nobody: dict[str, str]) -> None:
     done = train(folder, {**nobody, "WANDB_API_KEY": "short"}, mode="online")
     assert re.match("warning: W&B: (looking for a login|starting online) failed", done.stderr)
+    assert len(sessions(folder)) == 1
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_where_evaluations_go_offline_is_told_whom_asked_for_it(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str], is_asked_for: bool
+) -> None:
+    evaluations = WandbEvaluations(TrackingArgs(offline=True), folder, {}, is_asked_for=is_asked_for)
+    evaluations.log(3, {"dev/loss": 1.0})
+    evaluations.finish("finished")
+    assert ("W&B: offline, in" in capsys.readouterr().err) is is_asked_for
     assert len(sessions(folder)) == 1
 
 
