@@ -18,7 +18,7 @@ from dlib.runs.comparison import NUMERIC_PACKAGES
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import record_of_step
 from dlib.runs.paths import CheckpointFolder
-from dlib.runs.record import read_record
+from dlib.runs.record import has_uncommitted_code, read_record
 
 PRIVATE_SECTIONS = ("run", "tracking", "hardware")
 _MOST_LABELS = 20
@@ -133,8 +133,8 @@ def _without_folders(value: str) -> str:
 def _made_with(record: Mapping[str, Any]) -> Iterator[str]:
     packages = record.get("packages") or {}
     names = [f"{name} {packages[name]}" for name in NUMERIC_PACKAGES if name in packages]
-    git = record.get("git") or {}
-    commit, changes = git.get("commit"), ", with changes that no commit holds" * bool(git.get("uncommitted_sha256"))
+    commit = (record.get("git") or {}).get("commit")
+    changes = ", with changes that no commit holds" if commit and has_uncommitted_code(record) else ""
     if names:
         yield f"## Made with\n\n{', '.join(names)}" + (f"; code at commit `{commit}`{changes}" if commit else "") + "."
 

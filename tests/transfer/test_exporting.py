@@ -1,5 +1,6 @@
 """Export: whole at the destination or not there, and what comes back is what went."""
 
+import hashlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from dlib.transfer.exporting import export_model, export_run
 from dlib.transfer.importing import import_run
 from dlib.transfer.manifest import Manifest, describe_run
 from tests.launching import ROOT
-from tests.runs.folders import contents, done, held, refused, write_checkpoint, write_run, write_run_with_code
+from tests.runs.folders import RECORD, contents, done, held, refused, write_checkpoint, write_run, write_run_with_code
 
 
 @pytest.fixture
@@ -124,6 +125,15 @@ def test_the_card_says_how_to_load_what_it_reached_and_what_it_was_made_of_but_n
     ):
         assert word in text
     assert "somebody" not in text
+
+
+def test_the_card_says_of_code_that_a_commit_holds_nothing_else(tmp_path: Path) -> None:
+    git = {**RECORD["git"], "commit": "fdf30dc0123", "uncommitted_sha256": hashlib.sha256().hexdigest()}
+    changed = {**RECORD["code"], "diff": "uncommitted.diff"}
+    for name, code, told in (("clean", RECORD["code"], ""), ("own", changed, ", with changes that no commit holds")):
+        run = write_run(tmp_path / "runs", name, record={"git": git, "code": code})
+        done("export", run.root, tmp_path / name)
+        assert f"code at commit `fdf30dc0123`{told}.\n" in (tmp_path / name / "README.md").read_text()
 
 
 def test_a_classifier_keeps_its_head_and_its_card_names_class_and_labels(run: RunFolder, tmp_path: Path) -> None:
