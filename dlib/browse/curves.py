@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlib.browse.quantities import whole_name
 from dlib.browse.tables import printable, shown_number
 from dlib.config.spelling import did_you_mean
 from dlib.process.errors import UserError
@@ -47,16 +48,22 @@ def read_curves(runs: Sequence[RunFolder], metrics: Sequence[str], x: str) -> li
         {curve.metric: curve for curve in all_curves(run, label, x)}
         for run, label in zip(runs, _labels(runs), strict=True)
     ]
-    found = [curves[metric] for curves in of_runs for metric in metrics or DEFAULT_METRICS if metric in curves]
-    refuse_unknown(metrics or (TRAIN_LOSS,), {metric for curves in of_runs for metric in curves})
-    return found
+    named = recorded_metrics(metrics or (TRAIN_LOSS,), {metric for curves in of_runs for metric in curves})
+    drawn = named if metrics else DEFAULT_METRICS
+    return [curves[metric] for curves in of_runs for metric in drawn if metric in curves]
 
 
-def refuse_unknown(metrics: Sequence[str], recorded: Collection[str]) -> None:
-    """Refuse metrics that no run recorded; the line names a likely one."""
+def recorded_metrics(words: Sequence[str], recorded: Collection[str]) -> list[str]:
+    """The metrics among `recorded` that words mean: `dev/accuracy`, or `accuracy` where no other one ends so.
+
+    Raises:
+        UserError: no run recorded one, or several end so; the line names likely ones.
+    """
+    metrics = [whole_name(word, recorded, "--metric") for word in words]
     for metric in metrics:
         if metric not in recorded:
             raise UserError(_no_metric(metric, sorted(recorded)))
+    return metrics
 
 
 def all_curves(run: RunFolder, label: str, x: str) -> list[Curve]:
@@ -154,7 +161,8 @@ def plot_lines(curves: Sequence[Curve], x: str, columns: int, *, log: bool) -> l
     below = f"{'':>{LABEL_WIDTH + 2}}{left}{right:>{width - len(left)}}"
     marks = zip(itertools.cycle(MARKS), curves, strict=False)
     legend = [f"{'':>{LABEL_WIDTH}} {mark} {printable(f'{curve.run} {curve.metric}')}" for mark, curve in marks]
-    return [*lines, axis, below, *legend]
+    several = [f"{'':>{LABEL_WIDTH}} {SEVERAL} several of them"] if any(SEVERAL in cells for cells in grid) else []
+    return [*lines, axis, below, *legend, *several]
 
 
 def _place(value: float) -> str:

@@ -18,8 +18,20 @@ def chosen_runs(workspace: Path, words: Sequence[str], filters: Sequence[str]) -
     Raises:
         UserError: there is no such run, or a filter means nothing.
     """
-    named = [summarize(find_run(word, workspace)) for word in words]
+    named = [summarize(find_named(word, workspace)) for word in words]
     return selected(named if words else list_runs(workspace), filters)
+
+
+def find_named(word: str, workspace: Path) -> RunFolder:
+    """The run of a name or path; raises UserError as `find_run` does, and says where a pattern of names stands."""
+    try:
+        return find_run(word, workspace)
+    except UserError as error:
+        if "/" in word or not set(word) & set("*?["):
+            raise
+        raise UserError(
+            f"no run {word!r}; for all of such names write --filter {shlex.quote(f'name={word}')}"
+        ) from error
 
 
 def runs_to_read(
@@ -40,7 +52,7 @@ def runs_to_read(
     if not (words or filters or all_by_default):
         raise UserError(f"{command}: name runs, or choose them with --filter")
     if words and not filters:
-        return [find_run(word, workspace) for word in words]
+        return [find_named(word, workspace) for word in words]
     whole = []
     for run in chosen_runs(workspace, words, filters):
         if run.state in (FOREIGN, HALF_WRITTEN, DAMAGED):

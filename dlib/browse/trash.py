@@ -14,13 +14,13 @@ from pathlib import Path
 
 from dlib.browse.asking import agrees
 from dlib.browse.listing import run_table, selected
-from dlib.browse.selection import chosen_runs, removable
+from dlib.browse.selection import chosen_runs, find_named, removable
 from dlib.browse.tables import printable, shown_size
 from dlib.process.durable import sync
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import is_held, refuse_live
-from dlib.runs.registry import RunSummary, find_run, find_trash, summarize, tree_bytes
+from dlib.runs.registry import RunSummary, find_trash, summarize, tree_bytes
 
 
 def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, purge: bool, yes: bool) -> None:
@@ -59,7 +59,7 @@ def drop_runs(workspace: Path, words: Sequence[str], filters: Sequence[str], *, 
 
 
 def _named(workspace: Path, words: Sequence[str], filters: Sequence[str]) -> list[RunSummary]:
-    folders = {word: find_run(word, workspace) for word in words}
+    folders = {word: find_named(word, workspace) for word in words}
     for word, folder in folders.items():
         _refuse_outside(word, folder, workspace)
         refuse_live(folder)

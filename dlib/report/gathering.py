@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dlib.args import ExperimentArgs
-from dlib.browse.curves import TRAIN_LOSS, Curve, all_curves, refuse_unknown
+from dlib.browse.curves import TRAIN_LOSS, Curve, all_curves, recorded_metrics
 from dlib.browse.listing import shown_step
 from dlib.browse.plotting import UNITS, X_LABELS
 from dlib.browse.quantities import arguments_of
@@ -70,7 +70,7 @@ def gather(folders: Sequence[RunFolder], request: ReportRequest) -> dict[str, An
         UserError: no run recorded one of the metrics, or one did not record what the axis needs.
     """
     runs = [_facts(folder, request.x) for folder in folders]
-    refuse_unknown(request.metrics, {curve.metric for run in runs for curve in run.curves})
+    metrics = recorded_metrics(request.metrics, {curve.metric for run in runs for curve in run.curves})
     best = Counter(run.folder.best_metric for run in runs).most_common(1)[0][0]
     differing, shared = _arguments(runs)
     return {
@@ -80,7 +80,7 @@ def gather(folders: Sequence[RunFolder], request: ReportRequest) -> dict[str, An
         **_table(runs, differing, best.key),
         "shared": [[key, shown_value(value)] for key, value in shared.items()],
         "x": X_LABELS[request.x],
-        "charts": _charts(runs, request.metrics),
+        "charts": _charts(runs, metrics),
         "effects": describe_effects([run.summary for run in runs], [run.results for run in runs]),
         "evaluations": [row for place, run in enumerate(runs) for row in _evaluations(place, run.folder)],
         "samples": [found for place, run in enumerate(runs) for found in _samples(place, run.folder, request.samples)],

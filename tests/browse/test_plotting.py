@@ -67,6 +67,23 @@ def test_a_plot_of_text_has_a_mark_for_each_curve_where_its_values_are() -> None
     assert max(map(len, lines)) <= 60
 
 
+def test_a_plot_of_text_says_what_stands_where_curves_meet() -> None:
+    curves = [Curve("a", "loss", [0.0, 1.0], [1.0, 2.0]), Curve("b", "loss", [0.0, 1.0], [1.0, 3.0])]
+    lines = plot_lines(curves, "step", 60, log=False)
+    assert lines[15] == "         1 |:"
+    assert lines[-1].split() == [":", "several", "of", "them"]
+
+
+def test_a_metric_may_be_named_by_its_end_where_no_other_one_ends_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    assert [curve.metric for curve in read_curves([run], ["tokens", "dev/loss"], "step")] == [
+        "train/tokens",
+        "dev/loss",
+    ]
+    with pytest.raises(UserError, match="--metric: 'loss' may be dev/loss or train/loss: write which"):
+        read_curves([run], ["loss"], "step")
+
+
 def test_a_logarithmic_plot_leaves_out_what_has_no_logarithm() -> None:
     curve = Curve("a", "loss", [0.0, 1.0, 2.0, 3.0], [1.0, 10.0, 100.0, 0.0])
     rows = [row for row, line in enumerate(plot_lines([curve], "step", 60, log=True)[:16]) if "*" in line]

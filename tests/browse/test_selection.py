@@ -31,7 +31,8 @@ def test_a_filter_chooses_what_is_compared_and_drawn(workspace: Path) -> None:
     header = done("compare", "--filter", "state=finished", "--filter", "loss<5", *here).splitlines()[0]
     assert header.split() == ["results", "high", "low"]
     drawn = done("plot", "--metric", "dev/loss", "--filter", "state=finished", *here)
-    assert [line.split()[1:] for line in drawn.splitlines()[-2:]] == [["high", "dev/loss"], ["low", "dev/loss"]]
+    marks = [line.split() for line in drawn.splitlines()[-3:]]
+    assert marks == [["*", "high", "dev/loss"], ["o", "low", "dev/loss"], [":", "several", "of", "them"]]
 
 
 def test_names_and_filters_choose_what_both_do(workspace: Path) -> None:
@@ -53,6 +54,12 @@ def test_a_filter_that_no_run_meets_is_told(command: str, workspace: Path) -> No
     told = refused(command, "--filter", "loss<0", "--out_dir", workspace)
     assert told == f"error: {command}: no run in {workspace} meets --filter 'loss<0': see runs.py list"
     assert "name runs, or choose them with --filter" in refused(command, "--out_dir", workspace)
+
+
+@pytest.mark.parametrize("command", ["compare", "plot", "checkpoints", "drop"])
+def test_a_pattern_in_place_of_a_name_is_told_where_it_stands(command: str, workspace: Path) -> None:
+    told = refused(command, "l*", "--out_dir", workspace)
+    assert told == "error: no run 'l*'; for all of such names write --filter 'name=l*'"
 
 
 def test_flags_may_stand_before_the_runs(workspace: Path) -> None:
