@@ -56,11 +56,13 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     from dlib.launch.clusters import load_cluster
     from dlib.launch.commands import cluster_overrides
     from dlib.launch.launchers import make_launcher
-    from dlib.launch.submission import refuse_live_job, submit_job
-    from dlib.launch.sweep_submission import array_job, keep_sweep
+    from dlib.launch.submission import refuse_live_job
+    from dlib.launch.sweep_submission import array_job, submit_sweep
     from dlib.training.described import Described, check_training
 
     cluster = load_cluster(asked.submit, cluster_overrides(vars(asked)))
+    if not asked.dry_run:
+        refuse_live_job(order.folder.absolute(), order.sweep.name)
     found = states(order)
     say(counted(found))
     # Where the state is unknown and no job of the sweep is left, a node has died with it.
@@ -73,9 +75,7 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     if asked.dry_run:
         print(make_launcher(cluster.launcher).script(job), end="")
         return
-    refuse_live_job(job.folder, job.name)
-    keep_sweep(order, job.folder)
-    say(f"job {submit_job(job, REPOSITORY)}: {len(due)} points, {job.script}; see jobs.py status {job.name}")
+    say(f"job {submit_sweep(order, job, REPOSITORY)}: {len(due)} points, {job.script}; see jobs.py status {job.name}")
 
 
 def train_point(order: SweepOrder, index: int) -> int:

@@ -11,7 +11,9 @@ runs/.sweeps/<name>/
 
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ import yaml
 from dlib.config.files import read_settings
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import INDEX, Job
+from dlib.launch.submission import submit_job
 from dlib.launch.sweep_points import PointState, SweepOrder
 from dlib.process.durable import refusals_told, write_text_atomically
+from dlib.process.errors import UserError
 
 SWEEP_FILE, BASE_FILE, LINKS = "sweep.json", "base.yml", "points"
 
@@ -39,6 +43,25 @@ def array_job(
     command = ("sweep.py", str(folder / SWEEP_FILE), *own, "--", *order.flags, *flags)
     array = ranges([each.point.index for each in due]) + (f"%{limit}" if limit else "")
     return Job(command, folder, cluster, order.sweep.name, array, folder / LINKS / INDEX)
+
+
+def submit_sweep(order: SweepOrder, job: Job, project: Path) -> str:
+    """Write what the tasks read, and queue the job with the code of `project`; returns its number.
+
+    Raises:
+        UserError: the cluster refuses it; nothing is left of a sweep that was not there before.
+    """
+    was_there = job.folder.exists()
+    keep_sweep(order, job.folder)
+    try:
+        return submit_job(job, project)
+    except UserError:
+        if not was_there:
+            shutil.rmtree(job.folder)
+            with suppress(OSError):  # other sweeps and runs are there
+                for folder in job.folder.parents[:2]:
+                    folder.rmdir()
+        raise
 
 
 def ranges(numbers: Sequence[int]) -> str:

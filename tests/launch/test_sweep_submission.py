@@ -10,7 +10,9 @@ from dlib.launch.clusters import Cluster, Container
 from dlib.launch.slurm_script import sbatch_script
 from dlib.launch.sweep_file import SweepFile
 from dlib.launch.sweep_points import SweepOrder, states
-from dlib.launch.sweep_submission import array_job, keep_sweep, ranges
+from dlib.launch.sweep_submission import array_job, keep_sweep, ranges, submit_sweep
+from dlib.process.errors import UserError
+from tests.launching import ROOT
 from tests.runs.folders import write_run
 
 SWEEP = """
@@ -75,6 +77,13 @@ def test_in_a_container_the_runs_can_be_written_and_the_clock_saves(order: Sweep
     place = order.workspace.absolute()
     assert f"{place}:{place}" in script
     assert "--max_time 00:57:00" in script
+
+
+def test_what_a_cluster_refuses_leaves_nothing(order: SweepOrder) -> None:
+    job = array_job(order, states(order), Cluster(launcher="local"), None, [])
+    with pytest.raises(UserError, match=r"take sweep\.py --local"):
+        submit_sweep(order, job, ROOT)
+    assert not order.workspace.exists()
 
 
 @pytest.mark.parametrize(
