@@ -14,7 +14,9 @@ from dlib.process.errors import UserError
 from dlib.runs.metrics_log import is_number
 
 INCHES_A_PANEL, MOST_IN_A_ROW = 3.2, 3
-WIDE = 20
+MOST_TICKS = 5
+"""More numbers below a panel would run into each other."""
+WIDE = 4
 """An axis whose largest value is so many times its smallest is logarithmic."""
 
 
@@ -76,11 +78,19 @@ def _draw_panel(axes: Any, ranking: Ranking, place: int) -> None:
     axes.set_xlabel(flag_of(ranking.varied[place])[2:].replace("_", " "))
     if is_numeric and is_wide(values):
         axes.set_xscale("log")
+    elif is_numeric:
+        axes.locator_params(axis="x", nbins=MOST_TICKS)
+    if not is_numeric or len(xs) <= MOST_TICKS:
+        axes.set_xticks(xs, [shown_tick(value) for value in values], rotation=0 if is_numeric else 20)
+        axes.minorticks_off()
     if not is_numeric:
-        axes.set_xticks(
-            xs, [shown_value(value).rpartition("/")[2].replace("$", r"\$") for value in values], rotation=20
-        )
         axes.set_xlim(-0.5, len(xs) - 0.5)
+
+
+def shown_tick(value: Any) -> str:
+    """A value below an axis: of a path its last part."""
+    text = f"{value:g}" if is_number(value) else shown_value(value).rpartition("/")[2]
+    return text.replace("$", r"\$")
 
 
 def is_wide(values: Sequence[float]) -> bool:

@@ -16,6 +16,7 @@ Several of `points`, `zip`, `grid` and `random` are combined, each settings of o
 is a list is one of `points`. Keys are full or as a flag has them: `optim.learning_rate` or `learning_rate`.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,7 @@ class SweepFile:
             self.refuse(("repeat",), "the seed is varied, too: leave one of them out")
         return Sweep(
             name,
-            [self.path.parent / path for path in ([paths] if isinstance(paths, str) else paths)],
+            [beside(self.path, name) for name in ([paths] if isinstance(paths, str) else paths)],
             {value.key: value.content for value in self._values(("settings",))},
             own,
             repeat,
@@ -248,3 +249,10 @@ class SweepFile:
         self.refuse(
             (name,), f"a sweep has no such key{did_you_mean(name, SECTIONS)}: it is one of {', '.join(SECTIONS)}"
         )
+
+
+def beside(file: Path, name: str) -> Path:
+    """A path that a file names, from where it stands; without the detour of `configs/sweeps/../demo.yml`."""
+    path = file.parent / name
+    plain = Path(os.path.normpath(path))
+    return plain if path.exists() and plain.exists() and plain.samefile(path) else path
