@@ -64,6 +64,7 @@ def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
     """The job of a command, after all has been checked that can be checked here."""
     from dlib.launch.job import Job
     from dlib.launch.job_list import OTHER_JOBS
+    from dlib.process.ranks import say
     from dlib.training.described import Described, check_training
 
     script, *words = command
@@ -71,11 +72,16 @@ def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
         names = ", ".join(sorted(path.name for path in PROJECT.glob("*.py")))
         raise UserError(f"{script}: it is no script of {PROJECT}: after -- comes one of {names}")
     if script != "train.py":
+        if args.plan:
+            raise UserError(f"--plan: {script} has none; only train.py has")
         name = args.job_name or "-".join([Path(script).stem, *(Path(word).name for word in words[:1])])
         return Job(tuple(command), args.out_dir.absolute() / OTHER_JOBS / name, cluster, name)
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
-    folder, flags = check_training(words, described)
-    return Job((*command, *flags), folder.job, cluster, args.job_name or folder.name, run=folder.root)
+    training = check_training(words, described)
+    if args.plan:
+        say(training.plan())
+    run, flags = training.folder, training.flags(cluster.clock)
+    return Job((*command, *flags), run.job, cluster, args.job_name or run.name, run=run.root)
 
 
 def status(args: Namespace) -> None:
@@ -99,6 +105,8 @@ def logs(args: Namespace) -> None:
         follow(make_launcher(found[0]), found[1], args.job, log, 0)
     elif log.exists():
         Log(log, 0).show()
+    elif tasks := sorted(path.stem.removeprefix("log-") for path in folder.glob("log-*.txt")):
+        raise UserError(f"'{args.job}' is an array: give --index, one of {', '.join(tasks)}")
     else:
         raise UserError(f"{log}: nothing has been printed yet; see jobs.py status {args.job}")
 

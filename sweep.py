@@ -70,7 +70,7 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     if not due:
         return
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
-    flags = [check_training(order.command(each.point)[1:], described)[1] for each in due]
+    flags = [check_training(order.command(each.point)[1:], described).flags(cluster.clock) for each in due]
     job = array_job(order, due, cluster, asked.limit, flags[0])
     if asked.dry_run:
         print(make_launcher(cluster.launcher).script(job), end="")

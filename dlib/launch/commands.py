@@ -60,6 +60,8 @@ def _declare_submit(parser: ScriptParser) -> None:
     add_flag(parser, "--cluster", text, "FILE", default="slurm")
     add_flag(parser, "--job_name", "Name of the job (default: the run's; or the script's with its first word).", "NAME")
     add_switch(parser, "--dry_run", "Check everything, print the script, and leave nothing.")
+    text = "Work out the whole plan of a training first, as train.py --plan does, for the devices of the job."
+    add_switch(parser, "--plan", f"{text} This tokenizes here what is not tokenized yet.")
     add_switch(parser, "--no_follow", "Return when the job is queued.")
     declare_cluster(parser)
 

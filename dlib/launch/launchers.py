@@ -7,7 +7,10 @@ from typing import Protocol
 from dlib.launch.job import Job
 from dlib.process.errors import UserError
 
-LAUNCHERS: dict[str, str] = {"slurm": "dlib.launch.slurm:Slurm", "local": "dlib.launch.local:Local"}
+LAUNCHERS: dict[str, str] = {
+    "slurm": "dlib.launch.slurm:Slurm",
+    "local": "dlib.launch.local:Local",
+}
 """Classes that follow `Launcher`, as `module:class`: none is imported before it is chosen."""
 
 PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, GONE = "pending", "running", "completed", "failed", "cancelled", "gone"

@@ -1,5 +1,6 @@
 """SLURM, through its own commands; sacct is not asked, as many sites keep no accounts."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -100,12 +101,18 @@ def _ask(program: str, *words: str) -> str:
     if shutil.which(program) is None:
         raise UserError(f"{program}: there is no SLURM on this machine; go to a login node, or take --cluster local")
     try:
-        done = subprocess.run([program, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        command, own = [program, *words], _own_environment()
+        done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{program}: SLURM does not answer for {PATIENCE_SECONDS} seconds; try again later") from error
     if done.returncode != 0:
         raise UserError(explain_refusal(program, done.stderr))
     return done.stdout
+
+
+def _own_environment() -> dict[str, str]:
+    """The environment without what a surrounding job says of itself: a new job would inherit, and contradict, it."""
+    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith("SLURM_")}
 
 
 def explain_refusal(program: str, said: str) -> str:

@@ -5,13 +5,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlib.config.durations import parse_clock
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import INDEX, Job
 from dlib.runs.paths import RunPaths
-
-UNPACKING_SECONDS = 60
-"""How long an image takes until its command starts: 14 to 42 seconds were measured."""
 
 TEMPLATE = """\
 #!/bin/bash
@@ -36,7 +32,6 @@ elif given_up; then
   exit 1
 {wait}fi
 step >>"$starts"
-
 {setup}
 {srun}
 status=$?
@@ -127,7 +122,7 @@ def _srun(job: Job) -> str:
         words.append(f"--cpus-per-task={cluster.cpus_per_task}")
     lines = [" ".join(words), *_container_options(job)]
     python = cluster.python or ("python" if cluster.container.image else sys.executable)
-    script, *arguments = [*job.command, *_clock(job)]
+    script, *arguments = job.command
     lines.append(f"{shlex.quote(python)} {shlex.quote(str(job.code / script))}")
     for word in arguments:
         lines += [quoted(word)] if word.startswith("-") else []
@@ -158,18 +153,6 @@ def _own_mounts(job: Job) -> Iterator[str]:
     for folder in sorted(needed):
         if not any(other in folder.parents for other in needed):
             yield f"{folder}:{folder}"
-
-
-def _clock(job: Job) -> list[str]:
-    """`--max_time` for a training in a container: should no signal come through, the clock saves ahead of the limit."""
-    cluster = job.cluster
-    if not cluster.container.image or cluster.time is None or job.command[0] not in ("train.py", "sweep.py"):
-        return []
-    if any(word.partition("=")[0] in ("--max_time", "--max-time") for word in job.command):
-        return []
-    limit = parse_clock(cluster.time, "--time")
-    seconds = max(limit - cluster.signal_seconds - UNPACKING_SECONDS, limit // 2)
-    return ["--max_time", f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"]
 
 
 def quoted(word: str) -> str:

@@ -28,7 +28,7 @@ def take_snapshot(project: Path, code: Path) -> None:
     changes = RunFolder(code.with_name(".changes"))
     record["code"] = save_uncommitted_code(changes, project)
     try:
-        copy_code(changes, record, top, code)
+        copy_code(changes, record, top, code, f"no copy of {project} can be made for the job")
     finally:
         shutil.rmtree(changes.root, ignore_errors=True)
 

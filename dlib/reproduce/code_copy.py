@@ -33,17 +33,17 @@ def recorded_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Pa
         remove_copy(top, copy)
 
 
-def copy_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path) -> None:
+def copy_code(run: RunFolder, record: Mapping[str, Any], top: Path, copy: Path, advice: str = IN_PLACE) -> None:
     """Make `copy` a working tree of the code that `record` names and `run` keeps.
 
     Raises:
-        UserError: it cannot be checked out, or the changes do not apply.
+        UserError: it cannot be checked out, or the changes do not apply; `advice` is what to do.
     """
     commit = record["git"]["commit"]
     # No hooks: they are the user's, for trees that the user works in.
     add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--force", str(copy), commit)
-    _do(top, *add, failure=f"commit {commit} cannot be checked out; {IN_PLACE}")
-    _put_back_changes(run, record, copy)
+    _do(top, *add, failure=f"commit {commit} cannot be checked out; {advice}")
+    _put_back_changes(run, record, copy, advice)
 
 
 def remove_copy(top: Path, copy: Path) -> None:
@@ -70,15 +70,15 @@ def find_commit(run: RunFolder, record: Mapping[str, Any], top: Path) -> str:
     return str(commit)
 
 
-def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path) -> None:
+def _put_back_changes(run: RunFolder, record: Mapping[str, Any], copy: Path, advice: str) -> None:
     """Add the run's uncommitted changes and untracked files to the copy."""
     code = record["code"]
     for recorded, path in ((code["diff"], run.uncommitted_diff), (code["untracked"], run.untracked)):
         if recorded and not path.exists():
-            raise UserError(f"{path} is missing, though the record names it; {IN_PLACE}")
+            raise UserError(f"{path} is missing, though the record names it; {advice}")
     if code["diff"]:
         diff = str(run.uncommitted_diff.resolve())
-        failure = f"{run.uncommitted_diff} does not apply to the run's commit; {IN_PLACE}"
+        failure = f"{run.uncommitted_diff} does not apply to the run's commit; {advice}"
         _do(copy, "apply", "--index", "--whitespace=nowarn", diff, failure=failure)
     if run.untracked.is_dir():
         _copy_untracked(run.untracked, copy)

@@ -192,12 +192,11 @@ def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
     """Untracked and not ignored files, by their names from the top, without those of runs."""
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
-    if top.is_relative_to(own):  # the copy that a job of this run has of the code
-        own = folder.checkpoints.resolve()
+    is_copy = top.is_relative_to(folder.job.resolve())  # of a job: it is in the run, and nothing of the run is in it
     names = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     others = {PurePath(name).parent for name in names if PurePath(name).name == folder.record.name}
     for name in names:
-        if not (top / name).is_relative_to(own) and others.isdisjoint(PurePath(name).parents):
+        if (is_copy or not (top / name).is_relative_to(own)) and others.isdisjoint(PurePath(name).parents):
             yield name
 
 

@@ -1,6 +1,7 @@
 """A training on devices that are described, and not here: what would fail there is told before a job waits for them.
 
-Like `preflight.py` it imports no torch: a login node may be slow, and no place to compute.
+Like `preflight.py` it imports no torch, unless the whole plan is asked for: a login node may be slow, and no place to
+compute.
 """
 
 from collections.abc import Sequence
@@ -10,13 +11,15 @@ from pathlib import Path
 from dlib.args import ExperimentArgs, HardwareArgs
 from dlib.config.configuration import parse_args
 from dlib.process.errors import UserError
+from dlib.process.messages import quiet_libraries
 from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
 from dlib.runs.branching import with_trunk
 from dlib.runs.folder import RunFolder
+from dlib.runs.liveness import is_held
 from dlib.runs.resuming import with_recorded_run
-from dlib.training.devices import choose_precision, refuse_no_power_of_two
-from dlib.training.preflight import check_batch, find_inputs
+from dlib.training.devices import Devices, choose_precision, refuse_no_power_of_two
+from dlib.training.preflight import Inputs, check_batch, find_inputs
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,40 @@ class Described:
     same_files: bool = True  # whether paths and packages there are those that are here
 
 
-def check_training(words: Sequence[str], described: Described) -> tuple[RunFolder, list[str]]:
-    """Check a command line of `train.py` as far as flags and files tell, for other devices than those here.
+@dataclass(frozen=True)
+class DescribedTraining:
+    """A training that nothing is known against."""
 
-    Returns:
-        The run's folder, and the flags to add for the devices.
+    folder: RunFolder  # its run
+    args: ExperimentArgs  # with the devices that the job gets
+    inputs: Inputs | None  # what it reads; None where that is not to be seen from here
+
+    def flags(self, clock: str | None) -> list[str]:
+        """What its command line needs besides: the time after which it is to stop, unless it says one itself."""
+        return ["--max_time", clock] if clock and self.args.durations.max_time is None else []
+
+    def plan(self) -> str:
+        """Work out the whole plan, as `train.py --plan` does, in words; this tokenizes what is not tokenized yet.
+
+        Raises:
+            UserError: something of it cannot be had, or does not fit the rest; or the texts stand in a container.
+        """
+        if self.inputs is None:
+            raise UserError("--plan: what a container shows cannot be seen from here; leave it out")
+        quiet_libraries()
+        from dlib.training.preparation import prepare
+
+        hardware = self.args.hardware
+        name, most = ("CPU process", "32-true") if hardware.accelerator == "cpu" else ("GPU", "bf16-mixed")
+        precision = most if hardware.precision == "auto" else hardware.precision
+        count = hardware.num_devices
+        devices = Devices(hardware.accelerator, tuple(range(count)), hardware.num_nodes, precision, (name,) * count)
+        args = replace(self.args, hardware=replace(hardware, precision=precision))
+        return prepare(args, self.inputs, devices).summary
+
+
+def check_training(words: Sequence[str], described: Described) -> DescribedTraining:
+    """Check a command line of `train.py` as far as flags and files tell, for other devices than those here.
 
     Raises:
         UserError: the training would be refused there, or is finished.
@@ -43,13 +75,14 @@ def check_training(words: Sequence[str], described: Described) -> tuple[RunFolde
         raise UserError(f"--{'plan' if parsed.flags.plan else 'fast_dev_run'} leaves no run: start it without a job")
     hardware = settle_described(parsed.args.hardware, described)
     folder = RunFolder(Path(parsed.args.run.out_dir, parsed.args.run.name).absolute())
+    if is_held(folder):
+        raise UserError(f"run '{folder.name}' is in use: wait for it or stop it first, or choose another --name")
     args = session.check(folder, replace(parsed.args, hardware=hardware))
     if session.is_finished(folder, args):
         raise UserError(f"run '{folder.name}' is finished; a longer --training_goal goes on, another --name is new")
-    check_devices(args, described)
-    if described.same_files:
-        find_inputs(args, folder, plan_only=False)
-    return folder, flags_for(parsed.args.hardware, hardware)
+    args = check_devices(args)
+    inputs = find_inputs(args, folder, plan_only=False) if described.same_files else None
+    return DescribedTraining(folder, args, inputs)
 
 
 def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:
@@ -67,7 +100,7 @@ def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:
     devices = asked if asked > 0 else described.tasks if accelerator == "cpu" else described.gpus
     if accelerator != "cpu" and devices > described.gpus:
         raise UserError(f"--num_devices {devices}: the job gets {described.gpus} GPUs a node (--gpus_per_node)")
-    if args.num_nodes not in (-1, 1, described.nodes):
+    if args.num_nodes not in (-1, described.nodes):
         raise UserError(f"--num_nodes {args.num_nodes}: the job gets {described.nodes} (--nodes); leave it out")
     if described.tasks not in (1, devices):  # one task a node starts the others of its node
         raise UserError(
@@ -77,19 +110,13 @@ def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:
     return replace(args, accelerator=accelerator, num_devices=devices, num_nodes=described.nodes)
 
 
-def check_devices(args: ExperimentArgs, described: Described) -> None:
-    """Refuse a step that the devices cannot share, and arithmetic that they do not have."""
+def check_devices(args: ExperimentArgs) -> ExperimentArgs:
+    """Refuse a step that the devices cannot share, and arithmetic that they do not have; settle the micro-batch."""
     hardware = args.hardware
     if hardware.accelerator == "cpu":
         choose_precision(hardware.precision, "cpu", ())
     refuse_attention_on(hardware.accelerator, args.model.attn_implementation)
-    check_batch(args, hardware.num_devices, hardware.num_nodes)
     if hardware.exact_reduce:
-        refuse_no_power_of_two(hardware.num_devices * described.nodes)
-
-
-def flags_for(given: HardwareArgs, settled: HardwareArgs) -> list[str]:
-    """The flags that a command needs for several nodes, and for several processes on a CPU."""
-    flags = ["--num_nodes", str(settled.num_nodes)] if max(given.num_nodes, 1) != settled.num_nodes else []
-    is_told = given.num_devices == settled.num_devices or settled.accelerator != "cpu" or settled.num_devices == 1
-    return flags if is_told else [*flags, "--num_devices", str(settled.num_devices)]
+        refuse_no_power_of_two(hardware.num_devices * hardware.num_nodes)
+    micro_batch_size = check_batch(args, hardware.num_devices, hardware.num_nodes)
+    return replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size))

@@ -77,14 +77,15 @@ def describe_run(folder: RunFolder) -> Manifest:
 def _file_names(folder: RunFolder) -> Iterator[str]:
     """Paths of the plain files of a run, without the lock, leftovers and claims.
 
-    The files of W&B stay behind too: by the id in them a copy would go on with the W&B run of the original.
+    The files of W&B stay behind too: by the id in them a copy would go on with the W&B run of the original. So does the
+    job: it is one of this cluster, and the record has its code.
     """
     left_out = []
     for path in folder.root.rglob("*"):
         name = path.relative_to(folder.root)
         if path in (folder.best, folder.last) or any(part.startswith(".") for part in _own_parts(name)):
             continue
-        if name.parts[0] == folder.wandb.name:
+        if name.parts[0] in (folder.wandb.name, folder.job.name):
             continue
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             left_out.append(str(name))

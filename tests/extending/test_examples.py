@@ -1,6 +1,7 @@
 """What docs/extending.md shows works as it stands: it trains, is killed, goes on bitwise, is evaluated and asked."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -184,6 +185,25 @@ def test_a_tracker_has_every_step_once_and_a_sub_command_shows_the_log(
     [command] = SECTIONS["A sub-command"].commands
     with start_warm([*command[1:], "--out_dir", str(place.runs)], tmp_path, program=command[0]) as shown:
         assert shown.result().stdout.endswith("model: " + str(place.folder("first").best / "model") + "\n")
+
+
+def test_a_launcher_queues_a_script_that_can_be_run(tree: Path, place: Place, tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    answers = {"qsub": 'cp "$1" queued && echo 7.server', "qstat": "printf 'Job Name S Queue\\n7 big C batch\\n'"}
+    for name, answer in answers.items():
+        (commands / name).write_text(f"#!/bin/sh\ncd {tmp_path} && {answer}\n")
+        (commands / name).chmod(0o755)
+    [command] = SECTIONS["A launcher"].commands
+    words = arguments_of(command[command.index("--") + 1 :], place, "big", ROBERTA)
+    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+    submitted = [sys.executable, *command[: command.index("--")], "--no_follow", "--", "train.py", *words]
+    done = subprocess.run(submitted, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "job 7.server: " in done.stderr) == (0, True), done.stderr
+    assert "#PBS -l walltime=08:00:00\n" in (tmp_path / "queued").read_text()
+    status = [sys.executable, "jobs.py", "status", "--out_dir", str(place.runs)]
+    listed = subprocess.run(status, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
+    assert listed.stdout.splitlines()[1].split() == ["big", "queued", "-", "7.server", "C", "-"]
 
 
 def test_a_label_that_was_never_learned_is_told_before_training(served: Path, place: Place, tmp_path: Path) -> None:

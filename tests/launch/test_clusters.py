@@ -43,6 +43,20 @@ def test_srun_starts_a_process_a_gpu_unless_told_otherwise(gpus: int, tasks: int
 
 
 @pytest.mark.parametrize(
+    ("image", "limit", "clock"),
+    [
+        ("/a.sqsh", "01:00:00", "00:57:00"),  # less the signal's margin, and the unpacking of the image
+        ("/a.sqsh", "00:04:00", "00:02:00"),
+        ("/a.sqsh", "1-00:00:00", "23:57:00"),
+        ("/a.sqsh", None, None),
+        ("", "01:00:00", None),
+    ],
+)
+def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: str | None, clock: str | None) -> None:
+    assert Cluster(container=Container(image=image), time=limit).clock == clock
+
+
+@pytest.mark.parametrize(
     ("text", "flags", "error"),
     [
         ("nods: 3\n", {}, "mine.yml: nods: there is no such key: did you mean nodes?"),

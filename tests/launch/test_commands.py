@@ -71,6 +71,13 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(place: Place) -> None:
     assert not place.runs.exists()
 
 
+def test_a_training_in_a_container_gets_a_clock_unless_it_has_one(place: Place) -> None:
+    words = ("submit", "--cluster", "slurm-pyxis", "--container.image", "/a.sqsh", "--dry_run", "--", "train.py")
+    scripts = [jobs(*words, *place.arguments("big", *own)).stdout for own in ((), ("--max_time", "01:00:00"))]
+    assert [script.count("--max_time 23:57:00") for script in scripts] == [2, 0]  # in the title, too
+    assert [script.count("--max_time 01:00:00") for script in scripts] == [0, 2]
+
+
 def test_without_slurm_a_submission_is_one_line_and_leaves_nothing(place: Place) -> None:
     done = jobs("submit", "--gpus_per_node", "0", "--", "train.py", *place.arguments("big"))
     assert (done.returncode, done.stdout) == (2, "")

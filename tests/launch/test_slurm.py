@@ -112,5 +112,17 @@ def test_cancel_and_requeue_are_slurms_own(commands: Commands) -> None:
     assert (commands.calls("scancel"), commands.calls("scontrol")) == (["41"], ["requeue 41"])
 
 
+def test_a_job_inherits_nothing_of_the_job_that_submits_it(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "7")
+    monkeypatch.setenv("SLURM_CONF", "/etc/own.conf")
+    commands.answer("squeue", "RUNNING|None||n1\n")
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\nenv >{tmp_path}/env\necho 41\n")
+    assert Slurm().submit(JOB) == "41"
+    found = (tmp_path / "env").read_text().splitlines()
+    assert [line for line in found if line.startswith("SLURM_")] == ["SLURM_CONF=/etc/own.conf"]
+
+
 def test_the_script_is_that_of_the_job() -> None:
     assert "--array=0-3" in Slurm().script(replace(JOB, array="0-3"))

@@ -225,22 +225,3 @@ def test_a_container_is_asked_of_pyxis(stage: Stage) -> None:
     script = sbatch_script(job)
     assert "export ENROOT_FORCE_OVERRIDE=y\nexport NVIDIA_VISIBLE_DEVICES=void\n" in script
     assert "  python " in script
-
-
-@pytest.mark.parametrize(
-    ("time_limit", "words", "clock"),
-    [
-        ("01:00:00", (), "00:57:00"),  # less the signal's margin, and the unpacking of the image
-        ("00:04:00", (), "00:02:00"),
-        ("1-00:00:00", (), "23:57:00"),
-        ("01:00:00", ("--max_time", "00:10:00"), None),
-        (None, (), None),
-    ],
-)
-def test_in_a_container_the_clock_saves_ahead_of_the_limit(
-    stage: Stage, time_limit: str | None, words: tuple[str, ...], clock: str | None
-) -> None:
-    cluster = Cluster(container=IMAGE, time=time_limit)
-    script = sbatch_script(replace(stage.job, cluster=cluster, command=("train.py", "-n", "big", *words)))
-    given = [line.split()[1] for line in script.splitlines() if line.startswith("  --max_time")]
-    assert given == [word for word in (clock or "".join(words[1:]),) if word]

@@ -11,7 +11,7 @@ import pytest
 from dlib.launch.clusters import Cluster
 from dlib.launch.following import follow
 from dlib.launch.job import Job
-from dlib.launch.job_list import find_job, print_status
+from dlib.launch.job_list import actual_run_state, find_job, print_status
 from dlib.launch.launchers import LAUNCHERS, JobState, Launcher, make_launcher
 from dlib.launch.local import Local
 from dlib.launch.submission import cancel_job, read_id, state_of, submit_job
@@ -172,6 +172,22 @@ def test_jobs_are_found_by_name_and_listed_with_runs(
     number = (read_id(job.folder) or ("", ""))[1].partition(":")[0]
     assert lines[1] == ["wiki", "queued", "-", number, "completed", "-"]
     assert [line[0] for line in lines[2:]] == ["eval-wiki"]
+
+
+@pytest.mark.parametrize(
+    ("run_state", "job", "shown"),
+    [
+        ("unknown", JobState("running"), "running"),
+        ("unknown", JobState("completed"), "killed"),
+        ("unknown", JobState("gone"), "killed"),
+        ("unknown", None, "unknown"),
+        ("finished", JobState("running"), "finished"),
+    ],
+)
+def test_the_cluster_knows_what_a_lock_out_of_sight_does_not_tell(
+    run_state: str, job: JobState | None, shown: str
+) -> None:
+    assert actual_run_state(run_state, job) == shown
 
 
 def test_a_run_that_has_a_job_and_never_began_is_no_foreign_folder(run: RunFolder) -> None:

@@ -73,7 +73,7 @@ def test_the_array_has_the_points_that_are_due_and_a_limit(order: SweepOrder) ->
 
 def test_in_a_container_the_runs_can_be_written_and_the_clock_saves(order: SweepOrder) -> None:
     cluster = Cluster(time="01:00:00", container=Container(image="/images/dlib.sqsh"))
-    script = sbatch_script(array_job(order, states(order), cluster, None, []))
+    script = sbatch_script(array_job(order, states(order), cluster, None, ["--max_time", str(cluster.clock)]))
     place = order.workspace.absolute()
     assert f"{place}:{place}" in script
     assert "--max_time 00:57:00" in script

@@ -20,18 +20,22 @@ def words(place: Place, *further: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("described", "flags"),
+    ("described", "devices"),
     [
-        (Described(1, 0, 1), []),
-        (Described(1, 8, 8), []),
-        (Described(1, 8, 1), []),
-        (EIGHT, ["--num_nodes", "2"]),
-        (CPUS, ["--num_nodes", "2", "--num_devices", "2"]),
+        (Described(1, 0, 1), ("cpu", 1, 1)),
+        (Described(1, 8, 8), ("cuda", 8, 1)),
+        (Described(1, 8, 1), ("cuda", 8, 1)),  # one task starts the others of its node
+        (EIGHT, ("cuda", 8, 2)),
+        (CPUS, ("cpu", 2, 2)),
     ],
 )
-def test_the_command_says_what_its_devices_do_not(place: Place, described: Described, flags: list[str]) -> None:
-    folder, found = check_training(words(place), described)
-    assert (folder.root, found) == (place.runs / "big", flags)
+def test_a_training_takes_the_devices_of_the_job(
+    place: Place, described: Described, devices: tuple[str, int, int]
+) -> None:
+    training = check_training(words(place), described)
+    hardware = training.args.hardware
+    assert (hardware.accelerator, hardware.num_devices, hardware.num_nodes) == devices
+    assert training.folder.root == place.runs / "big"
     assert not place.runs.exists()
 
 
@@ -46,6 +50,7 @@ def test_the_command_says_what_its_devices_do_not(place: Place, described: Descr
         (EIGHT, ["--num_devices", "9"], "--num_devices 9: the job gets 8 GPUs a node"),
         (EIGHT, ["--cuda_device_ids", "0", "8"], "--cuda_device_ids: the job gets GPUs 0 to 7"),
         (EIGHT, ["--num_nodes", "4"], "--num_nodes 4: the job gets 2 (--nodes); leave it out"),
+        (EIGHT, ["--num_nodes", "1"], "--num_nodes 1: the job gets 2 (--nodes); leave it out"),
         (CPUS, ["--num_devices", "1"], "--tasks_per_node 2: srun would start as many processes"),
         (EIGHT, ["-b", "24"], "--batch_size 24 is not a multiple"),
         (Described(1, 0, 1), ["--precision", "16-mixed"], "--precision 16-mixed: a CPU does not have it"),
@@ -65,16 +70,35 @@ def test_what_would_fail_there_is_told_here(place: Place, described: Described, 
 
 def test_texts_in_a_container_are_looked_for_there(place: Place) -> None:
     in_container = replace(EIGHT, same_files=False)
-    assert check_training(words(place, "-d", "/only/in/the/image"), in_container)[0].name == "big"
+    assert check_training(words(place, "-d", "/only/in/the/image"), in_container).folder.name == "big"
 
 
 def test_a_finished_run_needs_no_job(place: Place) -> None:
-    folder, _ = check_training(words(place), CPUS)
+    folder = check_training(words(place), CPUS).folder
     folder.root.mkdir(parents=True)
     folder.config.write_text(dump_config(parse_args(words(place), description="").args))
     folder.write_status("finished", 6, 6, reason="good enough")
     with pytest.raises(UserError, match="run 'big' is finished; a longer --training_goal goes on"):
         check_training(words(place), CPUS)
+
+
+def test_a_run_that_a_process_holds_is_left_to_it(place: Place) -> None:
+    folder = check_training(words(place), CPUS).folder
+    folder.root.mkdir(parents=True)
+    with folder.locked(), pytest.raises(UserError, match="run 'big' is in use: wait for it or stop it first"):
+        check_training(words(place), CPUS)
+
+
+def test_the_whole_plan_is_that_of_the_described_devices(place: Place) -> None:
+    plan = check_training(words(place, "--training_goal", "3"), EIGHT).plan()
+    assert "devices      8 x GPU on each of 2 nodes, bf16-mixed" in plan
+    assert "batch        64 sequences a step = 2 micro_batch_size x 16 devices x 2 accumulation" in plan
+    assert not place.runs.exists()
+    with pytest.raises(UserError, match="do not fit into the run's 3 steps"):
+        check_training(
+            words(place, "--training_goal", "3", "--schedule", "wsd", "--warmup", "2 steps", "--decay", "3 steps"),
+            EIGHT,
+        ).plan()
 
 
 def test_gpus_are_expected_where_the_job_gets_some() -> None:

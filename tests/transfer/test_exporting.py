@@ -195,6 +195,14 @@ def test_links_and_leftovers_are_no_part_of_an_export(run: RunFolder, workspace:
     assert not list((workspace / "first" / "checkpoints").glob(".*"))
 
 
+def test_a_job_stays_on_its_cluster(run: RunFolder, workspace: Path, tmp_path: Path) -> None:
+    (run.job / "code").mkdir(parents=True)
+    (run.job / "id").write_text("slurm 7\n")
+    export_run(run, str(tmp_path / "out"), None)
+    import_run(str(tmp_path / "out"), workspace, None)
+    assert not RunFolder(workspace / "first").job.exists()
+
+
 def test_an_address_of_no_known_kind_is_told(run: RunFolder) -> None:
     assert "nothing://x" in refused("export", run.root, "nothing://x")
 
