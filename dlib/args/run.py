@@ -46,7 +46,8 @@ class HardwareArgs:
     """Number of machines; -1: all those on which srun or torchrun has started processes, else one."""
     distributed_strategy: str = setting("auto", choices=tuple(STRATEGIES), free=True)
     """How several devices share the work; `auto`: DDP when there are several; `ddp_find_unused`: for models with
-    weights that a step does not use; `fsdp`: each holds a part of weights, gradients and optimizer."""
+    weights that a step does not use; `fsdp`: each holds a part of weights, gradients and optimizer; DeepSpeed
+    needs CUDA and its package."""
     precision: str = setting(
         "auto", choices=("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"), changes_evaluation=True
     )

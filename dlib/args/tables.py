@@ -35,7 +35,8 @@ class ProcessStrategy(NamedTuple):
 
     implementation: str  # the function
     accelerators: tuple[str, ...] = ("cpu", "cuda", "mps")  # the kinds of device that it is for
-    shards: bool = False  # whether a process holds parts of the weights only
+    shards: bool = False  # whether a process holds parts of the weights, or of the optimizer's state
+    package: str | None = None  # what has to be installed for it
 
 
 OBJECTIVES: dict[str, Plugin] = {
@@ -74,6 +75,10 @@ STRATEGIES: dict[str, ProcessStrategy] = {
     "ddp": ProcessStrategy("dlib.training.strategies:build_ddp"),
     "ddp_find_unused": ProcessStrategy("dlib.training.strategies:build_ddp_find_unused"),
     "fsdp": ProcessStrategy("dlib.training.sharding:build_fsdp", ("cpu", "cuda"), shards=True),
+    "deepspeed_stage_2": ProcessStrategy("dlib.training.deepspeed:build_stage_2", ("cuda",), True, "deepspeed"),
+    "deepspeed_stage_3_offload": ProcessStrategy(
+        "dlib.training.deepspeed:build_stage_3_offload", ("cuda",), True, "deepspeed"
+    ),
 }
 """How several devices share the work: functions that make a strategy of Lightning's."""
 MODELS: dict[str, str] = {

@@ -4,13 +4,13 @@ import lightning.pytorch as pl
 from transformers import PreTrainedTokenizerBase
 
 from dlib.args import ExperimentArgs
+from dlib.args.tables import STRATEGIES
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import best
 from dlib.tracking.run_log import RunLog
 from dlib.training.callback_states import callback_states
 from dlib.training.checkpoints import Gathered, checkpoint_bytes, gather, write_checkpoint
-from dlib.training.shards import has_shards
 from dlib.training.training_module import TrainingModule
 
 
@@ -32,6 +32,7 @@ class Checkpointing(StepCallback):
         self.run_log = run_log
         self.max_checkpoints = args.checkpoint.max_checkpoints
         self.upload = args.tracking.upload_checkpoints
+        self.shards = STRATEGIES[args.hardware.distributed_strategy].shards
         self.best_rank: tuple[float, float] | None = None
 
     def before_training(self, trainer: pl.Trainer, module: TrainingModule) -> None:
@@ -46,7 +47,7 @@ class Checkpointing(StepCallback):
 
     def after_step(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Save where the plan says so, where the evaluation of this step is the best, and before a stop."""
-        if not (trainer.is_global_zero or has_shards(module)):
+        if not (trainer.is_global_zero or self.shards):
             return
         step = module.steps_done
         self.run_log.flush()

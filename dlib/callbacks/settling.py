@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dlib.callbacks.step_callback import Place, StepCallback
 from dlib.data.data_module import DataModule
+from dlib.training.deepspeed import Engine
 from dlib.training.sharding import refuse_unused_weights
 from dlib.training.training_module import TrainingModule
 
@@ -39,7 +40,8 @@ class SettlingBuckets(StepCallback):
         batch = self.data.transfer_batch_to_device(self.data.first_batch(), module.device, 0)
         with trainer.precision_plugin.train_step_context():
             loss = trainer.strategy.model(batch) * 0  # type: ignore[misc]
-        loss.backward()
+        if not isinstance(trainer.strategy, Engine):  # DeepSpeed has no such buckets, and a way of its own
+            loss.backward()
         refuse_unused_weights(module)
         module.zero_grad()
         self.changing = [buffer for buffer, before in kept if not torch.equal(buffer, before)]

@@ -173,17 +173,23 @@ def check_name(name: str, place: str) -> None:
 
 
 def check_strategy(args: ExperimentArgs, places: Mapping[str, str]) -> None:
-    """Refuses what a strategy that keeps weights in shards cannot do."""
-    strategy = args.hardware.distributed_strategy
+    """Refuses what a strategy that keeps something in shards cannot do."""
+    strategy, precision = args.hardware.distributed_strategy, args.hardware.precision
     if strategy not in STRATEGIES or not STRATEGIES[strategy].shards:
         return
-    refused = {
-        "--exact_reduce": (args.hardware.exact_reduce, "gradients are added up in an order of its own"),
-        "--precision 16-mixed": (args.hardware.precision == "16-mixed", "no loss scale over shards; take bf16-mixed"),
-        "--optimizer adafactor": (args.optim.optimizer == "adafactor", "torch's keeps means of whole rows; take adamw"),
-        "--compile": (args.model.compile, "weights are gathered in the midst of what would be compiled"),
-    }
+    is_deepspeed = STRATEGIES[strategy].package == "deepspeed"
+    optimizer = args.optim.optimizer
+    refused = [
+        ("--exact_reduce", args.hardware.exact_reduce, "gradients are added up in an order of its own"),
+        ("--precision 16-mixed", precision == "16-mixed", "no loss scale over shards; take bf16-mixed"),
+        ("--compile", args.model.compile, "weights are gathered in the midst of what would be compiled"),
+        ("--optimizer adafactor", optimizer == "adafactor", "torch's keeps means of whole rows; take adamw"),
+        (f"--optimizer {optimizer}", is_deepspeed and optimizer != "adamw", "its state is AdamW's; take adamw"),
+        (f"--precision {precision}", is_deepspeed and precision in ("64-true", "bf16-true"), "take bf16-mixed"),
+        ("--ema_decay", is_deepspeed and args.optim.ema_decay > 0, "the engine has weights of its own; take fsdp"),
+        ("--on_nan ignore", is_deepspeed and args.optim.on_nan == "ignore", "it leaves such steps out; take skip"),
+    ]
     place = places.get("hardware.distributed_strategy", "--distributed_strategy")
-    for flag, (is_set, reason) in refused.items():
+    for flag, is_set, reason in refused:
         if is_set:
             raise UserError(f"{place}: {strategy} does not go with {flag}: {reason}")

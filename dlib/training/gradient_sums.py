@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dlib.process.seeding import seed_other_generators, seed_torch
+from dlib.training.deepspeed import Engine
 from dlib.training.step_logging import StepLogging
 from dlib.training.tree_sum import TreeSum, add_over_processes, take_gradient
 
@@ -64,7 +65,9 @@ class GradientSums(StepLogging):
         key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
         seed_torch(*key)
         seed_other_generators(*key)
-        loss = self(item["batch"])
+        strategy: Any = self.trainer.strategy
+        compute = strategy.engine if isinstance(strategy, Engine) else self
+        loss = compute(item["batch"])
         if not item["counts"]:
             loss = loss * 0
         self.manual_backward(loss.sum() * (factor / (batch["weight"] or 1)))
@@ -85,7 +88,8 @@ class GradientSums(StepLogging):
     @contextmanager
     def _synchronizing(self, is_last: bool) -> Iterator[None]:
         """Exchange gradients between processes in the backward pass of the step's last micro-batch only."""
-        if is_last or self.trainer.world_size == 1:
+        counts_itself = isinstance(self.trainer.strategy, Engine)  # DeepSpeed's counts micro-batches, on one device too
+        if is_last or (self.trainer.world_size == 1 and not counts_itself):
             yield
         else:
             with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]

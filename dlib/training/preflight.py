@@ -4,6 +4,7 @@ It stands apart because that import takes seconds, and somebody who mistyped a f
 here, and nothing that it imports, imports torch, but for a GPU that is asked for.
 """
 
+import importlib.util
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def find_inputs(args: ExperimentArgs, folder: RunFolder, *, plan_only: bool) -> 
         refuse_steps_outside(args.checkpoint.extra_steps, steps)
     if not plan_only:
         refuse_missing_packages(args.tracking.trackers)
+        refuse_missing_engine(strategy)
         refuse_unwritable_run(folder)
     refuse_unwritable_cache(args.data)
     texts = find_text(args.data)
@@ -79,6 +81,13 @@ def check_batch(args: ExperimentArgs, devices: int | None, nodes: int) -> int:
         return check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, devices, nodes)
     budget, max_length = batch.max_tokens_per_batch, args.data.max_length
     return check_token_budget(budget, max_length, batch.micro_batch_size, devices, nodes)
+
+
+def refuse_missing_engine(strategy: str) -> None:
+    """Refuse a strategy whose package is not installed."""
+    package = STRATEGIES[strategy].package
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(f"--distributed_strategy {strategy} needs the package {package}: pip install {package}")
 
 
 def refuse_strategy_on(accelerator: str, strategy: str) -> None:

@@ -13,12 +13,13 @@ import torch.distributed as dist
 from torch import nn
 
 from dlib.process.errors import UserError
+from dlib.training.deepspeed import gathered
 from dlib.training.devices import Devices
 from dlib.training.parameter_groups import numbered_layers
-from dlib.training.strategies import COLLECTIVE_TIMEOUT, Unwrapped
+from dlib.training.strategies import COLLECTIVE_TIMEOUT, Parted
 
 
-class Sharded(Unwrapped):
+class Sharded(Parted):
     """Processes that share the weights of the module, a layer at a time whole."""
 
     def configure_ddp(self) -> None:
@@ -32,12 +33,12 @@ class Sharded(Unwrapped):
 
 
 def build_fsdp(devices: Devices, *, exact_reduce: bool) -> Sharded:
-    """The strategy; `--exact_reduce` is refused before (`refuse_unfit_strategy`)."""
+    """The strategy; `--exact_reduce` is refused before (`check_strategy`)."""
     return Sharded(timeout=COLLECTIVE_TIMEOUT)
 
 
 def shard(module: nn.Module, device_type: str) -> None:
-    """Cut the weights of all networks of a module; a layer's are whole while it computes, all others in a step.
+    """Cut the weights of all networks of a module; a layer's are whole while it computes, all others in a micro-batch.
 
     The module itself is the outermost of what is cut, and not its model: so whatever an objective does in `forward`
     finds the weights outside of layers whole, also those that two networks share.
@@ -106,7 +107,8 @@ def computing_whole(module: nn.Module) -> Iterator[None]:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
     try:
-        yield
+        with gathered(module):
+            yield
     finally:
         for part in parts:
             part.set_reshard_after_forward(part is not module, recurse=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dlib.process.packages import import_optional
 from dlib.process.ranks import is_rank_zero
 
 CONTAINERS = (dict, OrderedDict, list, tuple)
@@ -18,24 +19,27 @@ CONTAINERS = (dict, OrderedDict, list, tuple)
 
 
 def is_sharded(tensor: Any) -> bool:
-    """Whether this process has a part of it (torch's `DTensor`)."""
-    return hasattr(tensor, "full_tensor")
-
-
-def has_shards(module: nn.Module) -> bool:
-    """Whether weights of a network are in shards."""
-    return any(map(is_sharded, module.parameters()))
+    """Whether this process has a part of it: torch's `DTensor`, or a weight that DeepSpeed has cut."""
+    return hasattr(tensor, "full_tensor") or hasattr(tensor, "ds_id")
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor of all processes; itself where it is whole."""
+    if hasattr(tensor, "ds_id"):
+        deepspeed = import_optional("deepspeed", "--distributed_strategy deepspeed_stage_3_offload")
+        with deepspeed.zero.GatheredParameters([tensor]):
+            return tensor.detach().clone()
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def whole_state(value: Any) -> Any:
-    """A state (an optimizer's, a callback's) with whole tensors, on the CPU those that were in shards."""
+    """A state (an optimizer's, a callback's) with whole tensors; those that were in shards on the CPU.
+
+    The first process alone has them, as it alone saves them: a machine's memory need not hold one for each device.
+    """
     if is_sharded(value):
-        return whole(value.detach()).to("cpu", copy=True)
+        full = whole(value.detach())
+        return full.to("cpu", copy=True) if is_rank_zero() else full.new_empty(0)
     if type(value) not in CONTAINERS:
         return value
     parts = [(name, whole_state(part)) for name, part in value.items()] if isinstance(value, dict) else value
@@ -71,7 +75,7 @@ def whole_weights(module: nn.Module) -> dict[str, nn.Parameter]:
     sharded = _sharded_weights(module)
     found: dict[nn.Parameter, nn.Parameter] = {}
     for weight in dict.fromkeys(sharded.values()):  # what is tied once
-        full = whole(weight.detach())
+        full = whole(weight).detach()
         if is_rank_zero():
             found[weight] = nn.Parameter(full.cpu(), requires_grad=weight.requires_grad)
     return {name: found[weight] for name, weight in sharded.items() if weight in found}

@@ -5,7 +5,7 @@ line in `dlib/args/tables.py`.
 """
 
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -34,6 +34,15 @@ class Unwrapped(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Leave the module as it is. All processes draw or load the same weights, so none are sent."""
+
+
+class Parted(Unwrapped):
+    """Processes of which each has parts of what trains; a subclass cuts them."""
+
+    def teardown(self) -> None:
+        """End without moving the parts to the CPU, as Lightning's own strategies of this kind do."""
+        for part in (self.cluster_environment, self.precision_plugin, self.accelerator):
+            cast(Any, part).teardown()
 
 
 def build_auto(devices: Devices, *, exact_reduce: bool) -> Strategy | str:

@@ -177,6 +177,14 @@ class TrainingModule(GradientSums):
         limit = self.optim.max_grad_norm or float("inf")
         parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
         self.gradient_norm = whole(clip_grad_norm_(parameters, limit))
+        self.judge_gradient(optimizer)
+
+    def judge_gradient(self, optimizer: Optimizer) -> None:
+        """Leave a step out whose gradient is not finite, or end the run.
+
+        Raises:
+            NonFiniteError: the run is to stop, in every process alike.
+        """
         # Asking waits for the accelerator; all processes get the same answer, as they have the same gradient.
         if self.optim.on_nan != "ignore" and not math.isfinite(self.gradient_norm):
             self._leave_out(optimizer)

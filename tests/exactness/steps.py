@@ -84,6 +84,7 @@ def train(
     world_size: int = 1,
     further: Sequence[pl.Callback] = (),
     objective: Objective | None = None,
+    strategy: str = "auto",
 ) -> TrainingModule:
     """Trains a toy from `first_step` to the plan's end, as rank `rank`; a process group, if any, stands already."""
     if objective is None:
@@ -94,7 +95,7 @@ def train(
     steps = TrainingSteps(rows, plan.batches, objective, rank, world_size)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(first_step, plan.total_steps))
     devices = Devices("cpu", (0,) * world_size, 1, precision, ("CPU process",) * world_size)
-    build_trainer(devices, "auto", [*further, watching]).fit(module, loader)
+    build_trainer(devices, strategy, [*further, watching]).fit(module, loader)
     return module
 
 

@@ -79,7 +79,7 @@ def state_of(module: TrainingModule) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
-def go_on(state: dict[str, Any], optim: OptimArgs) -> tuple[TrainingModule, Watching]:
+def go_on(state: dict[str, Any], optim: OptimArgs, strategy: str = "auto") -> tuple[TrainingModule, Watching]:
     """Train from a state to the end, in a model that was drawn otherwise."""
     plan, rest = make_plan(2), Watching()
     objective = build_objective(ObjectiveArgs(), toy_roles())
@@ -89,7 +89,7 @@ def go_on(state: dict[str, Any], optim: OptimArgs) -> tuple[TrainingModule, Watc
     module.resume(state)
     steps = TrainingSteps(ROWS, plan.batches, objective, rank=0, world_size=1)
     loader: DataLoader[Any] = DataLoader(steps, batch_size=None, sampler=range(state["steps_done"], plan.total_steps))
-    build_trainer(DEVICES, "auto", [rest]).fit(module, loader)
+    build_trainer(DEVICES, strategy, [rest]).fit(module, loader)
     return module, rest
 
 

@@ -126,6 +126,11 @@ ROWS = [
         "error: --distributed_strategy: fsdp does not go with --exact_reduce: gradients are added up in an order of",
     ),
     Row("train.py -n x --distributed_strategy fsdp --precision 16-mixed", "fsdp does not go with --precision 16-mixed"),
+    Row(
+        "train.py -n x --distributed_strategy fsdp --optimizer adafactor", "fsdp does not go with --optimizer adafactor"
+    ),
+    Row("train.py -n x --distributed_strategy deepspeed_stage_2 --optimizer sgd", "its state is AdamW's; take adamw"),
+    Row("train.py -n x --distributed_strategy deepspeed_stage_2 --ema_decay .9", "the engine has weights of its own"),
     Row("train.py -n x --distributed_strategy fsdp --compile", "error: --distributed_strategy: fsdp does not go with"),
     Row("train.py -n x --from_scratch maybe", "error: --from_scratch: 'maybe' is not true or false"),
     Row("train.py -n x --compile 1", "error: --compile: '1' is not true or false"),
