@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dlib.launch.snapshot import remove_snapshot
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.runs.record import read_record
@@ -75,9 +76,10 @@ def most_until(job: str, condition: Callable[[], bool]) -> int:
 
 @pytest.fixture
 def cancelled_at_the_end(sweep: Path) -> Iterator[None]:
-    """Leaves no job behind."""
+    """Leaves no job and no working tree behind."""
     yield
     subprocess.run(["scancel", "--name", sweep.stem], timeout=LIMIT_SECONDS)
+    remove_snapshot(ROOT, sweep.parent / "runs" / ".sweeps" / sweep.stem / "code")  # git knows of it
 
 
 @pytest.mark.usefixtures("cancelled_at_the_end")
