@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from dlib.launch.snapshot import remove_snapshot
 from dlib.launch.submission import read_id
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import assert_same_end
 from tests.exactness.ranks import assert_equal_within_float_tolerance
-from tests.launching import Place, recorded_steps, train, train_undisturbed
+from tests.launching import ROOT, Place, recorded_steps, train, train_undisturbed
 from tests.slurm import cluster
 
 pytestmark = pytest.mark.slurm
@@ -30,11 +31,13 @@ def needs_cluster() -> None:
 
 
 @pytest.fixture(scope="module")
-def here(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def here(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Where the runs of these tests stand, and the file of their cluster."""
     root = tmp_path_factory.mktemp("jobs")
     (root / "cluster.yml").write_text(CLUSTER)
-    return replace(session_place, runs=root / "runs")
+    yield replace(session_place, runs=root / "runs")
+    for code in root.glob("runs/*/job/code"):  # git would list them as trees of this one
+        remove_snapshot(ROOT, code)
 
 
 def jobs(here: Place, *words: str) -> "subprocess.CompletedProcess[str]":
