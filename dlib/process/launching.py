@@ -146,8 +146,9 @@ class Others:
             self._meeting = open_meeting()
             if self._meeting is not None:
                 self._meeting.meet(self._asked, lambda: self._cause_of_death() or self._told())
-        except BaseException:
-            self._part(in_order=False)
+        except BaseException as error:
+            self._part(in_order=isinstance(error, SystemExit))  # they were asked to stop, and all know it
+            self._kill()
             raise
         self._thread.start()
 

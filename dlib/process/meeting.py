@@ -24,6 +24,8 @@ REMINDER_SECONDS = 30.0
 """How often it is said who is waited for."""
 FAREWELL_SECONDS = 10.0
 """How long a process that was asked to stop stays to tell it to those that come later: schedulers wait longer."""
+LEAVING_SECONDS = 10.0
+"""How long the first waits for the others to end: if it ended before them with 75, srun would kill them: 143."""
 NAMELESS_SECONDS = 60.0
 """How long a name may be unknown: that of a machine that just came up."""
 CONNECTING_SECONDS, LOOK_SECONDS, BEAT_SECONDS = 2.0, 0.2, 5.0
@@ -54,7 +56,7 @@ class Meeting(Protocol):
         """Why the run cannot go on, if another process has ended without a word; to be called again and again."""
 
     def leave(self, *, in_order: bool) -> None:
-        """End; not in order where the others are not told why."""
+        """End, the first last; not in order where the others are not told why."""
 
 
 def reason_of(error: OSError) -> str:

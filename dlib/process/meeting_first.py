@@ -133,12 +133,16 @@ class First:
         return cause
 
     def leave(self, *, in_order: bool) -> None:
-        """Close all connections."""
-        self._selector.close()
+        """Close all connections; in order only once the other processes have ended."""
         self._door.close()
         for guest in self._guests.values():
             with suppress(OSError):
                 guest.connection.send({"left": in_order})
+        deadline = time.monotonic() + meeting.LEAVING_SECONDS * in_order
+        while time.monotonic() < deadline and any(guest.connection.fileno() >= 0 for guest in self._guests.values()):
+            self._hear(meeting.LOOK_SECONDS)
+        self._selector.close()
+        for guest in self._guests.values():
             guest.connection.close()
 
     def _name_hosts(self) -> str:

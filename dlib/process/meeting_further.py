@@ -14,6 +14,9 @@ from dlib.process.errors import TrainingError, UserError
 from dlib.process.ranks import global_rank
 from dlib.process.standing import Standing
 
+KEPT: list[Connection] = []
+"""Connections that stay open until the process ends."""
+
 
 class Further:
     """The end of any other process."""
@@ -102,8 +105,11 @@ class Further:
         return None
 
     def leave(self, *, in_order: bool) -> None:
-        """Close the connection."""
+        """Tell the first; in order the connection stays open until this process ends, which the first awaits."""
         if self._connection is not None:
             with suppress(OSError):
                 self._connection.send({"left": in_order})
-            self._connection.close()
+            if in_order:
+                KEPT.append(self._connection)
+            else:
+                self._connection.close()

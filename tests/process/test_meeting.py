@@ -18,13 +18,14 @@ from dlib.process.standing import Standing, side_by_side
 from tests.launching import ROOT, environment
 
 SCRIPT = """
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 from dlib.process import launching, meeting
 from dlib.process.errors import run_script
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
 meeting.FAREWELL_SECONDS = 1.5
 meeting.STILL_SECONDS, meeting.SILENT_SECONDS = 2.0, 0.8
 meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 0.1, 0.5
+atexit.register(time.sleep, {linger})
 asked = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
 def stand():
@@ -49,12 +50,12 @@ DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
 @contextmanager
 def rank(
-    number: int, port: int, body: str = "pass", size: int = 2, address: str = "127.0.0.1"
+    number: int, port: int, body: str = "pass", size: int = 2, address: str = "127.0.0.1", linger: float = 0.0
 ) -> "Iterator[subprocess.Popen[str]]":
     """A process of a run, as any launcher starts it."""
     place = {"RANK": number, "LOCAL_RANK": 0, "WORLD_SIZE": size, "MASTER_PORT": port, "MASTER_ADDR": address}
     variables = {**environment(), **{name: str(value) for name, value in place.items()}, "PYTHONPATH": str(ROOT)}
-    script = SCRIPT.format(size=size, body=body)
+    script = SCRIPT.format(size=size, body=body, linger=linger)
     with subprocess.Popen(
         [sys.executable, "-c", script], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -81,6 +82,16 @@ def test_all_meet_and_leave() -> None:
     assert {stderr for _, stderr in ends} == {""}
     (printed,) = {stdout for stdout, _ in ends}
     assert printed != f"began\n{port}\n", "torch meets elsewhere: this port was the processes' own"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_first_ends_last(asked: bool) -> None:
+    port, size = free_port(), 2 + asked
+    with rank(1, port, size=size, linger=1.0) as second, rank(0, port, size=size) as first:
+        if asked:
+            first.send_signal(signal.SIGUSR1)
+        assert end_of(first)[0] == 75 * asked
+        assert second.wait(0.3) == 0
 
 
 def test_who_does_not_come_is_told_and_waited_for_in_a_bounded_time() -> None:
