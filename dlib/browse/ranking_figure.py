@@ -14,6 +14,8 @@ from dlib.process.errors import UserError
 from dlib.runs.metrics_log import is_number
 
 INCHES_A_PANEL, MOST_IN_A_ROW = 3.2, 3
+WORDS: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor", "fontsize": "small"}
+"""How texts stand below a panel: their ends at their places."""
 MOST_TICKS = 5
 """More numbers below a panel would run into each other."""
 WIDE = 4
@@ -81,15 +83,15 @@ def _draw_panel(axes: Any, ranking: Ranking, place: int) -> None:
     elif is_numeric:
         axes.locator_params(axis="x", nbins=MOST_TICKS)
     if not is_numeric or len(xs) <= MOST_TICKS:
-        axes.set_xticks(xs, [shown_tick(value) for value in values], rotation=0 if is_numeric else 20)
+        axes.set_xticks(xs, [shown_tick(value) for value in values], **({} if is_numeric else WORDS))
         axes.minorticks_off()
     if not is_numeric:
         axes.set_xlim(-0.5, len(xs) - 0.5)
 
 
 def shown_tick(value: Any) -> str:
-    """A value below an axis: of a path its last part."""
-    text = f"{value:g}" if is_number(value) else shown_value(value).rpartition("/")[2]
+    """A value below an axis: of a path its last part, of a list an element a line."""
+    text = f"{value:g}" if is_number(value) else shown_value(value).rpartition("/")[2].replace(" ", "\n")
     return text.replace("$", r"\$")
 
 
