@@ -36,8 +36,9 @@ step >>"$starts"
 {srun}
 status=$?
 
-# 75: saved, to go on later, with the same job id.
-if [ "$status" != 75 ] || [ "${{taken:-}}" ]; then exit "$status"; fi
+# 75: saved, to go on later, with the same job id. 138: USR1 came before Python ran.
+case "$status" in 75 | 138) ;; *) exit "$status" ;; esac
+if [ "${{taken:-}}" ]; then exit "$status"; fi
 given_up && exit 1
 echo "saved at step $(step): job {job_id} goes back into the queue"
 scontrol requeue "{job_id}"

@@ -16,9 +16,9 @@ from dlib.launch.grids import Point
 from dlib.launch.sweep_points import NOT_BEGUN, PointState, SweepOrder, counted, state_of, states
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
+from dlib.process.stop_signals import STOPPED_STATUS
 from dlib.process.threads import usable_cores
 
-STOPPED_STATUS = 75
 SECONDS_BETWEEN_LOOKS = 0.2
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COUNT_DEVICES = "import torch; print(torch.cuda.device_count())"
