@@ -1,9 +1,11 @@
 """What DeepSpeed is told, with an engine of ours in its place: there is no GPU here, and mostly no DeepSpeed either."""
 
+import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 import torch
@@ -20,6 +22,13 @@ from tests.exactness.steps import Watching, make_plan, train
 from tests.training.test_resuming_optimizers import go_on, state_of
 
 STAGES = ("deepspeed_stage_2", "deepspeed_stage_3_offload")
+
+
+@pytest.fixture(autouse=True)
+def restored_environment() -> Iterator[None]:
+    """Lightning tells a process its place by variables, which would stay for the tests of other files."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 class ToyEngine:
