@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 
 from dlib.launch.job import Job
 from dlib.launch.launchers import GONE, PENDING, JobState
@@ -58,13 +59,17 @@ class Slurm:
             UserError: SLURM refuses it, or takes it and can never start it.
         """
         number = _ask("sbatch", "--parsable", str(job.script)).strip().partition(";")[0]
-        self._refuse_hopeless(number)
+        with suppress(KeyboardInterrupt):  # the job is queued: its number must not be lost
+            self._refuse_hopeless(number)
         return number
 
     def _refuse_hopeless(self, number: str) -> None:
         """Cancel a job that would wait for ever; SLURM says so a moment after it has taken it."""
         for _ in range(LOOKS):
-            state = self.state(number)
+            try:
+                state = self.state(number)
+            except UserError:  # nobody answers, and the job is queued all the same
+                return
             if advice := HOPELESS.get(state.reason):
                 self.cancel(number)
                 raise UserError(f"{advice} (SLURM: job {number} would wait for ever, {state.reason})")

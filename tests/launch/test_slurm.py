@@ -126,3 +126,9 @@ def test_a_job_inherits_nothing_of_the_job_that_submits_it(
 
 def test_the_script_is_that_of_the_job() -> None:
     assert "--array=0-3" in Slurm().script(replace(JOB, array="0-3"))
+
+
+def test_a_job_that_is_taken_keeps_its_number_though_nobody_answers_afterwards(commands: Commands) -> None:
+    commands.answer("sbatch", "41\n")
+    commands.answer("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", status=1)
+    assert Slurm().submit(JOB) == "41"
