@@ -15,6 +15,12 @@ LAUNCHERS: dict[str, str] = {
 
 PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, GONE = "pending", "running", "completed", "failed", "cancelled", "gone"
 
+LIVE = {
+    *(PENDING, RUNNING, "completing", "configuring", "resizing", "signaling", "stage_out", "stopped", "suspended"),
+    *("requeued", "requeue_fed", "requeue_hold", "resv_del_hold", "special_exit"),
+}
+"""Words of jobs that may still do something: those after the first two are SLURM's."""
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -28,7 +34,7 @@ class JobState:
     @property
     def is_over(self) -> bool:
         """Whether it will do nothing more by itself."""
-        return self.word not in (PENDING, RUNNING, "completing", "configuring", "suspended", "requeued", "requeue_hold")
+        return self.word not in LIVE
 
 
 class Launcher(Protocol):

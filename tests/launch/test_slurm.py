@@ -132,3 +132,9 @@ def test_a_job_that_is_taken_keeps_its_number_though_nobody_answers_afterwards(c
     commands.answer("sbatch", "41\n")
     commands.answer("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", status=1)
     assert Slurm().submit(JOB) == "41"
+
+
+@pytest.mark.parametrize("word", ["SIGNALING", "STOPPED", "SPECIAL_EXIT", "STAGE_OUT", "REQUEUE_HOLD"])
+def test_a_job_between_two_states_is_not_over(commands: Commands, word: str) -> None:
+    commands.answer("squeue", f"{word}|None|N/A|n1\n")
+    assert not Slurm().state("41").is_over
