@@ -1,5 +1,6 @@
 """SLURM, through its own commands; sacct is not asked, as many sites keep no accounts."""
 
+import itertools
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import time
 from contextlib import suppress
 
 from dlib.launch.job import Job
-from dlib.launch.launchers import GONE, PENDING, JobState
+from dlib.launch.launchers import COMPLETED, GONE, PENDING, JobState
 from dlib.launch.slurm_script import sbatch_script
 from dlib.process.errors import UserError
 
@@ -78,7 +79,7 @@ class Slurm:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def state(self, number: str) -> JobState:
-        """Where a job stands; of an array, where the task stands that is furthest from its end."""
+        """Where a job stands; of an array, a task that still lives, else one that failed."""
         try:
             lines = _ask(*ALL_STATES, number).splitlines()
         except UserError as error:
@@ -86,7 +87,9 @@ class Slurm:
                 raise
             lines = []
         states = [JobState(word.lower(), *rest) for word, *rest in (line.split("|") for line in lines)]
-        return next((state for state in states if not state.is_over), states[0] if states else JobState(GONE))
+        live = (state for state in states if not state.is_over)
+        failed = (state for state in states if state.word != COMPLETED)
+        return next(itertools.chain(live, failed, states), JobState(GONE))
 
     def cancel(self, number: str) -> None:
         """End a job for good, on its way to which it may still save."""

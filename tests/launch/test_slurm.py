@@ -138,3 +138,8 @@ def test_a_job_that_is_taken_keeps_its_number_though_nobody_answers_afterwards(c
 def test_a_job_between_two_states_is_not_over(commands: Commands, word: str) -> None:
     commands.answer("squeue", f"{word}|None|N/A|n1\n")
     assert not Slurm().state("41").is_over
+
+
+def test_an_array_of_which_a_task_failed_has_not_completed(commands: Commands) -> None:
+    commands.answer("squeue", "COMPLETED|None|2026|n1\nFAILED|NonZeroExitCode|2026|n2\n")
+    assert Slurm().state("41").word == "failed"
