@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlib.launch.clusters import Cluster
-from dlib.launch.job import INDEX, Job
+from dlib.launch.job import INDEX, Job, log_of
 from dlib.runs.paths import RunPaths
 
 TEMPLATE = """\
@@ -71,9 +71,9 @@ def sbatch_script(job: Job) -> str:
 def _options(job: Job) -> Iterator[str]:
     """The options of sbatch that a cluster's keys stand for."""
     cluster = job.cluster
-    log = job.log(None if job.array is None else "INDEX")
+    log = log_of(Path(str(job.folder).replace("%", "%%")), None if job.array is None else "%a")
     yield f"--job-name={shlex.quote(job.name)}"
-    yield f"--output={shlex.quote(str(log).replace('%', '%%').replace('INDEX', '%a'))}"
+    yield f"--output={shlex.quote(str(log))}"
     yield f"--chdir={shlex.quote(str(job.cwd))}"
     yield "--open-mode=append"
     yield "--requeue"
@@ -125,9 +125,10 @@ def _srun(job: Job) -> str:
     python = cluster.python or ("python" if cluster.container.image else sys.executable)
     script, *arguments = job.command
     lines.append(f"{shlex.quote(python)} {shlex.quote(str(job.code / script))}")
+    quote = shlex.quote if job.array is None else quoted
     for word in arguments:
-        lines += [quoted(word)] if word.startswith("-") else []
-        lines[-1] += "" if word.startswith("-") else f" {quoted(word)}"
+        lines += [quote(word)] if word.startswith("-") else []
+        lines[-1] += "" if word.startswith("-") else f" {quote(word)}"
     return " \\\n  ".join(lines)
 
 

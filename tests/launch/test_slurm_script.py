@@ -225,3 +225,11 @@ def test_a_container_is_asked_of_pyxis(stage: Stage) -> None:
     script = sbatch_script(job)
     assert "export ENROOT_FORCE_OVERRIDE=y\nexport NVIDIA_VISIBLE_DEVICES=void\n" in script
     assert "  python " in script
+
+
+def test_no_part_of_a_path_or_word_is_taken_for_an_arrays_index(stage: Stage) -> None:
+    folder = stage.here / "INDEX 5%" / "job"
+    job = replace(stage.job, folder=folder, command=("generate.py", "the {index}"))
+    assert f"--output={stage.here}/INDEX 5%%/job/log.txt" in options(job)
+    assert f"--output={stage.here}/INDEX 5%%/job/log-%a.txt" in options(replace(job, array="0-1"))
+    assert "'the {index}'" in sbatch_script(job)
