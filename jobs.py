@@ -62,6 +62,7 @@ def submit(args: Namespace, command: list[str]) -> None:
 
 def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
     """The job of a command, after all has been checked that can be checked here."""
+    from dlib.config.validation import check_name
     from dlib.launch.job import Job
     from dlib.launch.job_list import OTHER_JOBS
     from dlib.process.ranks import say
@@ -75,7 +76,9 @@ def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
         if args.plan:
             raise UserError(f"--plan: {script} has none; only train.py has")
         name = args.job_name or "-".join([Path(script).stem, *(Path(word).name for word in words[:1])])
+        check_name(name, "--job_name")
         return Job(tuple(command), args.out_dir.absolute() / OTHER_JOBS / name, cluster, name)
+    check_name(args.job_name or "", "--job_name")
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
     training = check_training(words, described)
     if args.plan:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import INDEX, Job, log_of
+from dlib.process.errors import UserError
 from dlib.runs.paths import RunPaths
 
 TEMPLATE = """\
@@ -52,12 +53,19 @@ elif [ -e {lock} ]; then  # a start on a node that SLURM has lost may still trai
 def sbatch_script(job: Job) -> str:
     """The text of a job's script."""
     lock = "" if job.run is None else quoted(str(RunPaths(job.run).lock))
+    options = list(_options(job))
+    if broken := next((option for option in options if "\n" in option), None):
+        raise UserError(
+            f"{broken!r}: an option of sbatch stands on one line; choose a name or folder without line breaks"
+        )
+    if "\\" in f"{job.folder}{job.cwd}":
+        raise UserError(f"{job.folder}, {job.cwd}: sbatch drops a backslash from a path; choose other folders")
     suffix = "" if job.array is None else f"-{INDEX}"
     setup = [*job.cluster.setup, *_exports(job.cluster)]
     return TEMPLATE.format(
         title=" ".join(shlex.join([job.name, *job.command]).split()),
         script=shlex.quote(str(job.script)),
-        options="\n".join(f"#SBATCH {option}" for option in _options(job)),
+        options="\n".join(f"#SBATCH {option}" for option in options),
         max_requeues=job.cluster.max_requeues,
         starts=quoted(f"{job.folder}/starts{suffix}.txt"),
         step=_read_step(job.run),

@@ -100,3 +100,10 @@ def test_another_script_has_a_job_of_its_own(place: Place) -> None:
     assert done.returncode == 0, done.stderr
     assert f"#SBATCH --output={place.runs}/.jobs/eval-first/log.txt\n" in done.stdout
     assert "/eval.py runs/first" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("--job_name", "../big", "--", "eval.py"), ("--", "generate.py", "two\nlines")])
+def test_the_name_of_a_job_is_that_of_a_folder(words: tuple[str, ...]) -> None:
+    done = jobs("submit", "--dry_run", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --job_name: "), done.stderr

@@ -15,6 +15,7 @@ import pytest
 from dlib.launch.clusters import Cluster, Container
 from dlib.launch.job import Job
 from dlib.launch.slurm_script import sbatch_script
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 
 SRUN = """#!/bin/bash
@@ -233,3 +234,10 @@ def test_no_part_of_a_path_or_word_is_taken_for_an_arrays_index(stage: Stage) ->
     assert f"--output={stage.here}/INDEX 5%%/job/log.txt" in options(job)
     assert f"--output={stage.here}/INDEX 5%%/job/log-%a.txt" in options(replace(job, array="0-1"))
     assert "'the {index}'" in sbatch_script(job)
+
+
+def test_a_line_break_cannot_add_lines_to_the_script(stage: Stage) -> None:
+    with pytest.raises(UserError, match="an option of sbatch stands on one line"):
+        sbatch_script(replace(stage.job, folder=stage.here / "a\ntouch b\nc"))
+    with pytest.raises(UserError, match="sbatch drops a backslash from a path"):
+        sbatch_script(replace(stage.job, cwd=stage.here / "a\\b"))
