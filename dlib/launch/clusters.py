@@ -14,6 +14,7 @@ from dlib.config.files import explain_interpolation
 from dlib.config.spelling import did_you_mean
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError
+from dlib.runs.redaction import holds_secret, names_secret
 
 UNPACKING_SECONDS = 60
 """How long an image takes until its command starts: 14 to 42 seconds were measured."""
@@ -163,6 +164,13 @@ def _check(cluster: Cluster) -> None:
             f"--time {cluster.time}: a run is told to save {cluster.signal_seconds} seconds ahead of it "
             "(--signal_seconds); give more time"
         )
+    for name, value in cluster.environment.items():
+        if not (name.isascii() and name.isidentifier()):
+            raise UserError(f"--environment: {name!r} is no name of a variable")
+        if names_secret(name) or holds_secret(value.encode()):
+            raise UserError(
+                f"--environment {name}: a key would stand in the job's script; export it in the shell you submit from"
+            )
     image = cluster.container.image
     if image and not image.startswith(("/", "./")) and "://" not in image:
         raise UserError(f"--container.image {image}: a file's path begins with / or ./, else pyxis asks a registry")

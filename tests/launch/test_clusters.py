@@ -73,6 +73,13 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
         ("", {"time": "90:00"}, "--time: '90:00' is not a time"),
         ("", {"time": "00:01:00"}, "--time 00:01:00: a run is told to save 120 seconds ahead of it"),
         ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),
+        (
+            "environment:\n  WANDB_API_KEY: abc\n",
+            {},
+            "--environment WANDB_API_KEY: a key would stand in the job's script",
+        ),
+        ("", {"environment": {"A": f"hf_{'x' * 30}"}}, "--environment A: a key would stand in the job's script"),
+        ("", {"environment": {"A B": "1"}}, "--environment: 'A B' is no name of a variable"),
         ("account: ${oc.env:NOT_SET_ANYWHERE}\n", {}, "NOT_SET_ANYWHERE is not set"),
     ],
 )
