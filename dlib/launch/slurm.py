@@ -119,8 +119,12 @@ def _ask(program: str, *words: str) -> str:
 
 
 def _own_environment() -> dict[str, str]:
-    """The environment without what a surrounding job says of itself: a new job would inherit, and contradict, it."""
-    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith("SLURM_")}
+    """The environment without what a surrounding job says of itself: a new job would inherit, and contradict, it.
+
+    Nor with what a user prefers to see of the queue: a job that SQUEUE_PARTITION hides would look ended.
+    """
+    others = ("SLURM_", "SQUEUE_", "SCANCEL_")
+    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(others)}
 
 
 def explain_refusal(program: str, said: str) -> str:

@@ -143,3 +143,11 @@ def test_a_job_between_two_states_is_not_over(commands: Commands, word: str) -> 
 def test_an_array_of_which_a_task_failed_has_not_completed(commands: Commands) -> None:
     commands.answer("squeue", "COMPLETED|None|2026|n1\nFAILED|NonZeroExitCode|2026|n2\n")
     assert Slurm().state("41").word == "failed"
+
+
+def test_what_a_user_prefers_to_see_of_the_queue_hides_no_job(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_PARTITION", "debug")
+    (commands.folder / "squeue").write_text('#!/bin/sh\n[ "$SQUEUE_PARTITION" ] || echo "RUNNING|None||n1"\n')
+    assert Slurm().state("41").word == "running"
