@@ -28,6 +28,8 @@ REFUSALS = {
     "time limit": f"--time: {TOO_MUCH}",
     "violates accounting": "--qos, --account: your limit of jobs, nodes or time is reached; wait for a job to end",
     "temporarily unable to accept": "the queue is full; submit again later",
+    "queue full": "the queue is full; submit again later",
+    "array specification": "the sweep has more points than the cluster's arrays (MaxArraySize): make it two files",
     "unable to contact": "its controller does not answer; try again, or ask its administrators",
     "invalid job id": "the cluster knows no such job, or no longer",
 }
@@ -112,6 +114,8 @@ def _ask(program: str, *words: str) -> str:
         command, own = [program, *words], _own_environment()
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
+        if error.stderr:  # sbatch itself tries again for minutes where the queue is full, and says so; as bytes
+            raise UserError(explain_refusal(program, bytes(error.stderr).decode(errors="replace"))) from error
         raise UserError(f"{program}: SLURM does not answer for {PATIENCE_SECONDS} seconds; try again later") from error
     if done.returncode != 0:
         raise UserError(explain_refusal(program, done.stderr))

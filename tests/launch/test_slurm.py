@@ -151,3 +151,13 @@ def test_what_a_user_prefers_to_see_of_the_queue_hides_no_job(
     monkeypatch.setenv("SQUEUE_PARTITION", "debug")
     (commands.folder / "squeue").write_text('#!/bin/sh\n[ "$SQUEUE_PARTITION" ] || echo "RUNNING|None||n1"\n')
     assert Slurm().state("41").word == "running"
+
+
+def test_a_full_queue_is_told_though_sbatch_tries_on_for_minutes(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying."
+    (commands.folder / "sbatch").write_text(f"#!/bin/sh\necho '{said}' >&2\nexec sleep 60\n")
+    monkeypatch.setattr(slurm, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(UserError, match="the queue is full; submit again later"):
+        Slurm().submit(JOB)
