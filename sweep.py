@@ -83,11 +83,13 @@ def train_point(order: SweepOrder, index: int) -> int:
     points = order.points
     if not 0 <= index < len(points):
         raise UserError(f"--index {index}: the sweep has points from 0 to {len(points) - 1}")
+    # A task that a scheduler has brought back goes on, whatever its run says: a node that died may have made it fail.
+    retry_failed = order.retry_failed or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     found = state_of(order, points[index])
     if is_rank_zero():  # the others of the same point come when the first one may have begun it
         if found.state in LIVE_STATES:
             raise UserError(f"--index {index}: run '{found.point.name}' is {found.state}: another process holds it")
-        if not found.is_live and not found.is_due(retry_failed=order.retry_failed):
+        if not found.is_live and not found.is_due(retry_failed=retry_failed):
             advice = "; --retry_failed tries it again" if found.state == "failed" else ""
             say(f"run '{found.point.name}' is {found.state}{advice}")
             return TRAINING_ERROR_STATUS if found.state == "failed" else 0

@@ -202,3 +202,14 @@ def test_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("dlib.launch.sweep_locally.usable_cores", lambda: 8)
     assert environments(HardwareArgs(accelerator="cpu"), 3) == [{"OMP_NUM_THREADS": "2"}] * 3
+
+
+def test_a_task_that_a_scheduler_brings_back_goes_on_though_its_run_failed(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeping.tell(s1="fail")
+    assert [sweeping.run("--index", "0")[0] for _ in range(2)] == [1, 1]
+    sweeping.tell()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert sweeping.run("--index", "0")[0] == 0
+    assert (sweeping.begun, sweeping.state(1)) == (["1", "1"], "finished")
