@@ -74,9 +74,12 @@ def cancel_job(folder: Path) -> None:
 
 
 def requeue_job(folder: Path) -> None:
-    """Have the job of a folder start again."""
+    """Have the job of a folder start again, its starts without progress forgotten."""
     if found := read_id(folder):
         make_launcher(found[0]).requeue(found[1])
+        for starts in folder.glob("starts*.txt"):
+            with refusals_told(starts):
+                starts.write_text("", encoding="utf-8")
         say(f"job {shown_number(found[1])} is back in the queue")
 
 

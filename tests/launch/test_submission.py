@@ -14,7 +14,7 @@ from dlib.launch.job import Job
 from dlib.launch.job_list import actual_run_state, find_job, print_status
 from dlib.launch.launchers import LAUNCHERS, JobState, Launcher, make_launcher
 from dlib.launch.local import Local
-from dlib.launch.submission import cancel_job, read_id, state_of, submit_job
+from dlib.launch.submission import cancel_job, read_id, requeue_job, state_of, submit_job
 from dlib.process.errors import TrainingError, UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import summarize
@@ -30,6 +30,13 @@ class Refusing(Local):
     def submit(self, job: Job) -> str:
         """Refuse."""
         raise UserError("--partition: there is no such one")
+
+
+class Requeuing(Local):
+    """A launcher that brings jobs back."""
+
+    def requeue(self, number: str) -> None:
+        """Do so."""
 
 
 @pytest.fixture
@@ -194,3 +201,14 @@ def test_a_run_that_has_a_job_and_never_began_is_no_foreign_folder(run: RunFolde
     run.job.mkdir()
     assert not run.is_foreign()
     assert summarize(run).state == "queued"
+
+
+def test_a_job_that_was_given_up_starts_anew_when_a_user_requeues_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "local", f"{__name__}:Requeuing")
+    (tmp_path / "id").write_text("local 7:runs/wiki/job\n")
+    for name in ("starts.txt", "starts-3.txt"):
+        (tmp_path / name).write_text("12\n12\n12\n12\n")
+    requeue_job(tmp_path)
+    assert [(tmp_path / name).read_text() for name in ("starts.txt", "starts-3.txt")] == ["", ""]
