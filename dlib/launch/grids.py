@@ -126,5 +126,5 @@ def part_of(key: str, value: Any) -> str:
 
 
 def _hashed(name: str, point: Settings) -> str:
-    digest = hashlib.blake2b(json.dumps(point).encode(), digest_size=3).hexdigest()
+    digest = hashlib.blake2b(json.dumps(point).encode(), digest_size=6).hexdigest()
     return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"

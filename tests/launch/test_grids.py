@@ -105,3 +105,8 @@ def test_a_very_long_name_is_cut_and_stays_one_of_its_own() -> None:
     names = [point.name for point in named("s", points)]
     assert len({*names}) == 3
     assert all(len(name) == 120 for name in names)
+
+
+def test_thousands_of_long_names_are_all_different() -> None:
+    points = [{"model.model_overrides": [f"hidden_size={'1' * 150}{number}"]} for number in range(20_000)]
+    assert len({point.name for point in named("s", points)}) == len(points)
