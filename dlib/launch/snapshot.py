@@ -14,15 +14,17 @@ def take_snapshot(project: Path, code: Path) -> None:
     """Make `code` a copy of the project: a working tree of git, of the same commit, with all that no commit holds.
 
     So a run's record names the commit and the changes, as if it had been started in the project itself. Where there is
-    no git, or no commit, the folder is linked, and what is queued changes with it.
+    no git, no commit, or a repository around the project, the folder is linked, and what is queued changes with it.
 
     Raises:
         UserError: the commit cannot be checked out.
     """
     top = top_folder(project)
     record = {"git": describe_git(project)}
-    if top is None or record["git"]["commit"] is None:
-        logger().warning("%s has no commit of git: the job will run the code as it then stands there", project)
+    if top is None or top != project.resolve() or record["git"]["commit"] is None:
+        logger().warning(
+            "%s has no commit of git of its own: the job will run the code as it then stands there", project
+        )
         code.symlink_to(project, target_is_directory=True)
         return
     changes = RunFolder(code.with_name(".changes"))

@@ -96,7 +96,9 @@ def test_without_git_a_job_runs_what_stands_there(job: Job, tmp_path: Path, caps
     submit_job(elsewhere, project)
     wait_for_end(elsewhere)
     assert elsewhere.log().read_text() == "plain\n"
-    assert "has no commit of git: the job will run the code as it then stands there" in capsys.readouterr().err
+    assert (
+        "has no commit of git of its own: the job will run the code as it then stands there" in capsys.readouterr().err
+    )
 
 
 def test_a_refused_job_leaves_nothing(job: Job, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,3 +214,19 @@ def test_a_job_that_was_given_up_starts_anew_when_a_user_requeues_it(
         (tmp_path / name).write_text("12\n12\n12\n12\n")
     requeue_job(tmp_path)
     assert [(tmp_path / name).read_text() for name in ("starts.txt", "starts-3.txt")] == ["", ""]
+
+
+def test_a_project_within_a_larger_repository_runs_as_it_stands_there(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = repository / "inner"
+    project.mkdir()
+    (project / "train.py").write_text("print('inner')\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "inner")
+    cluster = Cluster(launcher="local", python=sys.executable)
+    own = Job(("train.py",), tmp_path / "elsewhere" / "job", cluster, "wiki", cwd=project)
+    submit_job(own, project)
+    assert wait_for_end(own) == JobState("completed")
+    assert own.log().read_text() == "inner\n"
+    assert "has no commit of git of its own" in capsys.readouterr().err
