@@ -46,6 +46,8 @@ if [ -z "${SLURM_JOB_ID:-}" ] || [ "${SLURM_STEP_ID:-4294967295}" -lt 4294967280
   exec "${train[@]}" "$@"
 fi
 
+# Since SLURM 22.05 a step does not take the cores of a task from its job.
+if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"; fi
 status=0
 srun --kill-on-bad-exit=1 "${train[@]}" "$@" || status=$?
 # 138: SIGUSR1 came before Python ran. A shell of salloc cannot be put back.

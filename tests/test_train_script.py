@@ -22,7 +22,11 @@ def project(tmp_path: Path) -> Path:
     """A repository with a toy train.py, and a bin/ with toy commands of SLURM."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "train.py").write_text(TRAIN)
-    commands = {"scripts/setup.sh": "", "bin/srun": 'shift; echo srun; exec "$@"\n', "bin/scontrol": 'echo "$@"\n'}
+    commands = {
+        "scripts/setup.sh": "",
+        "bin/srun": 'shift; echo srun $SRUN_CPUS_PER_TASK; exec "$@"\n',
+        "bin/scontrol": 'echo "$@"\n',
+    }
     (tmp_path / "bin").mkdir()
     for name, body in commands.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}")
@@ -97,3 +101,7 @@ def test_what_is_missing_or_contradicts_is_told(project: Path, variables: dict[s
     done = call(project, **variables)
     assert done.returncode == 2
     assert done.stderr.startswith(told)
+
+
+def test_a_task_has_the_cores_that_the_job_asked_for(project: Path) -> None:
+    assert call(project, **JOB, SLURM_CPUS_PER_TASK="8").stdout.startswith("srun 8\n")
