@@ -32,6 +32,10 @@ class Local:
         """The shell script of a job."""
         if job.array is not None:
             raise UserError("launcher local: it starts no arrays; take sweep.py --local")
+        if job.cluster.container.image or job.cluster.nodes > 1:
+            raise UserError(
+                "launcher local: it has this machine alone, and no container; leave out --nodes and --container"
+            )
         script, *arguments = job.command
         exports = [f"export {name}={shlex.quote(value)}" for name, value in job.cluster.environment.items()]
         return TEMPLATE.format(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.launch.clusters import Cluster
+from dlib.launch.clusters import Cluster, Container
 from dlib.launch.following import follow
 from dlib.launch.job import Job
 from dlib.launch.job_list import actual_run_state, find_job, print_status
@@ -230,3 +230,9 @@ def test_a_project_within_a_larger_repository_runs_as_it_stands_there(
     assert wait_for_end(own) == JobState("completed")
     assert own.log().read_text() == "inner\n"
     assert "has no commit of git of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cluster", [Cluster(nodes=2), Cluster(container=Container(image="/a.sqsh"))])
+def test_this_machine_is_neither_two_nor_a_container(job: Job, cluster: Cluster) -> None:
+    with pytest.raises(UserError, match="it has this machine alone, and no container"):
+        Local().script(replace(job, cluster=cluster))
