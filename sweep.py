@@ -25,7 +25,7 @@ from pathlib import Path
 
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.launch.sweep_commands import parse_order
-from dlib.launch.sweep_points import SweepOrder, counted, ledger, listed, state_of, states
+from dlib.launch.sweep_points import SweepOrder, counted, ledger, listed, refuse_other_arguments, state_of, states
 from dlib.process.errors import TRAINING_ERROR_STATUS, UserError, run_script
 from dlib.process.ranks import is_rank_zero, say
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN
@@ -64,6 +64,7 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     if not asked.dry_run:
         refuse_live_job(order.folder.absolute(), order.sweep.name)
     found = states(order)
+    refuse_other_arguments(order, found)
     say(counted(found))
     # Where the state is unknown and no job of the sweep is left, a node has died with it.
     due = [each for each in found if each.state == UNKNOWN or each.is_due(retry_failed=order.retry_failed)]
@@ -90,6 +91,7 @@ def train_point(order: SweepOrder, index: int) -> int:
         if found.state in LIVE_STATES:
             raise UserError(f"--index {index}: run '{found.point.name}' is {found.state}: another process holds it")
         if not found.is_live and not found.is_due(retry_failed=retry_failed):
+            refuse_other_arguments(order, [found])
             advice = "; --retry_failed tries it again" if found.state == "failed" else ""
             say(f"run '{found.point.name}' is {found.state}{advice}")
             return TRAINING_ERROR_STATUS if found.state == "failed" else 0

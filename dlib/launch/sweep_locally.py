@@ -13,7 +13,15 @@ from types import FrameType
 from dlib.args import HardwareArgs
 from dlib.browse.tables import shown_number
 from dlib.launch.grids import Point
-from dlib.launch.sweep_points import NOT_BEGUN, PointState, SweepOrder, counted, state_of, states
+from dlib.launch.sweep_points import (
+    NOT_BEGUN,
+    PointState,
+    SweepOrder,
+    counted,
+    refuse_other_arguments,
+    state_of,
+    states,
+)
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
 from dlib.process.stop_signals import STOPPED_STATUS
@@ -36,6 +44,7 @@ def run_locally(order: SweepOrder, number: int, repository: Path) -> int:
         UserError: there are fewer devices.
     """
     places = environments(order.args.hardware, number)
+    refuse_other_arguments(order, states(order))
     with Workers(order, places, repository) as workers:
         workers.work()
     found = states(order)

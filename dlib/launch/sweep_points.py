@@ -12,12 +12,15 @@ from dlib.args import ExperimentArgs
 from dlib.browse.listing import shown_step
 from dlib.browse.quantities import argument_of
 from dlib.browse.tables import shown_number, table
+from dlib.config.configuration import parse_args
 from dlib.config.corpora import corpus_text
 from dlib.config.durations import parse_duration
 from dlib.config.fields import flag_of
 from dlib.launch.grids import Point
 from dlib.launch.sweep_file import Sweep
 from dlib.process.errors import UserError
+from dlib.runs import session
+from dlib.runs.branching import with_trunk
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN
 from dlib.runs.registry import RunSummary, summarize
@@ -129,6 +132,18 @@ def _has_another_goal(order: SweepOrder, point: Point, folder: RunFolder) -> boo
     except UserError:  # a reference, ${...}: train.py knows it
         return False
     return wanted != reached
+
+
+def refuse_other_arguments(order: SweepOrder, found: Sequence[PointState]) -> None:
+    """Refuse a sweep of which a point is finished, but began with other arguments than it has by now.
+
+    It would be left alone, and pass for a result of what the files say.
+    """
+    for each in found:
+        if each.state == "finished" and each.summary is not None:
+            session.check(
+                each.summary.folder, with_trunk(parse_args(order.command(each.point)[1:], description="")).args
+            )
 
 
 def states(order: SweepOrder) -> list[PointState]:

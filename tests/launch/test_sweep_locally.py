@@ -213,3 +213,14 @@ def test_a_task_that_a_scheduler_brings_back_goes_on_though_its_run_failed(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert sweeping.run("--index", "0")[0] == 0
     assert (sweeping.begun, sweeping.state(1)) == (["1", "1"], "finished")
+
+
+@pytest.mark.parametrize("words", [("--local", "2"), ("--index", "0")])
+def test_what_is_finished_with_other_settings_is_no_result_of_a_sweep(
+    sweeping: Sweeping, words: tuple[str, str]
+) -> None:
+    assert sweeping.run("--local", "2")[0] == 0
+    status, printed = sweeping.run(*words, "--", "--learning_rate", "0.5")
+    assert (status, printed.count("\n")) == (2, 1), printed
+    assert "run 's-seed=1' began with other arguments: optim.learning_rate was" in printed
+    assert len(sweeping.begun) == 3
