@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from dlib.launch.job import Job
@@ -47,6 +48,16 @@ HOPELESS = {
 }
 """Why a job waits that no other job's end will start, and what to change."""
 
+ALWAYS_SAID = {*"ARRAY_INX JOB_NAME NO_REQUEUE OPEN_MODE REQUEUE SIGNAL".split()}
+SAID_BY_KEYS = {
+    "partition": "PARTITION",
+    "account": "ACCOUNT",
+    "qos": "QOS",
+    "time": "TIMELIMIT",
+    "mem": "MEM_PER_NODE",
+}
+"""What a script says, of a cluster's keys where they are given; a variable SBATCH_... would win over the script."""
+
 
 class Slurm:
     """SLURM, asked by sbatch, squeue, scancel and scontrol."""
@@ -61,7 +72,9 @@ class Slurm:
         Raises:
             UserError: SLURM refuses it, or takes it and can never start it.
         """
-        number = _ask("sbatch", "--parsable", str(job.script)).strip().partition(";")[0]
+        keys = {name for key, name in SAID_BY_KEYS.items() if getattr(job.cluster, key) is not None}
+        without = {f"SBATCH_{name}" for name in ALWAYS_SAID | keys}
+        number = _ask("sbatch", "--parsable", str(job.script), without=without).strip().partition(";")[0]
         with suppress(KeyboardInterrupt):  # the job is queued: its number must not be lost
             self._refuse_hopeless(number)
         return number
@@ -102,8 +115,8 @@ class Slurm:
         _ask("scontrol", "requeue", number)
 
 
-def _ask(program: str, *words: str) -> str:
-    """What a command of SLURM prints.
+def _ask(program: str, *words: str, without: Collection[str] = ()) -> str:
+    """What a command of SLURM prints, in an environment `without` some variables.
 
     Raises:
         UserError: it is not installed, refuses, or does not answer.
@@ -111,7 +124,7 @@ def _ask(program: str, *words: str) -> str:
     if shutil.which(program) is None:
         raise UserError(f"{program}: there is no SLURM on this machine; go to a login node, or take --cluster local")
     try:
-        command, own = [program, *words], _own_environment()
+        command, own = [program, *words], _own_environment(without)
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
         if error.stderr:  # sbatch itself tries again for minutes where the queue is full, and says so; as bytes
@@ -122,13 +135,17 @@ def _ask(program: str, *words: str) -> str:
     return done.stdout
 
 
-def _own_environment() -> dict[str, str]:
+def _own_environment(without: Collection[str]) -> dict[str, str]:
     """The environment without what a surrounding job says of itself: a new job would inherit, and contradict, it.
 
     Nor with what a user prefers to see of the queue: a job that SQUEUE_PARTITION hides would look ended.
     """
     others = ("SLURM_", "SQUEUE_", "SCANCEL_")
-    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(others)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or not (name.startswith(others) or name in without)
+    }
 
 
 def explain_refusal(program: str, said: str) -> str:

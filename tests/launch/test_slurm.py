@@ -161,3 +161,15 @@ def test_a_full_queue_is_told_though_sbatch_tries_on_for_minutes(
     monkeypatch.setattr(slurm, "PATIENCE_SECONDS", 0.5)
     with pytest.raises(UserError, match="the queue is full; submit again later"):
         Slurm().submit(JOB)
+
+
+def test_what_a_script_says_wins_over_a_users_variables(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("PARTITION", "ACCOUNT", "NO_REQUEUE"):
+        monkeypatch.setenv(f"SBATCH_{name}", "mine")
+    commands.answer("squeue", "RUNNING|None||n1\n")
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\nenv >{tmp_path}/env\necho 41\n")
+    Slurm().submit(replace(JOB, cluster=Cluster(partition="long")))
+    found = (tmp_path / "env").read_text().splitlines()
+    assert [line for line in found if line.startswith("SBATCH_")] == ["SBATCH_ACCOUNT=mine"]
