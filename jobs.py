@@ -132,8 +132,14 @@ def for_each(args: Namespace, action: Callable[[Path], None]) -> None:
     """Do something with each of the named jobs, once all of them are found."""
     from dlib.launch.job_list import find_job
 
+    refused = []
     for folder in [find_job(word, args.out_dir) for word in args.jobs]:
-        action(folder)
+        try:
+            action(folder)
+        except UserError as error:  # the others are to hear of it all the same
+            refused.append(str(error))
+    if refused:
+        raise UserError("; ".join(refused))
 
 
 COMMANDS: dict[str, Callable[[Namespace], None]] = {

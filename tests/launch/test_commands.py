@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dlib.launch.clusters import Cluster
 from dlib.launch.commands import cluster_fields, cluster_overrides, parse_words
 from dlib.process.errors import UserError
+from jobs import for_each
 from tests.launching import ROOT, Place, environment
 
 
@@ -107,3 +109,19 @@ def test_the_name_of_a_job_is_that_of_a_folder(words: tuple[str, ...]) -> None:
     done = jobs("submit", "--dry_run", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --job_name: "), done.stderr
+
+
+def test_a_job_that_has_ended_does_not_keep_another_from_being_cancelled(tmp_path: Path) -> None:
+    told = []
+    for name in ("a", "b"):
+        (tmp_path / name / "job").mkdir(parents=True)
+        (tmp_path / name / "job" / "id").write_text("slurm 41\n")
+
+    def cancel(folder: Path) -> None:
+        if folder.parent.name == "a":
+            raise UserError("job 41 has ended already")
+        told.append(folder.parent.name)
+
+    with pytest.raises(UserError, match="job 41 has ended already"):
+        for_each(Namespace(jobs=["a", "b"], out_dir=tmp_path), cancel)
+    assert told == ["b"]
