@@ -10,6 +10,8 @@ TIMES = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 4, "TCP_USER_TI
 """By these a machine counts as lost that was silent for a minute: the system answers, whatever the program does."""
 ASK_FOR_ADDRESS = 0x8915
 """Linux's SIOCGIFADDR."""
+MOST_BYTES = 1 << 20
+"""What a process of a run says at once is far less, however long nobody has listened."""
 
 
 class Connection:
@@ -34,15 +36,20 @@ class Connection:
 
         Raises:
             OSError: the other end has closed it, or its machine is lost.
-            ValueError, TypeError: the other end is no process of a run.
+            ValueError: the other end is no process of a run.
         """
         with suppress(BlockingIOError):
             while chunk := self.socket.recv(1 << 16):
                 self._received += chunk
+                if len(self._received) > MOST_BYTES:
+                    raise ValueError("the other end says more than a process of a run does")
             if b"\n" not in self._received:
                 raise ConnectionError("the other end has closed the connection")
         *lines, self._received = self._received.split(b"\n")
-        return [dict(json.loads(line)) for line in lines]
+        try:
+            return [dict(json.loads(line)) for line in lines]
+        except (TypeError, RecursionError) as error:
+            raise ValueError("the other end is no process of a run") from error
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message; it is lost where the other end takes none at present.

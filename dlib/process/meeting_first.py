@@ -34,7 +34,10 @@ class Guest:
             self.heard = time.monotonic()
             if self.rank < 0 and said["run"] != meeting.name_run():
                 raise ValueError(f"a process of another run: {said['run']}")
-            self.rank, self.host = int(said.get("rank", self.rank)), str(said.get("host", self.host))
+            rank = int(said.get("rank", self.rank))
+            if not 0 < rank < world_size():
+                raise ValueError(f"no further process of the run: {rank}")
+            self.rank, self.host = rank, str(said.get("host", self.host))
             self.asked, self.has_left = self.asked or bool(said.get("asked")), bool(said.get("left"))
             self.still, self.place = float(said.get("still", 0)), str(said.get("place", self.place))
             if said.get("left") is False:
@@ -111,7 +114,7 @@ class First:
             guest = key.data
             try:
                 guest.hear()
-            except (OSError, ValueError, TypeError, KeyError):
+            except (OSError, ValueError, OverflowError, TypeError, KeyError):
                 self._selector.unregister(guest.connection)
                 guest.connection.close()
                 if guest.rank > 0 and not guest.has_left:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from dlib.process.connections import free_port, interface_of
+from dlib.process.connections import MOST_BYTES, free_port, interface_of
+from dlib.process.meeting import name_run
 from dlib.process.standing import Standing, side_by_side
 from tests.launching import ROOT, environment
 
@@ -179,12 +180,21 @@ def test_a_taken_port_is_told() -> None:
             assert end_of(first) == (2, told)
 
 
-def test_strangers_at_the_door_are_sent_away() -> None:
-    port = free_port()
+def test_strangers_at_the_door_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    port, run = free_port(), name_run().encode()
+    words = [
+        b"GET / HTTP/1.1\n",
+        b'{"rank": 1, "host": "n1", "run": "other"}\n',
+        b"[]\n",
+        b"5\n",
+        b"[" * 50_000 + b"\n",
+    ]
+    words += [b'{"run": "%s", "rank": %s}\n' % (run, number) for number in (b"0", b"2", b"-1", b"Infinity", b"null")]
     with rank(0, port) as first:
         time.sleep(0.5)
-        for word in (b"GET / HTTP/1.1\n", b'{"rank": 1, "host": "n1", "run": "other"}\n', b"[]\n"):
-            with socket.create_connection(("127.0.0.1", port)) as stranger:
+        for word in [*words, b"x" * (2 * MOST_BYTES)]:
+            with socket.create_connection(("127.0.0.1", port)) as stranger, suppress(ConnectionError):
                 stranger.sendall(word)
                 assert stranger.recv(1) == b""
         with rank(1, port) as second:
