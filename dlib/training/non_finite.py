@@ -40,8 +40,10 @@ def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
     Raises:
         NonFiniteError: there are some.
     """
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not whole(torch.isfinite(tensor).all()):
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        # Of a weight that DeepSpeed has cut nothing is in its place, and nothing is finite.
+        held = whole(tensor) if hasattr(tensor, "ds_id") else tensor
+        if held.is_floating_point() and not whole(torch.isfinite(held).all()):
             raise NonFiniteError(step, f"weights are no longer finite, first {name}", RATE_ADVICE)
 
 

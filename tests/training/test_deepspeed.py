@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from contextlib import contextmanager, nullcontext
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
@@ -16,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from dlib.args import OptimArgs
 from dlib.process.errors import UserError
 from dlib.training.deepspeed import engine_config
+from dlib.training.non_finite import NonFiniteError, refuse_non_finite_weights
 from dlib.training.preflight import refuse_missing_engine, refuse_strategy_on
 from dlib.training.training_module import TrainingModule
 from tests.exactness.steps import Watching, make_plan, train
@@ -150,3 +152,23 @@ def test_a_missing_package_or_gpu_is_one_line(strategy: str, monkeypatch: pytest
         refuse_missing_engine(strategy)
     with pytest.raises(UserError, match=f"^--distributed_strategy {strategy} is for cuda, and not for cpu$"):
         refuse_strategy_on("cpu", strategy)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_weights_that_stage_3_has_cut_are_looked_at_whole(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    network = nn.Linear(2, 2)
+    weight: Any = network.weight
+    weight.ds_id, weight.data = 0, torch.empty(0)  # as stage 3 leaves it between two passes
+
+    @contextmanager
+    def gathered(weights: list[Any]) -> Iterator[None]:
+        weights[0].data = torch.full((2, 2), value)
+        yield
+        weights[0].data = torch.empty(0)
+
+    package: Any = ModuleType("deepspeed")
+    package.zero = SimpleNamespace(GatheredParameters=gathered)
+    monkeypatch.setitem(sys.modules, "deepspeed", package)
+    refused = nullcontext() if value == 1.0 else pytest.raises(NonFiniteError, match="first weight")
+    with refused:
+        refuse_non_finite_weights(network, 1)
