@@ -1,5 +1,6 @@
 """The first process at a meeting: it hears all others, says who is missing, and notices who is lost."""
 
+import os
 import platform
 import selectors
 import socket
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from dlib.process import meeting
 from dlib.process.connections import Connection, free_port
 from dlib.process.errors import TrainingError, UserError
-from dlib.process.ranks import logger, say, world_size
+from dlib.process.ranks import from_environment, logger, say, world_size
 from dlib.process.standing import Standing, name_ranks, side_by_side
+
+LOOPBACK = "127.0.0.1"
+"""Where the processes of one machine meet (`dlib/process/launching.py`)."""
 
 
 @dataclass
@@ -102,7 +106,7 @@ class First:
                 guest.connection.send({"go": go, "port": port})
         if not go:
             meeting.refuse_to_begin()
-        meeting.meet_torch_at("127.0.0.1", port, [guest.connection for guest in self._guests.values()])
+        meeting.meet_torch_at(LOOPBACK, port, [guest.connection for guest in self._guests.values()])
 
     def _hear(self, seconds: float) -> str | None:
         """Wait so long for what others say; returns who has ended without a word."""
@@ -155,7 +159,9 @@ class First:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket that others reach by any address of this machine."""
+    """A socket that others reach by any address of this machine; by the loopback alone where all others are on it."""
+    if os.environ.get("MASTER_ADDR") == LOOPBACK and from_environment("LOCAL_WORLD_SIZE", 0) == world_size():
+        return socket.create_server((LOOPBACK, port), backlog=world_size())
     if not socket.has_dualstack_ipv6():
         return socket.create_server(("", port), backlog=world_size())
     return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=world_size())

@@ -15,6 +15,7 @@ import pytest
 
 from dlib.process.connections import MOST_BYTES, free_port, interface_of
 from dlib.process.meeting import name_run
+from dlib.process.meeting_first import listen
 from dlib.process.standing import Standing, side_by_side
 from tests.launching import ROOT, environment
 
@@ -178,6 +179,17 @@ def test_a_taken_port_is_told() -> None:
         with rank(0, port) as first:
             told = f"error: MASTER_PORT={port}: this node cannot listen there: Address already in use\n"
             assert end_of(first) == (2, told)
+
+
+@pytest.mark.parametrize(("here", "address"), [("2", "127.0.0.1"), ("1", "127.0.0.1"), ("2", "n1")])
+def test_processes_of_one_machine_are_not_reached_from_others(
+    monkeypatch: pytest.MonkeyPatch, here: str, address: str
+) -> None:
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": here, "MASTER_ADDR": address}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with listen(free_port()) as door:
+        assert (door.getsockname()[0] == "127.0.0.1") == (here == "2" and address == "127.0.0.1")
 
 
 def test_strangers_at_the_door_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
