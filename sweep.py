@@ -72,7 +72,9 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
         return
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
     flags = [check_training(order.command(each.point)[1:], described).flags(cluster.clock) for each in due]
-    job = array_job(order, due, cluster, asked.limit, flags[0])
+    # One script for all: where some points have a clock of their own, it cannot say one.
+    clock = flags[0] if all(each == flags[0] for each in flags) else []
+    job = array_job(order, due, cluster, asked.limit, clock)
     if asked.dry_run:
         print(make_launcher(cluster.launcher).script(job), end="")
         return

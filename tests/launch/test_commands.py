@@ -125,3 +125,14 @@ def test_a_job_that_has_ended_does_not_keep_another_from_being_cancelled(tmp_pat
     with pytest.raises(UserError, match="job 41 has ended already"):
         for_each(Namespace(jobs=["a", "b"], out_dir=tmp_path), cancel)
     assert told == ["b"]
+
+
+def test_a_sweep_in_a_container_of_which_some_points_have_a_clock_gets_no_other(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('[{"weight_decay": 0}, {"weight_decay": 0.1, "max_time": "01:00:00"}]')
+    own = place.arguments("x")
+    for flag in ("-n", "--out_dir"):
+        del own[own.index(flag) : own.index(flag) + 2]
+    words = ["--submit", "slurm-pyxis", "--container.image", "/a.sqsh", "--dry_run", "--out_dir", str(place.runs)]
+    command = [sys.executable, "sweep.py", str(tmp_path / "s.json"), *words, "--", *own]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "--max_time" in done.stdout) == (0, False), done.stderr
