@@ -214,9 +214,17 @@ class Others:
 
 
 def open_meeting() -> Meeting | None:
-    """This process's end; None under torchrun, whose agents look after the processes, at the same port."""
+    """This process's end; None under torchrun, whose agents look after the processes, at the same port.
+
+    Raises:
+        UserError: nobody has said where they meet; or another program listens there.
+    """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return None
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UserError(
+            f"WORLD_SIZE={world_size()} in the environment, without {' and '.join(missing)}: set or unset all"
+        )
     port = from_environment("MASTER_PORT", 0)
     return First(port) if global_rank() == 0 else Further(os.environ["MASTER_ADDR"], port)
 

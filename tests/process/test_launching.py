@@ -10,7 +10,7 @@ import pytest
 
 from dlib.measuring.processes import Processes
 from dlib.process.errors import UserError
-from dlib.process.launching import describe_end, refuse_missing_launcher
+from dlib.process.launching import describe_end, open_meeting, refuse_missing_launcher
 from dlib.process.slurm_step import first_node_of_step, port_of_step
 from dlib.training.devices import Devices
 from dlib.training.trainer import build_trainer
@@ -122,6 +122,13 @@ def test_several_machines_without_a_launcher_are_refused_at_once() -> None:
 def test_several_machines_with_a_launcher_are_not(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     set_environment(monkeypatch, variables)
     refuse_missing_launcher(2)
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_processes_that_nobody_told_where_to_meet_are_refused(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    set_environment(monkeypatch, {"RANK": number, "WORLD_SIZE": "2", "MASTER_ADDR": "n1"})
+    with pytest.raises(UserError, match="WORLD_SIZE=2 in the environment, without MASTER_PORT: set or unset all"):
+        open_meeting()
 
 
 def test_a_start_by_hand_says_for_whom_it_waits(
