@@ -42,7 +42,11 @@ case "$status" in 75 | 138) ;; *) exit "$status" ;; esac
 if [ "${{taken:-}}" ]; then exit "$status"; fi
 given_up && exit 1
 echo "saved at step $(step): job {job_id} goes back into the queue"
-scontrol requeue "{job_id}"
+for _ in 1 2 3; do  # a controller may be away for a moment
+  scontrol requeue "{job_id}" && exit
+  sleep 20
+done
+exit 1
 """
 WAIT = """\
 elif [ -e {lock} ]; then  # a start on a node that SLURM has lost may still train

@@ -27,7 +27,8 @@ def stop_unsaved_when_asked() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+    place = next((os.environ[name] for name in ("RANK", "NODE_RANK", "SLURM_PROCID") if name in os.environ), "0")
+    if place != "0":
         os._exit(0)  # as at any stop the first process alone tells the status: a launcher might take it for a crash
     with suppress(OSError, RuntimeError, AttributeError):  # no stderr, or another line is just being printed
         print(f"{signal.Signals(number).name}: nothing was computed yet; the same command goes on", file=sys.stderr)
