@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from dlib.config.script_parser import ScriptParser, add_flag, add_switch
-from dlib.process.errors import UserError
+from dlib.config.script_parser import ScriptParser, add_flag, add_switch, make_commands
 
 A_RUN = "A run's name, or the path of its folder."
 CONDITIONS = (
@@ -14,15 +13,7 @@ CONDITIONS = (
 
 def make_parser() -> ScriptParser:
     """The parser of all sub-commands; the name of the one that was given is in `command`."""
-    parser = ScriptParser(prog="runs.py", description="Work with the runs that train.py left.", allow_abbrev=False)
-    commands = parser.add_subparsers(title="sub-commands", metavar="COMMAND", required=True, dest="command")
-
-    def add(name: str, text: str) -> ScriptParser:
-        command: ScriptParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        workspace = "Folder that holds the run folders, as train.py takes it (default: runs)."
-        add_flag(command, "--out_dir", workspace, "FOLDER", type=_local_folder, default=Path("runs"))
-        return command
-
+    parser, add = make_commands("runs.py", "Work with the runs that train.py left.")
     _declare_looking(add("list", "List the runs: state, step, dev loss of the best checkpoint, age, size."))
     command = add("show", "Show a run: arguments that are no defaults, record, curves, checkpoints, evals.")
     add_flag(command, "run", A_RUN, "RUN")
@@ -55,15 +46,6 @@ def make_parser() -> ScriptParser:
     text = "Repeat a run from its record, and compare the numbers: identical, or the first that differs."
     _declare_reproduce(add("reproduce", text))
     return parser
-
-
-def _local_folder(text: str) -> Path:
-    """The workspace, refusing an address: as a path it would make folders here."""
-    if "://" in text:
-        raise UserError(
-            f"--out_dir {text}: give a folder here; only import's SOURCE and export's DESTINATION may be addresses"
-        )
-    return Path(text)
 
 
 def _words(text: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dlib.process.errors import UserError
@@ -50,6 +51,32 @@ class ScriptParser(argparse.ArgumentParser):
         )
 
         raise UserError(explain_unknown_flag(name, known).replace("see --help", f"see {self.prog} --help"))
+
+
+def make_commands(script: str, text: str) -> tuple[ScriptParser, Callable[[str, str], ScriptParser]]:
+    """A parser of sub-commands, and what adds one of a name with its text; the name of the given one is `command`.
+
+    All of them take the workspace, `--out_dir`.
+    """
+    parser = ScriptParser(prog=script, description=text, allow_abbrev=False)
+    commands = parser.add_subparsers(title="sub-commands", metavar="COMMAND", required=True, dest="command")
+
+    def add(name: str, text: str) -> ScriptParser:
+        command: ScriptParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        workspace = "Folder that holds the run folders, as train.py takes it (default: runs)."
+        add_flag(command, "--out_dir", workspace, "FOLDER", type=_local_folder, default=Path("runs"))
+        return command
+
+    return parser, add
+
+
+def _local_folder(text: str) -> Path:
+    """The workspace, refusing an address: as a path it would make folders here."""
+    if "://" in text:
+        raise UserError(
+            f"--out_dir {text}: give a folder here; only import's SOURCE and export's DESTINATION may be addresses"
+        )
+    return Path(text)
 
 
 def with_underscores(words: Sequence[str]) -> list[str]:

@@ -4,11 +4,10 @@ import argparse
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from dlib.config.fields import KINDS, bare_type, has_many, texts_of, walk
-from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
+from dlib.config.script_parser import ScriptParser, add_flag, add_switch, make_commands, with_underscores
 from dlib.launch.clusters import Cluster
 from dlib.process.errors import UserError
 
@@ -31,15 +30,7 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def make_parser() -> ScriptParser:
     """The parser of all sub-commands; the name of the one that was given is in `command`."""
-    parser = ScriptParser(prog="jobs.py", description="Send runs to a cluster, and see to them.", allow_abbrev=False)
-    commands = parser.add_subparsers(title="sub-commands", metavar="COMMAND", required=True, dest="command")
-
-    def add(name: str, text: str) -> ScriptParser:
-        command: ScriptParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        workspace = "Folder that holds the run folders, as train.py takes it (default: runs)."
-        add_flag(command, "--out_dir", workspace, "FOLDER", type=Path, default=Path("runs"))
-        return command
-
+    parser, add = make_commands("jobs.py", "Send runs to a cluster, and see to them.")
     _declare_submit(add("submit", "Write the script of a job, queue it and follow it: submit [FLAGS] -- train.py ..."))
     command = add("status", "All runs and jobs: state, step, why a job waits and when it may start.")
     add_flag(command, "jobs", A_JOB, "JOB", nargs="*")

@@ -13,7 +13,7 @@ LAUNCHERS: dict[str, str] = {
 }
 """Classes that follow `Launcher`, as `module:class`: none is imported before it is chosen."""
 
-PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, GONE = "pending", "running", "completed", "failed", "cancelled", "gone"
+PENDING, RUNNING, COMPLETED, FAILED, GONE = "pending", "running", "completed", "failed", "gone"
 
 LIVE = {
     *(PENDING, RUNNING, "completing", "configuring", "resizing", "signaling", "stage_out", "stopped", "suspended"),

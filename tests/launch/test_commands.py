@@ -44,6 +44,7 @@ def test_every_key_of_a_cluster_is_a_flag() -> None:
         (["submit", "--nodez", "2", "--", "train.py"], "unknown flag --nodez: did you mean --nodes?"),
         (["status", "--", "train.py"], "jobs.py status: only submit takes a command after --"),
         (["logs"], "see jobs.py logs --help"),
+        (["status", "--out_dir", "s3://b/runs"], "--out_dir s3://b/runs: give a folder here"),
     ],
 )
 def test_mistakes_are_told(words: list[str], error: str) -> None:

@@ -24,12 +24,6 @@ SHORT = ("--training_goal", "6", "--eval_interval", "3")
 CLUSTER = "partition: low\ncpus_per_task: 1\ntime: 00:30:00\nenvironment:\n  OMP_NUM_THREADS: '1'\n"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def needs_cluster() -> None:
-    """Skips where no SLURM answers."""
-    cluster.skip_without_cluster()
-
-
 @pytest.fixture(scope="module")
 def here(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Where the runs of these tests stand, and the file of their cluster."""

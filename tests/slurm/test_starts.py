@@ -20,17 +20,11 @@ import pytest
 from dlib.runs.record import read_record
 from tests.exactness.ranks import assert_equal_within_float_tolerance
 from tests.launching import ROOT, Place, environment, recorded_steps, train
-from tests.slurm.cluster import LIMIT_SECONDS, run, skip_without_cluster
+from tests.slurm.cluster import LIMIT_SECONDS, run
 
 pytestmark = pytest.mark.slurm
 GOAL = ("--training_goal", "6", "--eval_interval", "3", "--exact_reduce")
 NAME = ("--job-name", "starts", "--time", "10")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_cluster() -> None:
-    """Skips where no SLURM answers."""
-    skip_without_cluster()
 
 
 @pytest.fixture(scope="module")

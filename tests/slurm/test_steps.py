@@ -14,7 +14,7 @@ import pytest
 from dlib.runs.record import read_record
 from tests.exactness.ranks import assert_equal_within_float_tolerance
 from tests.launching import ROOT, Place, evaluate, train
-from tests.slurm.cluster import run, skip_without_cluster
+from tests.slurm.cluster import run
 
 pytestmark = pytest.mark.slurm
 TWO = ("--num_devices", "2")
@@ -32,12 +32,6 @@ STARTS = {
     "first": "a step of two tasks",
     "second": "another one beside it, in the same job",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_cluster() -> None:
-    """Skips where no SLURM answers."""
-    skip_without_cluster()
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,7 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from dlib.runs.record import read_record
 from tests.launching import ROOT, Place, environment
-from tests.slurm.test_steps import needs_cluster
 
-__all__ = ["needs_cluster"]  # skips these tests, too
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 STEPS, POINTS, AT_A_TIME = 8, 12, 3
 LIMIT_SECONDS = 500
