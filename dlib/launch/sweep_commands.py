@@ -11,7 +11,8 @@ from dlib.config.fields import flag_of
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.launch.commands import cluster_overrides, declare_cluster
 from dlib.launch.grids import SEED
-from dlib.launch.sweep_file import NOT_HERE, TRUST, SweepFile
+from dlib.launch.sweep_content import NOT_HERE, TRUST
+from dlib.launch.sweep_file import SweepFile
 from dlib.launch.sweep_points import SweepOrder
 from dlib.process.errors import UserError
 

@@ -20,12 +20,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dlib.config.configuration import load_config
-from dlib.config.fields import FIELDS, FLAGS, GROUPS, bare_type, flag_of, nearest_key
-from dlib.config.spelling import did_you_mean
-from dlib.config.strict_yaml import line_of, read_yaml
+from dlib.config.fields import FIELDS, bare_type, flag_of
 from dlib.config.validation import check_name
 from dlib.launch.grids import (
     SEED,
@@ -40,29 +38,8 @@ from dlib.launch.grids import (
     unique,
     zipped,
 )
+from dlib.launch.sweep_content import SweepContent, Value
 from dlib.process.errors import UserError, quoted
-
-VARIED = ("points", "zip", "grid", "random")
-SECTIONS = ("name", "config_path", "settings", *VARIED, "draws", "draw_seed", "repeat")
-TRUST = "model.trust_remote_code"
-NOT_HERE = {
-    "run.name": "sweep.py names the runs",
-    "run.out_dir": "give it as a flag, --out_dir",
-    "run.sweep": "the key name says it",
-    "run.resume": "repeating the command goes on with the sweep",
-    TRUST: "a file cannot allow code to run: give it as a flag, -- --trust_remote_code",
-}
-MOST_POINTS = 100_000
-"""More are a slip: each is a folder."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """What a sweep file says of a key, and the names that lead to it in the file."""
-
-    key: str
-    content: Any
-    names: tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,24 +57,8 @@ class Sweep:
         return named(self.name, repeated(self.own, self.repeat, seed))
 
 
-class SweepFile:
-    """The content of a sweep file, and its errors, which name the line."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the file.
-
-        Raises:
-            UserError: it is no YAML, or has other keys than a sweep file.
-        """
-        self.path = path
-        content = read_yaml(path)
-        self.content: Mapping[str, Any] = {"points": content} if isinstance(content, list) else content
-        self._is_list = isinstance(content, list)
-        if not isinstance(self.content, Mapping) or not self.content:
-            raise UserError(f"{path}: this is no sweep: write a list of settings, or one of {', '.join(VARIED)}")
-        for name in self.content:
-            if name not in SECTIONS:
-                self._refuse_section(str(name))
+class SweepFile(SweepContent):
+    """What is varied in a sweep file, and how; the mistakes in it name the line."""
 
     def sweep(self) -> Sweep:
         """What it says.
@@ -110,21 +71,16 @@ class SweepFile:
         paths = self.content.get("config_path") or []
         self._refuse_twice()
         own = unique(combinations(self._parts()))
-        repeat = self._number("repeat", 1)
+        repeat = self.number("repeat", 1)
         if repeat > 1 and any(SEED in point for point in own):
             self.refuse(("repeat",), "the seed is varied, too: leave one of them out")
         return Sweep(
             name,
             [beside(self.path, name) for name in ([paths] if isinstance(paths, str) else paths)],
-            {value.key: value.content for value in self._values(("settings",))},
+            {value.key: value.content for value in self.values(("settings",))},
             own,
             repeat,
         )
-
-    def refuse(self, names: Sequence[str | int], problem: str) -> NoReturn:
-        """Raise what is wrong at a place in the file."""
-        line = line_of(self.path, names[1:] if self._is_list else names)
-        raise UserError(f"{self.path}, line {line}: {'.'.join(n for n in names if isinstance(n, str))}: {problem}")
 
     def check(self, below: Sequence[Path], given: Settings) -> None:
         """Refuse a value that its argument does not take, over the sweep's own files, `below` and what was `given`.
@@ -134,7 +90,7 @@ class SweepFile:
         """
         sweep = self.sweep()
         paths, settings = [*sweep.config_paths, *below], {**sweep.settings, **given}
-        self._load(paths, settings, list(self._values(("settings",))))
+        self._load(paths, settings, list(self.values(("settings",))))
         for value in self._single_values():
             self._load(paths, {**settings, value.key: value.content}, [value])
 
@@ -155,8 +111,8 @@ class SweepFile:
             if section in self.content:
                 yield expand(self._lists(section))
         if "random" in self.content:
-            sources = {value.key: self._source(value) for value in self._values(("random",))}
-            yield drawn(sources, self._number("draws"), self._number("draw_seed", 1))
+            sources = {value.key: self._source(value) for value in self.values(("random",))}
+            yield drawn(sources, self.number("draws"), self.number("draw_seed", 1))
         elif "draws" in self.content:
             self.refuse(("draws",), "there is nothing to draw: write random")
 
@@ -172,10 +128,10 @@ class SweepFile:
         points = self.content["points"]
         if not isinstance(points, list) or not points:
             self.refuse(("points",), "write a list of settings")
-        return [{value.key: value.content for value in self._values(("points", place))} for place in range(len(points))]
+        return [{value.key: value.content for value in self.values(("points", place))} for place in range(len(points))]
 
     def _lists(self, section: str) -> dict[str, list[Any]]:
-        values = list(self._values((section,)))
+        values = list(self.values((section,)))
         for value in values:
             if not isinstance(value.content, list) or not value.content:
                 self.refuse(value.names, f"write a list of values, not {quoted(value.content)}")
@@ -203,52 +159,15 @@ class SweepFile:
             self.refuse(value.names, "from must be below to, scale linear or log; a log scale begins above 0")
         return Range(low, high, scale == "log", kind is int)
 
-    def _number(self, name: str, default: int | None = None) -> int:
-        text = self.content.get(name)
-        if text is None and default is not None:
-            return default
-        if not str(text).isdecimal() or not 0 < int(str(text)) <= MOST_POINTS:
-            self.refuse((name,) if name in self.content else ("random",), f"{name} must be a number from 1 on")
-        return int(str(text))
-
-    def _values(self, names: tuple[str | int, ...]) -> Iterator[Value]:
-        """The values of the keys in a section, or an element of one."""
-        content: Any = self.content
-        for name in names:
-            content = content.get(name) if isinstance(content, Mapping) else content[name]
-        yield from () if content is None and names == ("settings",) else self._flat("", content, names)
-
-    def _flat(self, prefix: str, content: Any, names: tuple[str | int, ...]) -> Iterator[Value]:
-        if not isinstance(content, Mapping) or not content:
-            self.refuse(names, f"this must be a mapping of arguments to values, not {quoted(content)}")
-        for word, value in content.items():
-            full = f"{prefix}.{word}".lstrip(".")
-            key = full if prefix or (full in GROUPS and isinstance(value, Mapping)) else FLAGS.get(f"--{word}", full)
-            if key in GROUPS:
-                yield from self._flat(key, value, (*names, word))
-                continue
-            if key not in FIELDS:
-                self.refuse((*names, word), f"unknown argument{nearest_key(key, FIELDS)}")
-            if key in NOT_HERE:
-                self.refuse((*names, word), NOT_HERE[key])
-            yield Value(key, value, (*names, word))
-
     def _single_values(self) -> Iterator[Value]:
         """Each value that some point has, once; of ranges their ends."""
         for place in range(len(self.content.get("points", ()))):
-            yield from self._values(("points", place))
+            yield from self.values(("points", place))
         for section in ("zip", "grid", "random"):
-            for value in self._values((section,)) if section in self.content else ():
+            for value in self.values((section,)) if section in self.content else ():
                 source = self._source(value) if section == "random" else value.content
                 ends = [str(source.low), str(source.high)] if isinstance(source, Range) else source
                 yield from (Value(value.key, end, value.names) for end in ends)
-
-    def _refuse_section(self, name: str) -> NoReturn:
-        if FLAGS.get(f"--{name}", name) in FIELDS or name in GROUPS:
-            self.refuse((name,), f"this is an argument: write it below one of {', '.join(VARIED)} or settings")
-        self.refuse(
-            (name,), f"a sweep has no such key{did_you_mean(name, SECTIONS)}: it is one of {', '.join(SECTIONS)}"
-        )
 
 
 def beside(file: Path, name: str) -> Path:
