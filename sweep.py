@@ -41,14 +41,28 @@ def main() -> int:
     elif asked.list:
         print("\n".join(listed(order, as_json=asked.json)))
     elif asked.local:
-        from dlib.launch.sweep_locally import run_locally
-
-        return run_locally(order, asked.local, REPOSITORY)
+        return train_here(order, asked.local)
     elif asked.submit:
         submit(asked, order)
     else:
         return train_point(order, asked.index)
     return 0
+
+
+def train_here(order: SweepOrder, number: int) -> int:
+    """Check all points that are due, and train them, `number` at a time."""
+    from dlib.launch.sweep_locally import environments, run_locally
+    from dlib.training.described import Described, check_training
+
+    places = environments(order.args.hardware, number)
+    found = states(order)
+    refuse_other_arguments(order, found)
+    has_gpu = "CUDA_VISIBLE_DEVICES" in places[0] or order.args.hardware.accelerator == "mps"
+    device = Described(nodes=1, gpus=int(has_gpu), tasks=1)
+    for each in found:
+        if each.is_due(retry_failed=order.retry_failed):
+            check_training(order.command(each.point)[1:], device)
+    return run_locally(order, places, REPOSITORY)
 
 
 def submit(asked: Namespace, order: SweepOrder) -> None:

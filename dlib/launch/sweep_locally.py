@@ -18,7 +18,6 @@ from dlib.launch.sweep_points import (
     PointState,
     SweepOrder,
     counted,
-    refuse_other_arguments,
     state_of,
     states,
 )
@@ -32,19 +31,14 @@ HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COUNT_DEVICES = "import torch; print(torch.cuda.device_count())"
 
 
-def run_locally(order: SweepOrder, number: int, repository: Path) -> int:
-    """Train all points that are due with `repository`'s `train.py`, `number` at a time.
+def run_locally(order: SweepOrder, places: Sequence[dict[str, str]], repository: Path) -> int:
+    """Train all points that are due with `repository`'s `train.py`, one in each of the places at a time.
 
     A signal has the points that run saved, and starts no others. Points that another process holds are left to it.
 
     Returns:
         0 where all points are finished, 75 where some were stopped, else 1.
-
-    Raises:
-        UserError: there are fewer devices.
     """
-    places = environments(order.args.hardware, number)
-    refuse_other_arguments(order, states(order))
     with Workers(order, places, repository) as workers:
         workers.work()
     found = states(order)

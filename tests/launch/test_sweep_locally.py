@@ -24,7 +24,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from dlib.config.configuration import dump_config, load_config
 from dlib.config.command_line import parse_flags
-from dlib.process.errors import run_script
+from dlib.process.errors import UserError, run_script
 from dlib.runs.folder import RunFolder
 
 def main() -> int:
@@ -33,13 +33,15 @@ def main() -> int:
     flags = parse_flags(None, "")
     args = load_config(flags.config_paths, flags.overrides)
     run = RunFolder(Path(args.run.out_dir, args.run.name))
+    do = json.loads(Path(args.run.out_dir, "do.json").read_text()).get(str(args.run.seed), "finish")
+    if do == "refuse":
+        raise UserError("--model: it is too large")
     with run.hold():
         with Path(args.run.out_dir, "begun.txt").open("a") as file:
             file.write(f"{run.name} {os.environ.get('OMP_NUM_THREADS')}\\n")
         run.config.write_text(dump_config(args))
         run.record.write_text("{}")
         run.write_status("running", 1, 5)
-        do = json.loads(Path(args.run.out_dir, "do.json").read_text()).get(str(args.run.seed), "finish")
         while do == "wait" and not stopped:
             time.sleep(0.02)
         state = "preempted" if stopped else "failed" if do == "fail" else "finished"
@@ -59,7 +61,12 @@ class Sweeping:
         self.workspace.mkdir()
         (folder / "train.py").write_text(TRAIN)
         (folder / "sweep.py").write_text((ROOT / "sweep.py").read_text())
-        (folder / "s.yml").write_text("settings: {accelerator: cpu}\ngrid: {seed: [1, 2, 3]}")
+        for text in ("train.txt", "dev.txt"):
+            (folder / text).write_text("a line\n")
+        settings = (
+            f"{{accelerator: cpu, data_dir: {folder}, model: {ROOT}/configs/models/roberta-tiny, from_scratch: true}}"
+        )
+        (folder / "s.yml").write_text(f"settings: {settings}\ngrid: {{seed: [1, 2, 3]}}")
         self.tell()
 
     def tell(self, **what: str) -> None:
@@ -186,10 +193,19 @@ def test_a_longer_goal_is_trained_on_to(sweeping: Sweeping) -> None:
 
 
 def test_a_refusal_of_train_py_is_told_by_its_last_line(sweeping: Sweeping) -> None:
-    (sweeping.workspace / "s-seed=1").write_text("in the way")
+    sweeping.tell(s1="refuse")
     status, printed = sweeping.run("--local", "1")
     assert status == 1
-    assert "[0] s-seed=1: not begun, status 2: --out_dir" in printed
+    assert "[0] s-seed=1: not begun, status 2: --model: it is too large" in printed
+    assert sweeping.begun == ["2", "3"]
+
+
+def test_what_flags_and_files_tell_against_a_point_is_told_before_any_is_trained(sweeping: Sweeping) -> None:
+    (sweeping.workspace / "s-seed=3").write_text("in the way")
+    status, printed = sweeping.run("--local", "1")
+    assert (status, len(printed.splitlines())) == (2, 1)
+    assert "s-seed=3 exists and is no run" in printed
+    assert sweeping.begun == []
 
 
 def test_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
