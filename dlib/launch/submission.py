@@ -1,7 +1,8 @@
 """A job, written into its folder and handed to its launcher; what is refused leaves nothing behind."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlib.launch.job import Job
@@ -12,20 +13,26 @@ from dlib.process.errors import UserError
 from dlib.process.ranks import say
 
 
-def submit_job(job: Job, project: Path) -> str:
+def submit_job(job: Job, project: Path, write: Callable[[], None] = lambda: None) -> str:
     """Write the script, copy the code of `project`, and start the job; returns its number.
 
+    Args:
+        job: what is to run.
+        project: the folder of the code.
+        write: puts what the job reads besides into its folder.
+
     Raises:
-        UserError: a job of this folder still waits or runs, or the launcher refuses.
+        UserError: a job of this folder still waits or runs, or is just being submitted; or the launcher refuses, and
+            nothing is left that was not there before.
     """
     launcher = make_launcher(job.cluster.launcher)
     text = launcher.script(job)
-    refuse_live_job(job.folder, job.handle)
     made = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
-    with refusals_told(job.folder):
-        job.folder.mkdir(parents=True, exist_ok=True)
+    with refusals_told(job.folder), _claimed(job):
+        refuse_live_job(job.folder, job.handle)
         remove_snapshot(project, job.code)
         try:
+            write()
             take_snapshot(project, job.code)
             write_text_atomically(job.script, text)
             number = launcher.submit(job)
@@ -36,12 +43,35 @@ def submit_job(job: Job, project: Path) -> str:
     return number
 
 
+@contextmanager
+def _claimed(job: Job) -> Iterator[None]:
+    """Make the folder of a job, and keep all others from submitting one of it meanwhile.
+
+    Raises:
+        UserError: somebody else does so at this moment.
+    """
+    from filelock import FileLock, Timeout  # here: it takes longer to import than the help to be shown
+
+    job.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, RuntimeError) as error:  # RuntimeError: the holder is this very process
+        raise UserError(f"a job of '{job.handle}' is being submitted at this moment: see jobs.py status") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _clear(job: Job, project: Path, made: Sequence[Path]) -> None:
     """Remove what a refused job left, and the folders that were made for it; of an earlier job its log stays."""
     remove_snapshot(project, job.code)
     job.script.unlink(missing_ok=True)
+    if job.folder in made and read_id(job.folder) is None:  # else another submission was faster, and has ended
+        shutil.rmtree(job.folder)
     with suppress(OSError):  # somebody else has put something there meanwhile
-        for folder in made:
+        for folder in made[1:]:
             folder.rmdir()
 
 

@@ -11,9 +11,8 @@ runs/.sweeps/<name>/
 
 import itertools
 import json
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from dlib.launch.job import INDEX, Job
 from dlib.launch.submission import submit_job
 from dlib.launch.sweep_points import PointState, SweepOrder
 from dlib.process.durable import refusals_told, write_text_atomically
-from dlib.process.errors import UserError
 
 SWEEP_FILE, BASE_FILE, LINKS = "sweep.json", "base.yml", "points"
 
@@ -49,19 +47,9 @@ def submit_sweep(order: SweepOrder, job: Job, project: Path) -> str:
     """Write what the tasks read, and queue the job with the code of `project`; returns its number.
 
     Raises:
-        UserError: the cluster refuses it; nothing is left of a sweep that was not there before.
+        UserError: the sweep has a job already, or the cluster refuses it; nothing is left that was not there before.
     """
-    was_there = job.folder.exists()
-    keep_sweep(order, job.folder)
-    try:
-        return submit_job(job, project)
-    except UserError:
-        if not was_there:
-            shutil.rmtree(job.folder)
-            with suppress(OSError):  # other sweeps and runs are there
-                for folder in job.folder.parents[:2]:
-                    folder.rmdir()
-        raise
+    return submit_job(job, project, write=partial(keep_sweep, order, job.folder))
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -39,6 +39,16 @@ class Requeuing(Local):
         """Do so."""
 
 
+class Twice(Local):
+    """A launcher while whose answer is awaited the user submits once more."""
+
+    def submit(self, job: Job) -> str:
+        """Do so, to a launcher that would take it."""
+        with pytest.raises(UserError, match="a job of 'wiki' is being submitted at this moment"):
+            submit_job(replace(job, cluster=replace(job.cluster, launcher="other")), job.cwd)
+        return super().submit(job)
+
+
 @pytest.fixture
 def job(repository: Path, run: RunFolder) -> Job:
     """A job that runs what stands in the repository, which has changed since its commit."""
@@ -75,7 +85,9 @@ def test_the_code_of_a_job_is_recorded_as_that_of_the_project(job: Job, run: Run
     assert hash_uncommitted_code(run, job.code) == here
     assert save_uncommitted_code(run, job.code)["untracked"] == ["new.py"]
     assert git(job.code, "rev-parse", "HEAD") == git(repository, "rev-parse", "HEAD")
-    assert sorted(path.name for path in job.folder.iterdir()) == ["code", "exit_status", "id", "job.sh", "log.txt"]
+    assert sorted(path.name for path in job.folder.iterdir()) == [
+        *(".lock", "code", "exit_status", "id", "job.sh", "log.txt")
+    ]
 
 
 def test_a_second_submission_takes_the_code_anew_and_keeps_the_log(job: Job, repository: Path) -> None:
@@ -120,6 +132,16 @@ def test_a_run_has_one_job_at_a_time(job: Job, repository: Path) -> None:
             submit_job(job, repository)
     finally:
         os.killpg(int(number.partition(":")[0]), 9)
+
+
+def test_of_two_submissions_at_the_same_moment_one_is_refused(
+    job: Job, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "other", LAUNCHERS["local"])
+    monkeypatch.setitem(LAUNCHERS, "local", f"{__name__}:Twice")
+    submit_job(job, repository)
+    assert wait_for_end(job) == JobState("completed")
+    assert job.log().read_text() == "submitted\n"
 
 
 def test_cancelling_asks_the_command_to_save(job: Job, repository: Path) -> None:

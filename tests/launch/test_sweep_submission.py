@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import load_config
 from dlib.launch.clusters import Cluster, Container
+from dlib.launch.job import Job
+from dlib.launch.launchers import LAUNCHERS
+from dlib.launch.local import Local
 from dlib.launch.slurm_script import sbatch_script
 from dlib.launch.sweep_file import SweepFile
 from dlib.launch.sweep_points import SweepOrder, states
@@ -84,6 +88,35 @@ def test_what_a_cluster_refuses_leaves_nothing(order: SweepOrder) -> None:
     with pytest.raises(UserError, match=r"take sweep\.py --local"):
         submit_sweep(order, job, ROOT)
     assert not order.workspace.exists()
+
+
+class Refusing(Local):
+    """A launcher that takes nothing, though it has arrays."""
+
+    def script(self, job: Job) -> str:
+        """Have one."""
+        return sbatch_script(job)
+
+    def submit(self, job: Job) -> str:
+        """Refuse."""
+        raise UserError("the queue is full")
+
+
+def test_what_a_cluster_refuses_in_the_end_leaves_nothing(order: SweepOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAUNCHERS, "refusing", f"{__name__}:Refusing")
+    job = array_job(order, states(order), Cluster(launcher="refusing"), None, [])
+    with pytest.raises(UserError, match="the queue is full"):
+        submit_sweep(order, job, order.workspace.parent)
+    assert not order.workspace.exists()
+
+
+def test_a_sweep_that_is_just_being_submitted_is_left_alone(order: SweepOrder) -> None:
+    job = array_job(order, states(order), Cluster(), None, [])
+    job.folder.mkdir(parents=True)
+    (job.folder / "sweep.json").write_text("that of the first")
+    with FileLock(job.folder / ".lock"), pytest.raises(UserError, match="a job of 's' is being submitted"):
+        submit_sweep(order, job, ROOT)
+    assert (job.folder / "sweep.json").read_text() == "that of the first"
 
 
 @pytest.mark.parametrize(
