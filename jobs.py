@@ -62,29 +62,47 @@ def submit(args: Namespace, command: list[str]) -> None:
 
 def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
     """The job of a command, after all has been checked that can be checked here."""
-    from dlib.config.validation import check_name
-    from dlib.launch.job import Job
-    from dlib.launch.job_list import OTHER_JOBS
-    from dlib.process.ranks import say
-    from dlib.training.described import Described, check_training
-
-    script, *words = command
+    script = command[0]
     if not (PROJECT / script).is_file() or Path(script).name != script:
         names = ", ".join(sorted(path.name for path in PROJECT.glob("*.py")))
         raise UserError(f"{script}: it is no script of {PROJECT}: after -- comes one of {names}")
-    if script != "train.py":
-        if args.plan:
-            raise UserError(f"--plan: {script} has none; only train.py has")
-        name = args.job_name or "-".join([Path(script).stem, *(Path(word).name for word in words[:1])])
-        check_name(name, "--job_name")
-        return Job(tuple(command), args.out_dir.absolute() / OTHER_JOBS / name, cluster, name)
+    return (training_job if script == "train.py" else other_job)(args, command, cluster)
+
+
+def training_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
+    """The job of a training, in the folder of its run."""
+    from dlib.config.validation import check_name
+    from dlib.launch.job import Job
+    from dlib.process.ranks import say
+    from dlib.training.described import Described, check_training
+
     check_name(args.job_name or "", "--job_name")
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
-    training = check_training(words, described)
+    training = check_training(command[1:], described)
+    run, flags = training.folder, training.flags(cluster.clock)
+    if args.out_dir is not None and args.out_dir.resolve() != run.root.parent.resolve():
+        raise UserError(
+            f"--out_dir {args.out_dir}: train.py writes into {run.root.parent}; give its --out_dir after the --, and "
+            "none before it"
+        )
     if args.plan:
         say(training.plan())
-    run, flags = training.folder, training.flags(cluster.clock)
     return Job((*command, *flags), run.job, cluster, args.job_name or run.name, run=run.root)
+
+
+def other_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
+    """The job of any other script, in a folder of its own."""
+    from dlib.config.validation import check_name
+    from dlib.launch.job import Job
+    from dlib.launch.job_list import OTHER_JOBS
+
+    script, *words = command
+    if args.plan:
+        raise UserError(f"--plan: {script} has none; only train.py has")
+    name = args.job_name or "-".join([Path(script).stem, *(Path(word).name for word in words[:1])])
+    check_name(name, "--job_name")
+    workspace = args.out_dir or Path("runs")
+    return Job(tuple(command), workspace.absolute() / OTHER_JOBS / name, cluster, name)
 
 
 def status(args: Namespace) -> None:

@@ -55,6 +55,7 @@ def _declare_submit(parser: ScriptParser) -> None:
     add_switch(parser, "--plan", f"{text} This tokenizes here what is not tokenized yet.")
     add_switch(parser, "--no_follow", "Return when the job is queued.")
     declare_cluster(parser)
+    parser.set_defaults(out_dir=None)  # of a training it says nothing: train.py has its own
 
 
 def declare_cluster(parser: ScriptParser) -> None:

@@ -74,6 +74,14 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(place: Place) -> None:
     assert not place.runs.exists()
 
 
+def test_one_place_says_the_folder_of_a_run(place: Place, tmp_path: Path) -> None:
+    training = ("--dry_run", "--gpus_per_node", "0", "--", "train.py", *place.arguments("big"))
+    done = jobs("submit", "--out_dir", str(tmp_path / "elsewhere"), *training)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"elsewhere: train.py writes into {place.runs}; give its --out_dir after the --" in done.stderr
+    assert jobs("submit", "--out_dir", str(place.runs), *training).returncode == 0
+
+
 def test_a_training_in_a_container_gets_a_clock_unless_it_has_one(place: Place) -> None:
     words = ("submit", "--cluster", "slurm-pyxis", "--container.image", "/a.sqsh", "--dry_run", "--", "train.py")
     scripts = [jobs(*words, *place.arguments("big", *own)).stdout for own in ((), ("--max_time", "01:00:00"))]
