@@ -68,7 +68,8 @@ class Cluster:
     options: list[str] = setting([])
     """Further options of sbatch, `--constraint=a100`, one a line."""
     setup: list[str] = setting([])
-    """Lines of the shell before the command, `module load cuda`. Write `$NAME`, without braces."""
+    """Lines of the shell before the command, `module load cuda`; one that fails ends the job. Write `$NAME`, without
+    braces."""
     environment: dict[str, str] = setting({})
     """Variables for the command. Keys of W&B or a hub do not belong here: they come from your own environment."""
     python: str = setting("", path=True)

@@ -16,6 +16,11 @@ from dlib.launch.clusters import Cluster
 INDEX = "{index}"
 """The word of a command, or part of one, that an array's tasks replace by their number."""
 
+STOP_AT_FAILURE = """\
+# A line that fails ends the job; what fails within a file that a line reads does not.
+failed() { echo "error: setup: $(sed -n "$1p" "$0"): this has failed, so the job ends" >&2; exit 1; }
+trap '[ ${#BASH_SOURCE[@]} -gt 1 ] || failed $LINENO' ERR"""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -48,6 +53,12 @@ class Job:
     def id_file(self) -> Path:
         """The file that keeps its number."""
         return self.folder / "id"
+
+    @property
+    def setup(self) -> list[str]:
+        """The lines of the shell before the command; the first that fails ends the job, and is named in its log."""
+        lines = self.cluster.setup
+        return [STOP_AT_FAILURE, *lines, "trap - ERR"] if lines else []
 
     def log(self, index: str | None = None) -> Path:
         """What it prints; of an array by the index of a task, or the pattern for it."""

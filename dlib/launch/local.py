@@ -42,7 +42,7 @@ class Local:
             title=" ".join(shlex.join([job.name, *job.command]).split()),
             script=shlex.quote(str(job.script)),
             cwd=shlex.quote(str(job.cwd)),
-            setup="\n".join([*job.cluster.setup, *exports]),
+            setup="\n".join([*job.setup, *exports]),
             command=shlex.join([job.cluster.python or sys.executable, str(job.code / script), *arguments]),
         )
 

@@ -65,7 +65,7 @@ def sbatch_script(job: Job) -> str:
     if "\\" in f"{job.folder}{job.cwd}":
         raise UserError(f"{job.folder}, {job.cwd}: sbatch drops a backslash from a path; choose other folders")
     suffix = "" if job.array is None else f"-{INDEX}"
-    setup = [*job.cluster.setup, *_exports(job.cluster)]
+    setup = [*job.setup, *_exports(job.cluster)]
     return TEMPLATE.format(
         title=" ".join(shlex.join([job.name, *job.command]).split()),
         script=shlex.quote(str(job.script)),

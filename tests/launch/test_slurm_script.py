@@ -178,6 +178,19 @@ def test_setup_and_variables_come_before_the_command(stage: Stage) -> None:
     assert done.stdout == "yes /a b\n"
 
 
+@pytest.mark.parametrize("line", ["module load 'cuda'", ". ./fails.sh", "for word in a b; do module $word; done"])
+def test_a_setup_line_that_fails_ends_the_job_and_is_named(stage: Stage, line: str) -> None:
+    fine = ["if false; then", "  true", "else", "  [ -e nowhere ] && true", "fi", f"cd {stage.here}", ". ./works.sh"]
+    (stage.here / "works.sh").write_text("false\ntrue\n")
+    (stage.here / "fails.sh").write_text("true\nfalse\n")
+    variables = {"BASH_FUNC_module%%": "() { true; false; }"}
+    job = replace(stage.job, cluster=Cluster(setup=[*fine, line, "echo on"]))
+    done = Stage(stage.here, job).start("exit 0", variables=variables)
+    told = f"error: setup: {line}: this has failed, so the job ends\n"
+    assert (done.returncode, done.stdout, done.stderr, stage.requeues) == (1, "", told, [])
+    assert Stage(stage.here, replace(job, cluster=Cluster(setup=fine))).start("exit 75").returncode == 0
+
+
 def options(job: Job) -> list[str]:
     """The options of sbatch in a script."""
     return [shlex.split(line)[1] for line in sbatch_script(job).splitlines() if line.startswith("#SBATCH ")]

@@ -124,6 +124,12 @@ def test_a_refused_job_leaves_nothing(job: Job, repository: Path, monkeypatch: p
     assert git(repository, "worktree", "list") == before
 
 
+def test_a_setup_line_that_fails_ends_the_job(job: Job, repository: Path) -> None:
+    submit_job(replace(job, cluster=replace(job.cluster, setup=["false it is", "true"])), repository)
+    assert wait_for_end(job) == JobState("failed", "exit status 1")
+    assert job.log().read_text() == "error: setup: false it is: this has failed, so the job ends\n"
+
+
 def test_a_run_has_one_job_at_a_time(job: Job, repository: Path) -> None:
     slow = replace(job, cluster=replace(job.cluster, setup=["sleep 30"]))
     number = submit_job(slow, repository)
