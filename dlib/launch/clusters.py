@@ -71,7 +71,8 @@ class Cluster:
     """Lines of the shell before the command, `module load cuda`; one that fails ends the job. Write `$NAME`, without
     braces."""
     environment: dict[str, str] = setting({})
-    """Variables for the command. Keys of W&B or a hub do not belong here: they come from your own environment."""
+    """Variables for the command; the flag adds to them. Keys of W&B or a hub do not belong here: they come from your
+    own environment."""
     python: str = setting("", path=True)
     """What runs a script; empty: the interpreter that runs `jobs.py`, or `python` in a container."""
     container: Container = Container()
@@ -97,7 +98,8 @@ def load_cluster(word: str, overrides: Mapping[str, Any] = {}) -> Cluster:
 
     Args:
         word: `slurm`, or `configs/clusters/slurm.yml`.
-        overrides: values by key, `{"container.image": "./dlib.sqsh"}`; texts are read as in a file.
+        overrides: values by key, `{"container.image": "./dlib.sqsh"}`; texts are read as in a file. Variables are added
+            to those of the file.
 
     Raises:
         UserError: there is no such file; or a key or value is wrong, which is named.
@@ -112,7 +114,7 @@ def load_cluster(word: str, overrides: Mapping[str, Any] = {}) -> Cluster:
     for key, value in _flat(content).items():
         _assign(config, key, value, f"{path}: {key}")
     for key, value in overrides.items():
-        _assign(config, key, value, f"--{key}")
+        _assign(config, key, value, f"--{key}", merge=isinstance(value, Mapping))
     try:
         cluster: Cluster = OmegaConf.to_object(config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
@@ -144,9 +146,9 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "container" and value is not None} | inner
 
 
-def _assign(config: Any, key: str, value: Any, place: str) -> None:
+def _assign(config: Any, key: str, value: Any, place: str, *, merge: bool = False) -> None:
     try:
-        OmegaConf.update(config, key, value, merge=False)
+        OmegaConf.update(config, key, value, merge=merge)
     except (ConfigKeyError, ConfigAttributeError) as error:
         names = [*config, *(f"container.{name}" for name in config.container)]
         raise UserError(f"{place}: there is no such key{did_you_mean(key, names)}") from error

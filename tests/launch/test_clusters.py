@@ -32,6 +32,13 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert cluster.environment == {"A": "1"}
 
 
+def test_variables_on_the_command_line_are_added_to_those_of_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "environment: {HF_HOME: /shared, A: '0'}\nsetup: [module load a]\n")
+    cluster = load_cluster(file, {"environment": {"A": "1", "B": "2"}, "setup": ["module load b"]})
+    assert cluster.environment == {"HF_HOME": "/shared", "A": "1", "B": "2"}
+    assert cluster.setup == ["module load b"]
+
+
 def test_a_variable_of_the_environment_may_stand_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB", "nlp")
     assert load_cluster(written(tmp_path, "account: ${oc.env:LAB}\n")).account == "nlp"
