@@ -80,7 +80,7 @@ def _watch(launcher: Launcher, number: str, log: Log) -> JobState:
 def _asked(launcher: Launcher, number: str) -> JobState | None:
     """The state of a job; None where nobody answers, which the job outlives."""
     try:
-        return launcher.state(number)
+        return launcher.states([number])[number]
     except UserError as error:
         logger().warning("%s", error)
         return None

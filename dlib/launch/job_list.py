@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlib.browse.tables import table
 from dlib.launch.launchers import RUNNING, JobState, shown_number
-from dlib.launch.submission import read_id, state_of
+from dlib.launch.submission import read_id, states_of
 from dlib.process.errors import UserError
 from dlib.runs.liveness import KILLED, UNKNOWN
 from dlib.runs.paths import RunPaths
@@ -62,11 +62,11 @@ def _listed(workspace: Path, wanted: set[Path]) -> Iterator[Listed]:
     jobs = {folder.resolve(): name for name, folder in job_folders(workspace)}
     runs = list_runs(workspace)
     of_runs = {run.folder.job.resolve(): run for run in runs if run.is_run}
-    for folder in dict.fromkeys([*of_runs, *jobs]):
-        if not wanted or folder in wanted:
-            run, is_job = of_runs.get(folder), folder in jobs
-            name = run.name if run else jobs[folder]
-            yield Listed(name, run, folder if is_job else None, state_of(folder) if is_job else None)
+    folders = [folder for folder in dict.fromkeys([*of_runs, *jobs]) if not wanted or folder in wanted]
+    states = states_of(folder for folder in folders if folder in jobs)
+    for folder in folders:
+        run = of_runs.get(folder)
+        yield Listed(run.name if run else jobs[folder], run, folder if folder in jobs else None, states.get(folder))
 
 
 def _row(one: Listed) -> tuple[str | int | None, ...]:

@@ -1,6 +1,7 @@
 """Who starts jobs. Another scheduler is a file with a class, and a line in `LAUNCHERS`."""
 
 import importlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,8 +47,8 @@ class Launcher(Protocol):
     def submit(self, job: Job) -> str:
         """Start the script in the job's folder, and return the number by which to ask for it."""
 
-    def state(self, number: str) -> JobState:
-        """Where a job stands."""
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Where each of some jobs stands, by its number; asked in one go, as a scheduler has others to serve."""
 
     def cancel(self, number: str) -> None:
         """End a job for good."""

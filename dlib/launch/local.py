@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,8 +57,11 @@ class Local:
             time.sleep(0.01)  # for an instant a new process has no command line yet
         return f"{process.pid}:{job.folder}"
 
-    def state(self, number: str) -> JobState:
-        """Where a job stands."""
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Where each of some jobs stands."""
+        return {number: self._state(number) for number in numbers}
+
+    def _state(self, number: str) -> JobState:
         pid, folder = _parts(number)
         if _is_ours(pid, folder):  # asked first: its end is written down before it is gone
             return JobState(RUNNING)

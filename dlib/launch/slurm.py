@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from dlib.launch.job import Job
@@ -16,7 +16,7 @@ from dlib.process.errors import UserError
 
 PATIENCE_SECONDS = 60
 LOOKS, SECONDS_BETWEEN_LOOKS = 4, 0.5
-ALL_STATES = "squeue --noheader --states=all --format=%T|%r|%S|%N --jobs".split()
+ALL_STATES = "squeue --noheader --states=all --format=%F|%T|%r|%S|%N --jobs".split()
 SHAPE = "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem"
 TOO_MUCH = "the partition has no nodes with all of this; `sinfo -o '%P %D %c %m %G %l'` shows what it has"
 REFUSALS = {
@@ -83,7 +83,7 @@ class Slurm:
         """Cancel a job that would wait for ever; SLURM says so a moment after it has taken it."""
         for _ in range(LOOKS):
             try:
-                state = self.state(number)
+                state = self.states([number])[number]
             except UserError:  # nobody answers, and the job is queued all the same
                 return
             if advice := HOPELESS.get(state.reason):
@@ -93,18 +93,18 @@ class Slurm:
                 return
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
-    def state(self, number: str) -> JobState:
-        """Where a job stands; of an array, a task that still lives, else one that failed."""
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Where each of some jobs stands; of an array, a task that still lives, else one that failed."""
         try:
-            lines = _ask(*ALL_STATES, number).splitlines()
+            lines = _ask(*ALL_STATES, ",".join(numbers)).splitlines()
         except UserError as error:
             if "knows no such job" not in str(error):
                 raise
             lines = []
-        states = [JobState(word.lower(), *rest) for word, *rest in (line.split("|") for line in lines)]
-        live = (state for state in states if not state.is_over)
-        failed = (state for state in states if state.word != COMPLETED)
-        return next(itertools.chain(live, failed, states), JobState(GONE))
+        found: dict[str, list[JobState]] = {number: [] for number in numbers}
+        for number, word, *rest in (line.split("|") for line in lines):
+            found[number].append(JobState(word.lower(), *rest))
+        return {number: _busiest(states) for number, states in found.items()}
 
     def cancel(self, number: str) -> None:
         """End a job for good, on its way to which it may still save."""
@@ -113,6 +113,13 @@ class Slurm:
     def requeue(self, number: str) -> None:
         """Put a job back into the queue, running or ended."""
         _ask("scontrol", "requeue", number)
+
+
+def _busiest(states: Sequence[JobState]) -> JobState:
+    """Of the tasks of a job one that still lives, else one that failed."""
+    live = (state for state in states if not state.is_over)
+    failed = (state for state in states if state.word != COMPLETED)
+    return next(itertools.chain(live, failed, states), JobState(GONE))
 
 
 def _ask(program: str, *words: str, without: Collection[str] = ()) -> str:

@@ -1,7 +1,7 @@
 """A job, written into its folder and handed to its launcher; what is refused leaves nothing behind."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -84,10 +84,19 @@ def read_id(folder: Path) -> tuple[str, str] | None:
     return launcher, number
 
 
+def states_of(folders: Iterable[Path]) -> dict[Path, JobState]:
+    """Where the jobs of folders stand, without those that have none; each launcher is asked once for all of its own."""
+    ids = {folder: found for folder in folders if (found := read_id(folder))}
+    numbers: dict[str, list[str]] = {}
+    for name, number in ids.values():
+        numbers.setdefault(name, []).append(number)
+    states = {name: make_launcher(name).states(several) for name, several in numbers.items()}
+    return {folder: states[name][number] for folder, (name, number) in ids.items()}
+
+
 def state_of(folder: Path) -> JobState:
     """Where the job of a folder stands."""
-    found = read_id(folder)
-    return make_launcher(found[0]).state(found[1]) if found else JobState(GONE)
+    return states_of([folder]).get(folder, JobState(GONE))
 
 
 def cancel_job(folder: Path) -> None:

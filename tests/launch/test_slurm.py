@@ -46,16 +46,21 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return found
 
 
+def state() -> JobState:
+    """Where the job 41 stands."""
+    return Slurm().states(["41"])["41"]
+
+
 def test_a_job_is_known_by_its_number(commands: Commands) -> None:
     commands.answer("sbatch", "41;cluster\n")
-    commands.answer("squeue", "PENDING|Priority|2026-11-22T10:00:00|\n")
+    commands.answer("squeue", "41|PENDING|Priority|2026-11-22T10:00:00|\n")
     assert Slurm().submit(JOB) == "41"
     assert commands.calls("sbatch") == ["--parsable runs/big/job/job.sh"]
 
 
 def test_a_job_that_could_never_start_is_cancelled(commands: Commands) -> None:
     commands.answer("sbatch", "41\n")
-    commands.answer("squeue", "PENDING|PartitionTimeLimit|N/A|\n")
+    commands.answer("squeue", "41|PENDING|PartitionTimeLimit|N/A|\n")
     with pytest.raises(UserError, match=r"--time: .*job 41 would wait for ever, PartitionTimeLimit"):
         Slurm().submit(JOB)
     assert commands.calls("scancel") == ["41"]
@@ -93,17 +98,24 @@ def test_a_slurm_that_hangs_is_not_waited_for_for_ever(commands: Commands, monke
     (commands.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(slurm, "PATIENCE_SECONDS", 0.2)
     with pytest.raises(UserError, match=r"squeue: SLURM does not answer for 0.2 seconds"):
-        Slurm().state("41")
+        state()
 
 
 def test_the_state_of_an_array_is_that_of_its_busiest_task(commands: Commands) -> None:
-    commands.answer("squeue", "COMPLETED|None|2026|n1\nRUNNING|None|2026|n2\nPENDING|Priority|N/A|\n")
-    assert Slurm().state("41") == JobState("running", "None", "2026", "n2")
+    commands.answer("squeue", "41|COMPLETED|None|2026|n1\n41|RUNNING|None|2026|n2\n41|PENDING|Priority|N/A|\n")
+    assert state() == JobState("running", "None", "2026", "n2")
+
+
+def test_one_question_is_enough_for_all_jobs(commands: Commands) -> None:
+    commands.answer("squeue", "41|RUNNING|None|2026|n1\n43|COMPLETED|None|2026|n2\n")
+    states = Slurm().states(["41", "42", "43"])
+    assert {number: state.word for number, state in states.items()} == {"41": "running", "42": GONE, "43": "completed"}
+    assert [call.split()[-1] for call in commands.calls("squeue")] == ["41,42,43"]
 
 
 def test_a_job_that_slurm_has_forgotten_is_gone(commands: Commands) -> None:
     commands.answer("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", status=1)
-    assert Slurm().state("41") == JobState(GONE)
+    assert state() == JobState(GONE)
 
 
 def test_cancel_and_requeue_are_slurms_own(commands: Commands) -> None:
@@ -117,7 +129,7 @@ def test_a_job_inherits_nothing_of_the_job_that_submits_it(
 ) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "7")
     monkeypatch.setenv("SLURM_CONF", "/etc/own.conf")
-    commands.answer("squeue", "RUNNING|None||n1\n")
+    commands.answer("squeue", "41|RUNNING|None||n1\n")
     (tmp_path / "sbatch").write_text(f"#!/bin/sh\nenv >{tmp_path}/env\necho 41\n")
     assert Slurm().submit(JOB) == "41"
     found = (tmp_path / "env").read_text().splitlines()
@@ -136,21 +148,21 @@ def test_a_job_that_is_taken_keeps_its_number_though_nobody_answers_afterwards(c
 
 @pytest.mark.parametrize("word", ["SIGNALING", "STOPPED", "SPECIAL_EXIT", "STAGE_OUT", "REQUEUE_HOLD"])
 def test_a_job_between_two_states_is_not_over(commands: Commands, word: str) -> None:
-    commands.answer("squeue", f"{word}|None|N/A|n1\n")
-    assert not Slurm().state("41").is_over
+    commands.answer("squeue", f"41|{word}|None|N/A|n1\n")
+    assert not state().is_over
 
 
 def test_an_array_of_which_a_task_failed_has_not_completed(commands: Commands) -> None:
-    commands.answer("squeue", "COMPLETED|None|2026|n1\nFAILED|NonZeroExitCode|2026|n2\n")
-    assert Slurm().state("41").word == "failed"
+    commands.answer("squeue", "41|COMPLETED|None|2026|n1\n41|FAILED|NonZeroExitCode|2026|n2\n")
+    assert state().word == "failed"
 
 
 def test_what_a_user_prefers_to_see_of_the_queue_hides_no_job(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SQUEUE_PARTITION", "debug")
-    (commands.folder / "squeue").write_text('#!/bin/sh\n[ "$SQUEUE_PARTITION" ] || echo "RUNNING|None||n1"\n')
-    assert Slurm().state("41").word == "running"
+    (commands.folder / "squeue").write_text('#!/bin/sh\n[ "$SQUEUE_PARTITION" ] || echo "41|RUNNING|None||n1"\n')
+    assert state().word == "running"
 
 
 def test_a_full_queue_is_told_though_sbatch_tries_on_for_minutes(
@@ -168,7 +180,7 @@ def test_what_a_script_says_wins_over_a_users_variables(
 ) -> None:
     for name in ("PARTITION", "ACCOUNT", "NO_REQUEUE"):
         monkeypatch.setenv(f"SBATCH_{name}", "mine")
-    commands.answer("squeue", "RUNNING|None||n1\n")
+    commands.answer("squeue", "41|RUNNING|None||n1\n")
     (tmp_path / "sbatch").write_text(f"#!/bin/sh\nenv >{tmp_path}/env\necho 41\n")
     Slurm().submit(replace(JOB, cluster=Cluster(partition="long")))
     found = (tmp_path / "env").read_text().splitlines()

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,12 @@ import pytest
 from dlib.launch.clusters import Cluster, Container
 from dlib.launch.following import follow
 from dlib.launch.job import Job
-from dlib.launch.job_list import actual_run_state, find_job, print_status
+from dlib.launch.job_list import find_job, print_status
 from dlib.launch.launchers import LAUNCHERS, JobState, Launcher, make_launcher
 from dlib.launch.local import Local
 from dlib.launch.submission import cancel_job, read_id, requeue_job, state_of, submit_job
 from dlib.process.errors import TrainingError, UserError
 from dlib.runs.folder import RunFolder
-from dlib.runs.registry import summarize
 from dlib.runs.working_tree import hash_uncommitted_code, save_uncommitted_code
 from tests.repositories import git
 
@@ -179,7 +179,7 @@ def test_following_shows_the_log_and_how_it_ends(
 class Interrupted(Local):
     """A launcher whose user presses Ctrl-C."""
 
-    def state(self, number: str) -> JobState:
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
         """Press it."""
         raise KeyboardInterrupt
 
@@ -209,28 +209,6 @@ def test_jobs_are_found_by_name_and_listed_with_runs(
     number = (read_id(job.folder) or ("", ""))[1].partition(":")[0]
     assert lines[1] == ["wiki", "queued", "-", number, "completed", "-"]
     assert [line[0] for line in lines[2:]] == ["eval-wiki"]
-
-
-@pytest.mark.parametrize(
-    ("run_state", "job", "shown"),
-    [
-        ("unknown", JobState("running"), "running"),
-        ("unknown", JobState("completed"), "killed"),
-        ("unknown", JobState("gone"), "killed"),
-        ("unknown", None, "unknown"),
-        ("finished", JobState("running"), "finished"),
-    ],
-)
-def test_the_cluster_knows_what_a_lock_out_of_sight_does_not_tell(
-    run_state: str, job: JobState | None, shown: str
-) -> None:
-    assert actual_run_state(run_state, job) == shown
-
-
-def test_a_run_that_has_a_job_and_never_began_is_no_foreign_folder(run: RunFolder) -> None:
-    run.job.mkdir()
-    assert not run.is_foreign()
-    assert summarize(run).state == "queued"
 
 
 def test_a_job_that_was_given_up_starts_anew_when_a_user_requeues_it(
