@@ -116,18 +116,17 @@ def logs(args: Namespace) -> None:
     """What has a job printed?"""
     from dlib.launch.following import Log, follow
     from dlib.launch.job import log_of
-    from dlib.launch.job_list import find_job
-    from dlib.launch.launchers import make_launcher
+    from dlib.launch.job_list import find_job, refuse_other_index
+    from dlib.launch.launchers import make_launcher, task_number
     from dlib.launch.submission import read_id
 
     folder = find_job(args.job, args.out_dir)
+    refuse_other_index(folder, args.job, args.index)
     log, found = log_of(folder, args.index), read_id(folder)
     if args.follow and found is not None:
-        follow(make_launcher(found[0]), found[1], args.job, log, 0)
+        follow(make_launcher(found[0]), task_number(found[1], args.index), args.job, log, 0)
     elif log.exists():
         Log(log, 0).show()
-    elif tasks := sorted(path.stem.removeprefix("log-") for path in folder.glob("log-*.txt")):
-        raise UserError(f"'{args.job}' is an array: give --index, one of {', '.join(tasks)}")
     else:
         raise UserError(f"{log}: nothing has been printed yet; see jobs.py status {args.job}")
 

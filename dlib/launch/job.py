@@ -2,7 +2,7 @@
 
 runs/<name>/job/
   job.sh       the script: read it, edit it, submit it by hand
-  log.txt      what it printed, over all its starts; log-<index>.txt of an array
+  log.txt      what it printed, over all its starts; log-<index>.txt of an array, whose tasks are links in points/
   id           whom to ask for: the launcher and its number, `slurm 1234`
   starts.txt   the optimizer step that each start found (-<index>)
   code/        the code as it was submitted
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dlib.launch.clusters import Cluster
 
+LINKS = "points"
+"""The folder of an array in which links, named after its tasks, lead to what each writes."""
 INDEX = "{index}"
 """The word of a command, or part of one, that an array's tasks replace by their number."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlib.browse.tables import table
+from dlib.launch.job import LINKS, log_of
 from dlib.launch.launchers import RUNNING, JobState, shown_number
 from dlib.launch.submission import read_id, states_of
 from dlib.process.errors import UserError
@@ -48,6 +49,17 @@ def find_job(word: str, workspace: Path) -> Path:
     if found is None:
         raise UserError(f"no job of '{word}' in {workspace}: see jobs.py status, or name its --out_dir")
     return found
+
+
+def refuse_other_index(folder: Path, word: str, index: str | None) -> None:
+    """Refuse to show the log of an array without an index that it has, or of another job with one."""
+    indexes = sorted((path.name for path in (folder / LINKS).glob("[0-9]*")), key=int)
+    if index is not None and not indexes:
+        raise UserError(f"--index {index}: '{word}' is no array; leave it out")
+    if indexes and index not in indexes:
+        begun = [each for each in indexes if log_of(folder, each).exists()]
+        which = f"those that have begun: {', '.join(begun)}" if begun else "none of them has begun"
+        raise UserError(f"'{word}' is an array: give --index, 0 to {indexes[-1]}; {which}")
 
 
 def print_status(workspace: Path, words: list[str]) -> None:

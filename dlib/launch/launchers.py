@@ -62,6 +62,12 @@ def shown_number(number: str) -> str:
     return number.partition(":")[0]
 
 
+def task_number(number: str, index: str | None) -> str:
+    """The number by which to ask for a task of an array, `41_3`; without an index that of the job."""
+    job, colon, rest = number.partition(":")
+    return number if index is None else f"{job}_{index}{colon}{rest}"
+
+
 def make_launcher(name: str) -> Launcher:
     """The launcher of a name in `LAUNCHERS`.
 

@@ -101,10 +101,10 @@ class Slurm:
             if "knows no such job" not in str(error):
                 raise
             lines = []
-        found: dict[str, list[JobState]] = {number: [] for number in numbers}
-        for number, word, *rest in (line.split("|") for line in lines):
-            found[number].append(JobState(word.lower(), *rest))
-        return {number: _busiest(states) for number, states in found.items()}
+        found: dict[str, list[JobState]] = {}
+        for job, word, *rest in (line.split("|") for line in lines):
+            found.setdefault(job, []).append(JobState(word.lower(), *rest))
+        return {number: _busiest(found.get(number.partition("_")[0], [])) for number in numbers}
 
     def cancel(self, number: str) -> None:
         """End a job for good, on its way to which it may still save."""

@@ -20,12 +20,12 @@ import yaml
 
 from dlib.config.files import read_settings
 from dlib.launch.clusters import Cluster
-from dlib.launch.job import INDEX, Job
+from dlib.launch.job import INDEX, LINKS, Job
 from dlib.launch.submission import submit_job
 from dlib.launch.sweep_points import PointState, SweepOrder
 from dlib.process.durable import refusals_told, write_text_atomically
 
-SWEEP_FILE, BASE_FILE, LINKS = "sweep.json", "base.yml", "points"
+SWEEP_FILE, BASE_FILE = "sweep.json", "base.yml"
 
 
 def array_job(

@@ -1,16 +1,64 @@
-"""What `jobs.py status` shows of runs and their jobs."""
+"""What `jobs.py status` and `logs` show of runs and their jobs."""
 
+from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from dlib.launch import following
 from dlib.launch.job_list import actual_run_state, print_status
 from dlib.launch.launchers import LAUNCHERS, JobState
 from dlib.launch.local import Local
+from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import summarize
+from jobs import logs
+
+
+class Ended(Local):
+    """A launcher whose jobs have ended; it notes what it is asked for."""
+
+    asked: ClassVar[set[str]] = set()
+
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Note it."""
+        self.asked.update(numbers)
+        return {number: JobState("completed") for number in numbers}
+
+
+@pytest.fixture
+def array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an array of twelve tasks, of which two have begun."""
+    monkeypatch.setitem(LAUNCHERS, "ended", f"{__name__}:Ended")
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.01)
+    folder = tmp_path / ".sweeps" / "rates"
+    (folder / "points").mkdir(parents=True)
+    for index in range(12):
+        (folder / "points" / str(index)).symlink_to(f"run {index}")
+    for index in (2, 10):
+        (folder / f"log-{index}.txt").write_text(f"step {index}\n")
+    (folder / "id").write_text("ended 41\n")
+    return folder
+
+
+def test_of_an_array_one_task_is_followed(array: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs(Namespace(job="rates", out_dir=array.parents[1], index="10", follow=True))
+    assert (capsys.readouterr().out, Ended.asked) == ("step 10\n", {"41_10"})
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("index", [None, "12"])
+def test_the_indexes_of_an_array_are_told(array: Path, index: str | None, follow: bool) -> None:
+    with pytest.raises(UserError, match=r"'rates' is an array: give --index, 0 to 11; those that have begun: 2, 10$"):
+        logs(Namespace(job="rates", out_dir=array.parents[1], index=index, follow=follow))
+
+
+def test_a_job_that_is_no_array_has_no_index(array: Path) -> None:
+    (array / "points").rename(array / "other")
+    with pytest.raises(UserError, match="--index 3: 'rates' is no array; leave it out"):
+        logs(Namespace(job="rates", out_dir=array.parents[1], index="3", follow=True))
 
 
 class Counting(Local):

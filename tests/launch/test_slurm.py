@@ -113,6 +113,12 @@ def test_one_question_is_enough_for_all_jobs(commands: Commands) -> None:
     assert [call.split()[-1] for call in commands.calls("squeue")] == ["41,42,43"]
 
 
+def test_a_task_of_an_array_is_asked_for_alone(commands: Commands) -> None:
+    commands.answer("squeue", "41|RUNNING|None|2026|n1\n")
+    assert Slurm().states(["41_3"])["41_3"].word == "running"
+    assert commands.calls("squeue")[0].split()[-1] == "41_3"
+
+
 def test_a_job_that_slurm_has_forgotten_is_gone(commands: Commands) -> None:
     commands.answer("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", status=1)
     assert state() == JobState(GONE)
