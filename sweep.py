@@ -69,7 +69,7 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     """Check all points that are due for the devices that they get, and queue them as one array."""
     from dlib.launch.clusters import load_cluster
     from dlib.launch.commands import cluster_overrides
-    from dlib.launch.launchers import make_launcher
+    from dlib.launch.launchers import make_launcher, shown_number
     from dlib.launch.submission import refuse_live_job
     from dlib.launch.sweep_submission import array_job, submit_sweep
     from dlib.training.described import Described, check_training
@@ -92,7 +92,8 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     if asked.dry_run:
         print(make_launcher(cluster.launcher).script(job), end="")
         return
-    say(f"job {submit_sweep(order, job, REPOSITORY)}: {len(due)} points, {job.script}; see jobs.py status {job.name}")
+    number = shown_number(submit_sweep(order, job, REPOSITORY))
+    say(f"job {number}: {len(due)} points, {job.script}; see jobs.py status {job.name}")
 
 
 def train_point(order: SweepOrder, index: int) -> int:

@@ -16,7 +16,7 @@ from dlib.process.errors import UserError
 
 PATIENCE_SECONDS = 60
 LOOKS, SECONDS_BETWEEN_LOOKS = 4, 0.5
-ALL_STATES = "squeue --noheader --states=all --format=%F|%T|%r|%S|%N --jobs".split()
+SQUEUE = "squeue --noheader --states=all --format=%F|%T|%r|%S|%N".split()
 SHAPE = "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem"
 TOO_MUCH = "the partition has no nodes with all of this; `sinfo -o '%P %D %c %m %G %l'` shows what it has"
 REFUSALS = {
@@ -67,14 +67,14 @@ class Slurm:
         return sbatch_script(job)
 
     def submit(self, job: Job) -> str:
-        """Queue the script in the job's folder; returns the job's number.
+        """Queue the script in the job's folder; returns the job's number, `41:name` in another cluster (`--clusters`).
 
         Raises:
             UserError: SLURM refuses it, or takes it and can never start it.
         """
         keys = {name for key, name in SAID_BY_KEYS.items() if getattr(job.cluster, key) is not None}
         without = {f"SBATCH_{name}" for name in ALWAYS_SAID | keys}
-        number = _ask("sbatch", "--parsable", str(job.script), without=without).strip().partition(";")[0]
+        number = _ask("sbatch", "--parsable", str(job.script), without=without).strip().replace(";", ":")
         with suppress(KeyboardInterrupt):  # the job is queued: its number must not be lost
             self._refuse_hopeless(number)
         return number
@@ -95,24 +95,42 @@ class Slurm:
 
     def states(self, numbers: Collection[str]) -> dict[str, JobState]:
         """Where each of some jobs stands; of an array, a task that still lives, else one that failed."""
-        try:
-            lines = _ask(*ALL_STATES, ",".join(numbers)).splitlines()
-        except UserError as error:
-            if "knows no such job" not in str(error):
-                raise
-            lines = []
-        found: dict[str, list[JobState]] = {}
-        for job, word, *rest in (line.split("|") for line in lines):
-            found.setdefault(job, []).append(JobState(word.lower(), *rest))
-        return {number: _busiest(found.get(number.partition("_")[0], [])) for number in numbers}
+        parts = {number: _parts(number) for number in numbers}
+        jobs: dict[tuple[str, ...], list[str]] = {}
+        for job, there in parts.values():
+            jobs.setdefault(there, []).append(job)
+        states = {there: _states(several, there) for there, several in jobs.items()}
+        return {n: _busiest(states[there].get(job.partition("_")[0], [])) for n, (job, there) in parts.items()}
 
     def cancel(self, number: str) -> None:
         """End a job for good, on its way to which it may still save."""
-        _ask("scancel", number)
+        job, there = _parts(number)
+        _ask("scancel", *there, job)
 
     def requeue(self, number: str) -> None:
         """Put a job back into the queue, running or ended."""
-        _ask("scontrol", "requeue", number)
+        job, there = _parts(number)
+        _ask("scontrol", *there, "requeue", job)
+
+
+def _parts(number: str) -> tuple[str, tuple[str, ...]]:
+    """The number of a job as SLURM has it, and the flag that leads to its cluster where it is another one's."""
+    job, _, cluster = number.partition(":")
+    return job, (f"--clusters={cluster}",) if cluster else ()
+
+
+def _states(jobs: Sequence[str], there: Sequence[str]) -> dict[str, list[JobState]]:
+    """Where the jobs of a cluster stand, of an array each of its tasks; those that it has forgotten are left out."""
+    try:
+        lines = _ask(*SQUEUE, *there, "--jobs", ",".join(jobs)).splitlines()
+    except UserError as error:
+        if "knows no such job" not in str(error):
+            raise
+        lines = []
+    found: dict[str, list[JobState]] = {}
+    for job, word, *rest in (line.split("|") for line in lines if "|" in line):  # a cluster's name stands alone
+        found.setdefault(job, []).append(JobState(word.lower(), *rest))
+    return found
 
 
 def _busiest(states: Sequence[JobState]) -> JobState:

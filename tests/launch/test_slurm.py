@@ -9,7 +9,7 @@ import pytest
 from dlib.launch import slurm
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import Job
-from dlib.launch.launchers import GONE, JobState
+from dlib.launch.launchers import GONE, JobState, shown_number
 from dlib.launch.slurm import Slurm
 from dlib.process.errors import UserError
 
@@ -52,7 +52,7 @@ def state() -> JobState:
 
 
 def test_a_job_is_known_by_its_number(commands: Commands) -> None:
-    commands.answer("sbatch", "41;cluster\n")
+    commands.answer("sbatch", "41\n")
     commands.answer("squeue", "41|PENDING|Priority|2026-11-22T10:00:00|\n")
     assert Slurm().submit(JOB) == "41"
     assert commands.calls("sbatch") == ["--parsable runs/big/job/job.sh"]
@@ -117,6 +117,21 @@ def test_a_task_of_an_array_is_asked_for_alone(commands: Commands) -> None:
     commands.answer("squeue", "41|RUNNING|None|2026|n1\n")
     assert Slurm().states(["41_3"])["41_3"].word == "running"
     assert commands.calls("squeue")[0].split()[-1] == "41_3"
+
+
+def test_a_job_of_another_cluster_is_asked_for_there(commands: Commands) -> None:
+    commands.answer("sbatch", "41;far\n")
+    commands.answer("squeue", "CLUSTER: far\n41|RUNNING|None|2026|n1\n")
+    number = Slurm().submit(JOB)
+    Slurm().cancel(number)
+    Slurm().requeue(number)
+    assert (shown_number(number), commands.calls("scancel")) == ("41", ["--clusters=far 41"])
+    assert commands.calls("scontrol") == ["--clusters=far requeue 41"]
+    assert commands.calls("squeue")[0].endswith(" --clusters=far --jobs 41")
+    assert {number: state.word for number, state in Slurm().states(["41:far_too", "41:far", "42"]).items()} == {
+        **{"41:far": "running", "41:far_too": "running", "42": GONE}
+    }
+    assert len(commands.calls("squeue")) == 4
 
 
 def test_a_job_that_slurm_has_forgotten_is_gone(commands: Commands) -> None:
