@@ -20,6 +20,9 @@ TEMPLATE = """\
 trap : USR1
 trap taken=yes TERM
 
+# By this number jobs.py asks for the job, also where it was submitted by hand.
+grep -Eqs "^{launcher} {number}(:|$)" {id} || echo "{launcher} {number}" >{id}
+
 # Each start notes the step that it finds. What comes no further in {max_requeues} more is given up.
 starts={starts}
 step() {{ {step}; }}
@@ -76,6 +79,9 @@ def sbatch_script(job: Job) -> str:
         wait=WAIT.format(lock=lock) if lock else "",
         setup="\n".join(["", *setup, ""]) if setup else "",
         srun=_srun(job),
+        launcher=job.cluster.launcher,
+        number="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
+        id=shlex.quote(str(job.id_file)),
         job_id="$SLURM_JOB_ID" if job.array is None else "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID",
     )
 

@@ -1,21 +1,19 @@
 """The sbatch script, run by bash with stand-ins for srun and scontrol: when it is requeued, and when not."""
 
 import os
-import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
-from dlib.launch.clusters import Cluster, Container
+from dlib.launch.clusters import Cluster
 from dlib.launch.job import Job
 from dlib.launch.slurm_script import sbatch_script
-from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 
 SRUN = """#!/bin/bash
@@ -168,8 +166,20 @@ def test_a_task_of_an_array_puts_its_index_in_and_is_requeued_alone(stage: Stage
     assert stage.words[-3:] == ["my sweep.yml", "--index", "5"]
     assert stage.requeues == ["requeue 40_5"]
     assert (array.folder / "starts-5.txt").read_text() == "0\n"
+    assert array.id_file.read_text() == "slurm 40\n"
     assert "--array=0-11%3" in sbatch_script(array)
     assert "log-%a.txt" in sbatch_script(array)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, "slurm 7"), ("slurm 6", "slurm 7"), ("slurm 70", "slurm 7"), ("slurm 7:far", "slurm 7:far")],
+)
+def test_a_script_that_was_submitted_by_hand_tells_its_number(stage: Stage, before: str | None, after: str) -> None:
+    if before:
+        stage.job.id_file.write_text(f"{before}\n")
+    assert stage.start("exit 0").stderr == ""
+    assert stage.job.id_file.read_text() == f"{after}\n"
 
 
 def test_setup_and_variables_come_before_the_command(stage: Stage) -> None:
@@ -189,68 +199,3 @@ def test_a_setup_line_that_fails_ends_the_job_and_is_named(stage: Stage, line: s
     told = f"error: setup: {line}: this has failed, so the job ends\n"
     assert (done.returncode, done.stdout, done.stderr, stage.requeues) == (1, "", told, [])
     assert Stage(stage.here, replace(job, cluster=Cluster(setup=fine))).start("exit 75").returncode == 0
-
-
-def options(job: Job) -> list[str]:
-    """The options of sbatch in a script."""
-    return [shlex.split(line)[1] for line in sbatch_script(job).splitlines() if line.startswith("#SBATCH ")]
-
-
-def test_a_cluster_is_said_in_options_of_sbatch(stage: Stage) -> None:
-    cluster = Cluster(
-        partition="gpu",
-        account="lab",
-        qos="long",
-        nodes=2,
-        gpus_per_node=8,
-        cpus_per_task=4,
-        mem="64G",
-        time="08:00:00",
-    )
-    found = options(replace(stage.job, cluster=replace(cluster, options=["--constraint=a100"])))
-    assert found == [
-        *("--job-name=big", f"--output={stage.job.folder}/log.txt", f"--chdir={Path.cwd()}", "--open-mode=append"),
-        *("--requeue", "--signal=USR1@120", "--partition=gpu", "--account=lab", "--qos=long", "--mem=64G"),
-        *("--time=08:00:00", "--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8", "--cpus-per-task=4"),
-        "--constraint=a100",
-    ]
-
-
-IMAGE = Container(image="/shared/dlib.sqsh", mounts=["/data:/data"], writable=True)
-
-
-def container_flags(job: Job) -> Sequence[str]:
-    return [line.strip(" \\") for line in sbatch_script(job).splitlines() if "--container" in line]
-
-
-def test_a_container_is_asked_of_pyxis(stage: Stage) -> None:
-    cluster = Cluster(container=IMAGE, time="01:00:00", environment={"HF_HOME": "/hf"})
-    job = replace(stage.job, cluster=cluster)
-    flags = container_flags(job)
-    assert flags[:2] == ["--container-image=/shared/dlib.sqsh", '--container-name=dlib-"$SLURM_JOB_ID"']
-    mounts = shlex.split(flags[2])[0].removeprefix("--container-mounts=").split(",")
-    assert f"{stage.here}/the runs:{stage.here}/the runs" in mounts
-    assert mounts[-1] == "/data:/data"
-    assert flags[3:] == [
-        f"--container-workdir={job.cwd}",
-        "--container-env=ENROOT_FORCE_OVERRIDE,NVIDIA_VISIBLE_DEVICES,HF_HOME",
-        "--container-writable",
-    ]
-    script = sbatch_script(job)
-    assert "export ENROOT_FORCE_OVERRIDE=y\nexport NVIDIA_VISIBLE_DEVICES=void\n" in script
-    assert "  python " in script
-
-
-def test_no_part_of_a_path_or_word_is_taken_for_an_arrays_index(stage: Stage) -> None:
-    folder = stage.here / "INDEX 5%" / "job"
-    job = replace(stage.job, folder=folder, command=("generate.py", "the {index}"))
-    assert f"--output={stage.here}/INDEX 5%%/job/log.txt" in options(job)
-    assert f"--output={stage.here}/INDEX 5%%/job/log-%a.txt" in options(replace(job, array="0-1"))
-    assert "'the {index}'" in sbatch_script(job)
-
-
-def test_a_line_break_cannot_add_lines_to_the_script(stage: Stage) -> None:
-    with pytest.raises(UserError, match="an option of sbatch stands on one line"):
-        sbatch_script(replace(stage.job, folder=stage.here / "a\ntouch b\nc"))
-    with pytest.raises(UserError, match="sbatch drops a backslash from a path"):
-        sbatch_script(replace(stage.job, cwd=stage.here / "a\\b"))
