@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from dlib.config.durations import parse_clock
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import INDEX, Job, log_of
 from dlib.process.errors import UserError
@@ -39,7 +40,7 @@ step >>"$starts"
 {setup}
 {srun}
 status=$?
-
+{spared}
 # 75: saved, to go on later, with the same job id. 138: USR1 came before Python ran.
 case "$status" in 75 | 138) ;; *) exit "$status" ;; esac
 if [ "${{taken:-}}" ]; then exit "$status"; fi
@@ -55,6 +56,12 @@ WAIT = """\
 elif [ -e {lock} ]; then  # a start on a node that SLURM has lost may still train
   flock --shared --timeout 3600 {lock} true
 """
+SPARED = """\
+# It has no step to show: a start that was stopped ahead of its time limit, as by preemption, does not count.
+[ "$SECONDS" -ge {seconds} ] || : >"$starts"
+"""
+EARLY_SECONDS = 60
+"""How much too early SLURM may send the signal ahead of a time limit."""
 
 
 def sbatch_script(job: Job) -> str:
@@ -79,6 +86,7 @@ def sbatch_script(job: Job) -> str:
         wait=WAIT.format(lock=lock) if lock else "",
         setup="\n".join(["", *setup, ""]) if setup else "",
         srun=_srun(job),
+        spared=_spared(job),
         launcher=job.cluster.launcher,
         number="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
         id=shlex.quote(str(job.id_file)),
@@ -115,6 +123,14 @@ def _read_step(run: Path | None) -> str:
     if run is None:
         return "echo 0"
     return f"""grep -o '"step": [0-9]*' {quoted(str(RunPaths(run).status))} 2>/dev/null | grep -o '[0-9]*' || echo 0"""
+
+
+def _spared(job: Job) -> str:
+    """What keeps a job without a run from being given up for the starts that others have ended."""
+    if job.run is not None or job.cluster.time is None:
+        return ""
+    seconds = parse_clock(job.cluster.time, "--time") - job.cluster.signal_seconds - EARLY_SECONDS
+    return SPARED.format(seconds=seconds)
 
 
 def _exports(cluster: Cluster) -> Iterator[str]:

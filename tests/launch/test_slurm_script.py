@@ -113,6 +113,16 @@ def test_what_comes_further_is_started_as_often_as_it_takes(stage: Stage) -> Non
     assert len(stage.requeues) == 12
 
 
+@pytest.mark.parametrize("status", [75, 138])
+def test_a_job_without_a_run_counts_what_its_time_limit_ended_and_no_preemption(stage: Stage, status: int) -> None:
+    watching = replace(stage.job, command=("eval.py", "--watch"), run=None, cluster=Cluster(time="24:00:00"))
+    starts = [Stage(stage.here, watching).start(f"exit {status}", restart) for restart in range(6)]
+    assert [done.returncode for done in starts] == [0] * 6
+    ended = replace(watching, cluster=Cluster(time="00:03:00"))  # any start comes as far as the signal ahead of it
+    starts = [Stage(stage.here, ended).start(f"exit {status}", restart) for restart in range(5)]
+    assert [done.returncode for done in starts] == [0, 0, 0, 1, 1]
+
+
 def test_a_new_submission_forgets_the_starts_of_the_last_one(stage: Stage) -> None:
     for restart in range(5):
         stage.start("exit 75", restart)
