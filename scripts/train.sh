@@ -9,6 +9,8 @@
 #   DLIB_CONFIG=big.yml sbatch --nodes=4 --ntasks-per-node=2 --gres=gpu:2 scripts/train.sh -n big
 #   DLIB_FORCE_LOCAL=true DLIB_CONFIG=big.yml scripts/train.sh -n small     in an allocation: on this node alone
 #
+# Both paths are looked for where you stand, then in the repository, where the training starts.
+#
 # Of a job, srun starts a process a task, and a run that was stopped (status 75: preempted, or its time is over) puts the
 # job back into the queue, up to DLIB_MAX_REQUEUES times (50). jobs.py submit does the same and more.
 set -euo pipefail
@@ -18,18 +20,26 @@ fail() {
   exit 2
 }
 
+# A path means what it means where the user stands, else in the repository.
+seen_from_here() {
+  if [ "${1#/}" = "$1" ] && [ -e "$1" ]; then printf '%s/' "$PWD"; fi
+  printf '%s' "$1"
+}
+config="$(seen_from_here "${DLIB_CONFIG:-}")"
+resume="$(seen_from_here "${DLIB_RESUME:-}")"
+
 # sbatch runs a copy of this script from elsewhere.
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 [ -f "$root/train.py" ] || root="${SLURM_SUBMIT_DIR:-$root}"
 [ -f "$root/train.py" ] || fail "no train.py in $root: call sbatch in the folder of the repository"
 cd -- "$root"
 
-if [ -n "${DLIB_CONFIG:-}" ] && [ -n "${DLIB_RESUME:-}" ]; then
+if [ -n "$config" ] && [ -n "$resume" ]; then
   fail "DLIB_CONFIG and DLIB_RESUME: give one, as a run that goes on has its own configuration"
-elif [ -n "${DLIB_RESUME:-}" ]; then
-  set -- --resume "$DLIB_RESUME" "$@"
-elif [ -n "${DLIB_CONFIG:-}" ]; then
-  set -- --config_path "$DLIB_CONFIG" "$@"
+elif [ -n "$resume" ]; then
+  set -- --resume "$resume" "$@"
+elif [ -n "$config" ]; then
+  set -- --config_path "$config" "$@"
 else
   fail "set DLIB_CONFIG to a configuration, or DLIB_RESUME to the run that is to go on"
 fi

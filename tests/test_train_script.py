@@ -35,14 +35,14 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(project: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def call(project: Path, *words: str, cwd: str | Path = "/", **variables: str) -> "subprocess.CompletedProcess[str]":
     """Calls the script from elsewhere."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "DLIB_"))}
     path = f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", str(project / "scripts" / "train.sh"), *words],
         env={**ours, "PATH": path, "DLIB_PYTHON": sys.executable, **variables},
-        cwd="/",
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -63,6 +63,21 @@ def test_one_process_is_started_here(project: Path, variables: dict[str, str], f
     done = call(project, "-n", "two words", TOY_STATUS="75", **variables)
     is_task = "SLURM_STEP_ID" in variables
     assert (done.returncode, done.stdout) == (75, f"{[*flags, '-n', 'two words']} {is_task}\n"), done.stderr
+
+
+@pytest.mark.parametrize(("name", "flag"), [("DLIB_CONFIG", "--config_path"), ("DLIB_RESUME", "--resume")])
+def test_a_path_is_looked_for_where_the_user_stands_first(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, name: str, flag: str
+) -> None:
+    here = tmp_path_factory.mktemp("a folder of the user's")
+    (here / "mine").touch()
+    for folder in (here, project):
+        (folder / "both").touch()
+    (project / "theirs").touch()
+    found = {"mine": f"{here}/mine", "both": f"{here}/both", "theirs": "theirs", str(here / "mine"): f"{here}/mine"}
+    for word, path in found.items():
+        done = call(project, cwd=here, **{name: word})
+        assert done.stdout == f"{[flag, path]} False\n", done.stderr
 
 
 def test_a_job_starts_its_tasks_and_goes_back_into_the_queue_when_it_was_stopped(project: Path) -> None:
