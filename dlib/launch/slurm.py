@@ -21,6 +21,7 @@ SHAPE = "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem"
 TOO_MUCH = "the partition has no nodes with all of this; `sinfo -o '%P %D %c %m %G %l'` shows what it has"
 REFUSALS = {
     "invalid partition": "--partition: the cluster has no such one; `sinfo` lists them",
+    "partition not available": "--partition: it takes no jobs now; `sinfo` shows its state; take another, or wait",
     "invalid account": "--account, --partition: they do not go together for you; ask with `sacctmgr show associations`",
     "invalid qos": "--qos: there is no such one for you",
     "node count": "--nodes: the partition has not so many; `sinfo` counts them",
