@@ -39,7 +39,7 @@ class Job:
     @property
     def handle(self) -> str:
         """What `jobs.py` calls it, whatever its name in the queue."""
-        return self.folder.name if self.run is None else self.run.name
+        return self.folder.name if self.run is None or self.array else self.run.name
 
     @property
     def script(self) -> Path:
