@@ -92,7 +92,9 @@ def save_uncommitted_code(folder: RunFolder, repository: Path, code: CodeFolder 
         Which files are there, and which were left out, with the reason.
     """
     code = code or CodeFolder(folder.code)
-    shutil.rmtree(code.root, ignore_errors=True)  # what a session that was killed here had saved
+    # What a session that was killed here had saved; not the folder, which has what later sessions went on with.
+    code.diff.unlink(missing_ok=True)
+    shutil.rmtree(code.untracked, ignore_errors=True)
     top = top_folder(repository)
     if top is None:
         return {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0}

@@ -85,6 +85,15 @@ def test_each_session_keeps_the_uncommitted_code_that_the_run_did_not_begin_with
     assert (repository / "train.py").read_text() == "print(3)\n"
 
 
+def test_a_lost_record_takes_no_code_of_later_sessions_with_it(run: RunFolder, repository: Path) -> None:
+    write(run, repository)
+    (repository / "train.py").write_text("print(2)\n")
+    (session,) = write(run, repository)["sessions"]
+    run.record.unlink()
+    write(run, repository)
+    assert "+print(2)" in (run.root / session["code"]["folder"] / "uncommitted.diff").read_text()
+
+
 def test_a_commit_is_marked_where_any_session_had_other_code(run: RunFolder, repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD").strip()[:10]
     assert [shown_commit(write(run, repository)) for _ in range(2)] == [commit] * 2

@@ -65,7 +65,7 @@ def test_what_a_killed_session_had_saved_goes(run: RunFolder, repository: Path) 
     before = hash_uncommitted_code(run, repository)
     stale.unlink()
     assert save_uncommitted_code(run, repository)["untracked"] == []
-    assert not run.code.exists()
+    assert saved(run) == b""
     assert hash_uncommitted_code(run, repository) != before
 
 
