@@ -7,7 +7,8 @@ from pathlib import Path
 from dlib.process.ranks import logger
 from dlib.reproduce.code_copy import copy_code, remove_copy
 from dlib.runs.folder import RunFolder
-from dlib.runs.working_tree import describe_git, save_uncommitted_code, top_folder
+from dlib.runs.git_commands import top_folder
+from dlib.runs.working_tree import describe_git, save_uncommitted_code
 
 
 def take_snapshot(project: Path, code: Path) -> None:

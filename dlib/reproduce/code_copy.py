@@ -13,7 +13,7 @@ from typing import Any
 from dlib.process.errors import UserError
 from dlib.process.ranks import logger
 from dlib.runs.folder import RunFolder
-from dlib.runs.working_tree import run_git, top_folder
+from dlib.runs.git_commands import run_git, top_folder
 
 IN_PLACE = "--present_code runs the code that stands here"
 

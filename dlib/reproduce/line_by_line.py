@@ -16,8 +16,8 @@ from dlib.process.errors import UserError, ended_by_signals
 from dlib.process.ranks import say
 from dlib.reproduce.code_copy import recorded_code
 from dlib.runs.folder import RunFolder
+from dlib.runs.git_commands import run_git, top_folder
 from dlib.runs.record import read_record
-from dlib.runs.working_tree import run_git, top_folder
 
 MACHINE_PARTS = ("hardware", "packages", "hashes")
 

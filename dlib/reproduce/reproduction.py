@@ -20,8 +20,8 @@ from dlib.reproduce.repetition import Repetition, command_flags, numeric_environ
 from dlib.runs import comparison
 from dlib.runs.comparison import Difference, NumbersComparison
 from dlib.runs.folder import RunFolder
+from dlib.runs.git_commands import top_folder
 from dlib.runs.record import read_record
-from dlib.runs.working_tree import top_folder
 
 POLL_SECONDS = 0.1
 PROGRESS_SECONDS = 10.0

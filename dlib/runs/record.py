@@ -18,8 +18,9 @@ from dlib.process.durable import write_text_atomically
 from dlib.process.threads import usable_cores
 from dlib.runs.comparison import SHORT_COMMIT, package_changes
 from dlib.runs.folder import RunFolder
+from dlib.runs.git_commands import top_folder
 from dlib.runs.redaction import strip_secrets
-from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code, top_folder
+from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code
 
 SCHEMA_VERSION = 1
 PARTS = {"command": dict, "git": dict, "hardware": dict, "packages": dict, "hashes": dict, "sessions": list}
@@ -81,8 +82,9 @@ def _save_later_code(
 
 
 def _is_changed(git: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
-    """Whether a session's working tree had uncommitted changes other than at the run's beginning."""
-    return bool(git.get("dirty")) and git.get("uncommitted_sha256") != begun.get("uncommitted_sha256")
+    """Whether a session had uncommitted changes other than at the run's beginning, as far as git told."""
+    known = (None, begun.get("uncommitted_sha256"))
+    return git.get("dirty") is not False and git.get("uncommitted_sha256") not in known
 
 
 def add_hash(folder: RunFolder, name: str, value: str) -> None:

@@ -1,16 +1,17 @@
-"""The code that a run was made of: its commit, and what no commit holds. git may be missing, or slow."""
+"""The code that a run was made of: its commit, and what no commit holds."""
 
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dlib.runs.folder import RunFolder
+from dlib.runs.git_commands import SilentGitError, ask, listed, told, top_folder
 from dlib.runs.paths import CodeFolder
 from dlib.runs.redaction import holds_secret, names_secret
 
@@ -25,12 +26,12 @@ DIFF_OPTIONS = (
 
 
 def describe_git(repository: Path) -> dict[str, Any]:
-    """Commit, branch, remote, and whether anything differs; all None without git or outside a repository."""
-    remote = _git(repository, "remote", "get-url", "origin")
-    changes = _git(repository, "status", "--porcelain")
+    """Commit, branch, remote, and whether anything differs; None where git says nothing."""
+    remote = told(repository, "remote", "get-url", "origin")
+    changes = told(repository, "status", "--porcelain")
     return {
-        "commit": _text(_git(repository, "rev-parse", "--verify", "--quiet", "HEAD")),
-        "branch": _text(_git(repository, "symbolic-ref", "--short", "--quiet", "HEAD")),
+        "commit": _text(told(repository, "rev-parse", "--verify", "--quiet", "HEAD")),
+        "branch": _text(told(repository, "symbolic-ref", "--short", "--quiet", "HEAD")),
         "dirty": None if changes is None else bool(changes),
         "remote": strip_remote(_text(remote) or "") or None,
     }
@@ -98,52 +99,51 @@ def save_uncommitted_code(folder: RunFolder, repository: Path, code: CodeFolder 
     top = top_folder(repository)
     if top is None:
         return {"diff": None, "untracked": [], "left_out": {}, "left_out_count": 0}
-    sieve = Sieve(MAX_SAVED_BYTES)
-    diff = b"".join(_tracked_changes(top, sieve))
+    sieve, diff, copied = Sieve(MAX_SAVED_BYTES), b"", []
+    try:
+        diff = b"".join(_tracked_changes(top, sieve))
+        copied = [_printable(name) for name in _copy_untracked(top, folder, sieve, code.untracked)]
+    except SilentGitError as error:
+        sieve.left_out[f"what `git {error}` tells"] = "git did not answer"
     if diff:
         code.root.mkdir(parents=True, exist_ok=True)
         code.diff.write_bytes(diff)
-    copied = [_printable(name) for name in _copy_untracked(top, folder, sieve, code.untracked)]
-    listed = list(sieve.left_out.items())[:MAX_LISTED_FILES]
+    shown = list(sieve.left_out.items())[:MAX_LISTED_FILES]
     return {
         "diff": code.diff.name if diff else None,
         "untracked": copied,
-        "left_out": {_printable(name): reason for name, reason in listed},
+        "left_out": {_printable(name): reason for name, reason in shown},
         "left_out_count": len(sieve.left_out),
     }
 
 
 def hash_uncommitted_code(folder: RunFolder, repository: Path) -> str | None:
-    """SHA-256 of what `save_uncommitted_code` would save; None without git or outside a repository."""
+    """SHA-256 of what `save_uncommitted_code` would save; None where git says nothing, or outside a repository."""
     top = top_folder(repository)
     if top is None:
         return None
     sieve, digest = Sieve(MAX_SAVED_BYTES), hashlib.sha256()
-    for diff in _tracked_changes(top, sieve):
-        digest.update(diff)
-    for name, content in _untracked(top, folder, sieve):
-        digest.update(f"{_printable(name)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def top_folder(repository: Path) -> Path | None:
-    """The top of the working tree that a folder is in; None without git or outside a repository."""
-    top = _git(repository, "rev-parse", "--show-toplevel")
-    return Path(os.fsdecode(top.rstrip(b"\n"))).resolve() if top else None
+    with suppress(SilentGitError):
+        for diff in _tracked_changes(top, sieve):
+            digest.update(diff)
+        for name, content in _untracked(top, folder, sieve):
+            digest.update(f"{_printable(name)} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
+    return None
 
 
 def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
     """A diff for each tracked file that differs from the commit and passes the sieve."""
-    is_begun = _git(top, "rev-parse", "--verify", "--quiet", "HEAD")
-    base = "HEAD" if is_begun else _text(_git(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"  # an empty tree
+    is_begun = ask(top, "rev-parse", "--verify", "--quiet", "HEAD")
+    base = "HEAD" if is_begun else _text(ask(top, "hash-object", "-t", "tree", os.devnull)) or "HEAD"  # an empty tree
     committed = _committed_bytes(top, base)
-    for number, name in enumerate(_names(_git(top, "diff", "--name-only", "--no-renames", "-z", base))):
+    for number, name in enumerate(listed(top, "diff", "--name-only", "--no-renames", "-z", base)):
         path = top / name
         size = path.lstat().st_size if os.path.lexists(path) else 0
         if number >= MAX_CHANGED_FILES:
             sieve.left_out[name] = f"over {MAX_CHANGED_FILES} changed files"
         elif sieve.admits_file(name, max(size, committed.get(name, 0))):
-            diff = _git(top, "diff", *DIFF_OPTIONS, base, "--", f":(top,literal){name}")
+            diff = ask(top, "diff", *DIFF_OPTIONS, base, "--", f":(top,literal){name}")
             # A binary diff is compressed: a key shows only in the files.
             is_binary = b"\nGIT binary patch\n" in (diff or b"")
             origin = _both_versions(top, base, name) if is_binary else b""
@@ -153,13 +153,13 @@ def _tracked_changes(top: Path, sieve: Sieve) -> Iterator[bytes]:
 
 def _committed_bytes(top: Path, base: str) -> dict[str, int]:
     """Size of every file of a commit, by name."""
-    entries = (entry.partition("\t") for entry in _names(_git(top, "ls-tree", "-r", "-l", "-z", base)))
+    entries = (entry.partition("\t") for entry in listed(top, "ls-tree", "-r", "-l", "-z", base))
     sizes = {name: about.split()[-1] for about, _, name in entries}
     return {name: int(size) for name, size in sizes.items() if size.isdigit()}
 
 
 def _both_versions(top: Path, base: str, name: str) -> bytes:
-    return (_git(top, "cat-file", "blob", f"{base}:{name}") or b"") + (_content(top / name) or b"")
+    return (ask(top, "cat-file", "blob", f"{base}:{name}") or b"") + (_content(top / name) or b"")
 
 
 def _untracked(top: Path, folder: RunFolder, sieve: Sieve) -> Iterator[tuple[str, bytes]]:
@@ -195,45 +195,15 @@ def _untracked_files(top: Path, folder: RunFolder) -> Iterator[str]:
     runs = folder.root.resolve().parent
     own = folder.root.resolve() if top.is_relative_to(runs) else runs
     is_copy = top.is_relative_to(folder.job.resolve())  # of a job: it is in the run, and nothing of the run is in it
-    names = _names(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
+    names = listed(top, "ls-files", "--others", "--exclude-standard", "-z")
     others = {PurePath(name).parent for name in names if PurePath(name).name == folder.record.name}
     for name in names:
         if (is_copy or not (top / name).is_relative_to(own)) and others.isdisjoint(PurePath(name).parents):
             yield name
 
 
-def run_git(
-    repository: Path, *command: str, timeout_seconds: float | None = None
-) -> "subprocess.CompletedProcess[bytes]":
-    """Runs a git command, in a tree that may belong to another user (in a container), whatever comes of it.
-
-    Without the optional locks a run does not disturb a commit in the same tree. A run that a git hook starts inherits
-    the hook's GIT_DIR and the like, which would mean another repository.
-    """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0"}
-    git = ["git", "-c", "safe.directory=*", "-C", str(repository), *command]
-    return subprocess.run(
-        git, capture_output=True, stdin=subprocess.DEVNULL, env=environment, timeout=timeout_seconds, check=False
-    )
-
-
-def _git(repository: Path, *command: str) -> bytes | None:
-    """What a git command prints; None when it fails."""
-    try:
-        done = run_git(repository, *command, timeout_seconds=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _text(output: bytes | None) -> str | None:
     return output.decode("utf-8", errors="replace").strip() or None if output else None
-
-
-def _names(output: bytes | None) -> list[str]:
-    """The names in git's NUL-separated output."""
-    return [name for name in os.fsdecode(output or b"").split("\0") if name]
 
 
 def _printable(name: str) -> str:

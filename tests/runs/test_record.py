@@ -10,7 +10,7 @@ import pytest
 from dlib.runs.folder import RunFolder
 from dlib.runs.record import SCHEMA_VERSION, add_hash, describe_session, read_record, shown_commit, write_record
 from dlib.runs.working_tree import describe_git, strip_remote
-from tests.repositories import git
+from tests.repositories import git, slow_git
 
 
 def write(run: RunFolder, repository: Path, **changes: Any) -> dict[str, Any]:
@@ -119,6 +119,26 @@ def test_a_git_hook_that_starts_a_run_does_not_mislead_it(
 def test_without_git_the_commit_is_null(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert describe_git(repository)["commit"] is None
+
+
+@pytest.mark.parametrize(
+    ("commands", "dirty", "is_hashed"),
+    [(["rev-parse --show-toplevel"], True, False), (["diff --name-only"], True, False), (["status"], None, True)],
+)
+def test_a_run_goes_on_where_git_is_slow_and_keeps_code_as_far_as_it_is_told(
+    run: RunFolder,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    commands: list[str],
+    dirty: bool | None,
+    is_hashed: bool,
+) -> None:
+    write(run, repository)
+    (repository / "train.py").write_text("print(2)\n")
+    slow_git(run.root.parent / "bin", monkeypatch, *commands)
+    (session,) = write(run, repository)["sessions"]
+    assert session["git"]["dirty"] is dirty
+    assert (session["git"]["uncommitted_sha256"] is not None) == is_hashed == ("code" in session)
 
 
 def test_no_secret_of_command_environment_or_remote_is_recorded(

@@ -1,6 +1,7 @@
 """Code that no commit holds is kept, up to a size, and without secrets."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from dlib.runs import working_tree
 from dlib.runs.folder import RunFolder
 from dlib.runs.working_tree import describe_git, hash_uncommitted_code, save_uncommitted_code
-from tests.repositories import git
+from tests.repositories import git, slow_git
 
 # In pieces, so that this file does not hold what it speaks of.
 KEY = "hf_" + "aB3" * 12
@@ -152,6 +153,26 @@ def test_the_diff_is_bounded_in_all(run: RunFolder, repository: Path, monkeypatc
     assert 1000 < len(saved(run)) <= 2500
     monkeypatch.setattr(working_tree, "MAX_CHANGED_FILES", 1)
     assert sorted(save_uncommitted_code(run, repository)["left_out"]) == ["1.txt", "2.txt", "3.txt"]
+
+
+def damage(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.write_bytes(b"damaged")
+
+
+def be_slow(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_git(index.with_name("bin"), monkeypatch, "rev-parse --verify")  # not: there is no commit
+
+
+@pytest.mark.parametrize("silence", [damage, be_slow])
+def test_where_git_does_not_answer_nothing_is_taken_for_the_changes_and_it_is_told(
+    run: RunFolder, repository: Path, monkeypatch: pytest.MonkeyPatch, silence: Callable[..., None]
+) -> None:
+    (repository / "train.py").write_text("print(2)\n")
+    silence(repository / ".git" / "index", monkeypatch)
+    assert hash_uncommitted_code(run, repository) is None
+    found = save_uncommitted_code(run, repository)
+    assert (found["diff"], found["untracked"], saved(run)) == (None, [], b"")
+    assert [*found["left_out"].values()] == ["git did not answer"]
 
 
 def test_every_kind_of_change_and_name_comes_back(run: RunFolder, repository: Path, tmp_path: Path) -> None:
