@@ -21,6 +21,7 @@ class Connection:
         """Take a connected socket."""
         self.socket = opened
         self._received = b""
+        self._begun = b""  # what is left of a message of which the other end took the beginning
         opened.setblocking(False)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, number in TIMES.items():
@@ -52,13 +53,16 @@ class Connection:
             raise ValueError("the other end is no process of a run") from error
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message; it is lost where the other end takes none at present.
+        """Send a message; it is lost, but never torn, where the other end takes none at present.
 
         Raises:
             OSError: the other end has closed it, or its machine is lost.
         """
         with suppress(BlockingIOError):
-            self.socket.send(json.dumps(message).encode() + b"\n")
+            self._begun = self._begun[self.socket.send(self._begun) :]
+            if not self._begun:
+                line = json.dumps(message).encode() + b"\n"
+                self._begun = line[self.socket.send(line) :]
 
     def close(self) -> None:
         """Close it, for processes too that were forked from this one and hold it as well."""

@@ -112,8 +112,9 @@ class First:
         """Wait so long for what others say; returns who has ended without a word."""
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._door:
-                guest = Guest(Connection(self._door.accept()[0]))
-                self._selector.register(guest.connection, selectors.EVENT_READ, guest)
+                with suppress(OSError):  # it has gone again, or this process has too many files open
+                    guest = Guest(Connection(self._door.accept()[0]))
+                    self._selector.register(guest.connection, selectors.EVENT_READ, guest)
                 continue
             guest = key.data
             try:

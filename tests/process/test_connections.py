@@ -1,0 +1,42 @@
+"""Messages between processes: whole or not at all, and a door that nobody's failure closes."""
+
+import resource
+import socket
+from typing import Any
+
+import pytest
+
+from dlib.process.connections import Connection, free_port
+from dlib.process.meeting_first import First
+
+SMALL_BYTES = 1 << 16
+
+
+def test_no_message_is_torn_where_the_other_end_listens_late() -> None:
+    heard: list[dict[str, Any]] = []
+    with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as here:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BYTES)
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BYTES)
+        here.connect(door.getsockname())
+        speaker, listener = Connection(here), Connection(door.accept()[0])
+        for number in range(50):
+            speaker.send({"number": number, "place": "x" * (SMALL_BYTES - 100)})
+            if number % 10 == 9:
+                heard += listener.receive()
+        listener.close()
+    assert 5 <= len(heard) < 50
+    assert {len(message["place"]) for message in heard} == {SMALL_BYTES - 100}
+
+
+def test_one_at_the_door_for_whom_there_is_no_file_left_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    port = free_port()
+    first, limits = First(port), resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", port)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            assert first.look() is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            first.leave(in_order=False)
