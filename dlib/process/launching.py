@@ -163,7 +163,8 @@ class Others:
         cause = self._wait_for_cause() if is_missed else None
         self._left.set()
         self._thread.join(GRACE_SECONDS)
-        self._part(in_order=error is None)
+        ends_well = isinstance(error, SystemExit) and not error.code  # the first says why the run has ended
+        self._part(in_order=error is None or ends_well)
         if is_missed and cause is None and global_rank() > 0:
             raise SystemExit(1) from None
         if is_missed:

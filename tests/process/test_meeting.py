@@ -145,6 +145,13 @@ def test_a_process_that_dies_ends_the_first_which_says_which() -> None:
     assert (status, told) == (1, f"error: rank 1 of the run, on {platform.node()}, has ended or is out of reach\n")
 
 
+def test_one_that_ends_quietly_is_not_missed_while_the_first_takes_its_time_to_say_why() -> None:
+    port, body = free_port(), "time.sleep(2); raise launching.TrainingError('no number')"
+    with rank(0, port, body) as first, rank(1, port, "raise SystemExit(0)") as second:
+        assert end_of(second) == (0, "")
+        assert end_of(first) == (1, "error: no number\n")
+
+
 def test_the_others_outlive_the_first_by_seconds_only() -> None:
     port = free_port()
     with rank(0, port, DIE), rank(1, port, STAND) as second:
