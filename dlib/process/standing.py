@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 SHOWN_PARTS = 3
 """Parts of a path that tell a file: `torch/autograd/graph.py`."""
@@ -19,17 +20,20 @@ DEEPEST = 50
 class Standing:
     """Looks at the main thread again and again."""
 
+    moves: ClassVar[int] = 0
+    """How often this process has said that it moves, where it is mostly found in the same place."""
+
     def __init__(self) -> None:
         """Begin with what it does now."""
         self._main = threading.main_thread().ident or 0
-        self._seen: list[tuple[int, int]] = []
+        self._seen: tuple[int, list[tuple[int, int]]] = (0, [])
         self._since = time.monotonic()
         self.place = ""
 
     def look(self) -> float:
         """Seconds since the main thread was first seen where it stands now; sets `place`."""
         frame = sys._current_frames().get(self._main)
-        now = stack_of(frame)
+        now = (Standing.moves, stack_of(frame))
         if frame is None or now != self._seen:
             self._seen, self._since = now, time.monotonic()
         self.place = describe(frame)

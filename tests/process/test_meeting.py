@@ -23,6 +23,7 @@ SCRIPT = """
 import atexit, os, signal, sys, time
 from dlib.process import launching, meeting
 from dlib.process.errors import run_script
+from dlib.process.standing import Standing
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
 meeting.FAREWELL_SECONDS = 1.5
 meeting.STILL_SECONDS, meeting.SILENT_SECONDS = 2.0, 0.8
@@ -36,6 +37,10 @@ def move():
     while True:
         time.sleep(0.13)
         time.sleep(0.29)
+def idle():
+    while True:
+        time.sleep(0.5)
+        Standing.moves += 1
 def main():
     print("up", flush=True)
     with launching.launched(1, {size}, asked=lambda: bool(asked)):
@@ -170,6 +175,14 @@ def test_where_the_first_stands_still_it_is_told_what_each_process_does(body: st
         told = end_of(first)[1]
     own = r"warning: rank 0 has not moved for \d s; rank 0: <string>:\d+ \(main\)"
     assert re.fullmatch(rf"{own}; {state}\n", told), told
+
+
+def test_a_first_that_says_that_it_moves_is_not_told_as_still() -> None:
+    port = free_port()
+    with rank(0, port, "idle()") as first, rank(1, port, STAND):
+        time.sleep(5)
+        first.kill()
+        assert end_of(first)[1] == ""
 
 
 def test_a_name_that_leads_nowhere_is_told_with_what_to_set() -> None:
