@@ -90,10 +90,15 @@ def leads_somewhere(name: str) -> bool:
     return True
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address leads to the machine that uses it."""
+    return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
+
+
 def resolves_own_name() -> bool:
     """Whether this machine's name leads to an address that others reach."""
     try:
-        return not socket.gethostbyname(socket.gethostname()).startswith("127.")
+        return not is_loopback(socket.gethostbyname(socket.gethostname()))
     except OSError:
         return False
 

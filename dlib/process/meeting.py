@@ -6,7 +6,7 @@ other one tells at once that it has ended; what stands still is told by the plac
 
     first                                   others
     listens at MASTER_PORT      <---        {"rank": 3, "host": "n2", "run": "812.0 of 16", "asked": false}
-    all are there               --->        {"go": true, "port": 40113}: torch meets at that port, which is free
+    all are there               --->        {"go": true, "port": 40113, "interface": null}: torch meets at that port
     looks at them               <---        {"still": 0.3, "place": "dlib/..."}, often; at last {"left": true}
 """
 
@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from dlib.process.connections import Connection, interface_of, resolves_own_name
+from dlib.process.connections import Connection, interface_of, is_loopback, resolves_own_name
 from dlib.process.ranks import global_rank, say, world_size
 from dlib.process.stop_signals import STOPPED_STATUS
 
@@ -76,9 +76,19 @@ def refuse_to_begin() -> NoReturn:
     raise SystemExit(0 if global_rank() else STOPPED_STATUS)
 
 
-def meet_torch_at(address: str, port: int, connections: list[Connection]) -> None:
-    """Have torch meet at a place, over the interface of the connections where this machine's name tells none."""
+def interface_of_any(connections: list[Connection]) -> str | None:
+    """The interface of this machine that leads to others; None where its name tells it, or all of them are here.
+
+    gloo has others come to the address of this machine's name, which may be 127.0.1.1 (as Debian installs it).
+    """
+    if resolves_own_name():
+        return None
+    outward = sorted(address for each in connections if not is_loopback(address := each.own_address))
+    return next(filter(None, map(interface_of, outward)), None)
+
+
+def meet_torch_at(address: str, port: int, interface: str | None) -> None:
+    """Have torch meet at a place, and gloo over an interface unless the user has named one."""
     os.environ.update({"MASTER_ADDR": address, "MASTER_PORT": str(port)})
-    addresses = {connection.own_address for connection in connections} - {"127.0.0.1"}
-    if addresses and not resolves_own_name() and (interface := interface_of(min(addresses))):
+    if interface:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)

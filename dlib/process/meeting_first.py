@@ -100,13 +100,14 @@ class First:
 
     def _begin(self, *, go: bool) -> None:
         """Tell all whether and where torch begins."""
-        port = free_port()
-        for guest in self._guests.values():
+        port, connections = free_port(), [guest.connection for guest in self._guests.values()]
+        interface = meeting.interface_of_any(connections)
+        for connection in connections:
             with suppress(OSError):
-                guest.connection.send({"go": go, "port": port})
+                connection.send({"go": go, "port": port, "interface": interface})
         if not go:
             meeting.refuse_to_begin()
-        meeting.meet_torch_at(LOOPBACK, port, [guest.connection for guest in self._guests.values()])
+        meeting.meet_torch_at(LOOPBACK, port, interface)
 
     def _hear(self, seconds: float) -> str | None:
         """Wait so long for what others say; returns who has ended without a word."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from dlib.process import meeting
-from dlib.process.connections import Connection
+from dlib.process.connections import Connection, is_loopback
 from dlib.process.errors import TrainingError, UserError
 from dlib.process.ranks import global_rank
 from dlib.process.standing import Standing
@@ -46,7 +46,10 @@ class Further:
             raise TrainingError(self._told_failure())
         if not answer["go"]:
             meeting.refuse_to_begin()
-        meeting.meet_torch_at(connection.other_address, int(answer["port"]), [connection])
+        # Beside the first it knows only the loopback: others reach it as they reach the first.
+        is_beside = is_loopback(connection.other_address)
+        interface = answer["interface"] if is_beside else meeting.interface_of_any([connection])
+        meeting.meet_torch_at(connection.other_address, int(answer["port"]), interface)
 
     def _reach(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> Connection:
         """Connect to the first as soon as it listens."""

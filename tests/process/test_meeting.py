@@ -2,12 +2,13 @@
 
 import platform
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,17 +56,27 @@ MOVE = "move()"
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
+NAMED_LOCALHOST = 'echo localhost > /proc/sys/kernel/hostname && exec "$0" "$@"'
+"""A shell's word for a program on a machine whose own name leads to the loopback."""
+ON_SUCH = ["unshare", "--map-root-user", "--uts", "sh", "-c", NAMED_LOCALHOST]
+
+
 @contextmanager
 def rank(
-    number: int, port: int, body: str = "pass", size: int = 2, address: str = "127.0.0.1", linger: float = 0.0
+    number: int,
+    port: int,
+    body: str = "pass",
+    size: int = 2,
+    address: str = "127.0.0.1",
+    linger: float = 0.0,
+    within: Sequence[str] = (),
 ) -> "Iterator[subprocess.Popen[str]]":
     """A process of a run, as any launcher starts it."""
     place = {"RANK": number, "LOCAL_RANK": 0, "WORLD_SIZE": size, "MASTER_PORT": port, "MASTER_ADDR": address}
     variables = {**environment(), **{name: str(value) for name, value in place.items()}, "PYTHONPATH": str(ROOT)}
     script = SCRIPT.format(size=size, body=body, linger=linger)
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = [*within, sys.executable, "-c", script]
+    with subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
@@ -249,3 +260,25 @@ def test_who_stands_alone_comes_first() -> None:
 @pytest.mark.skipif(not Path("/sys/class/net/lo").exists(), reason="needs Linux")
 def test_the_interface_of_an_address_is_found() -> None:
     assert (interface_of("127.0.0.1"), interface_of("192.0.2.1")) == ("lo", None)
+
+
+def outward_address() -> str | None:
+    """The address by which others would reach this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking, suppress(OSError):
+        asking.connect(("198.51.100.1", 9))  # sends nothing
+        return str(asking.getsockname()[0])
+    return None
+
+
+def test_where_a_name_leads_to_the_loopback_all_of_a_machine_take_the_interface_that_others_reach() -> None:
+    port, body, address = free_port(), "print(os.environ.get('GLOO_SOCKET_IFNAME'))", outward_address()
+    works = shutil.which("unshare") and subprocess.run([*ON_SUCH, "true"], capture_output=True).returncode == 0
+    if address is None or not works:
+        pytest.skip("needs a network, and leave to name a machine")
+    with (
+        rank(0, port, body, 3, within=ON_SUCH) as first,
+        rank(1, port, body, 3, "127.0.1.1", within=ON_SUCH) as beside,
+        rank(2, port, body, 3, address, within=ON_SUCH) as further,
+    ):
+        told = {process.communicate(timeout=60)[0] for process in (first, beside, further)}
+    assert told == {f"began\n{interface_of(address)}\n"}
