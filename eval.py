@@ -114,8 +114,9 @@ def launch(order: Order, models: Sequence[str]) -> "Iterator[Processes]":
     choose_hub_mode([*models, *([HUB] if order.harness else [])], args.tracking.offline)
     # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
     from dlib.measuring.processes import Processes
+    from dlib.training.trainer import open_store
 
-    with launched(len(devices.indices), devices.num_nodes):
+    with launched(len(devices.indices), devices.num_nodes, open_store=open_store):
         yield Processes(devices)
 
 

@@ -165,8 +165,8 @@ def fit(
     devices, hardware = run.devices, run.args.hardware
     on_loss = partial(session.fail, folder, run.plan.total_steps)
     told = partial(session.cause_of_others, folder)
-    asked = stopping.was_asked
-    with launched(len(devices.indices), devices.num_nodes, on_loss, held_back=STOP_SIGNALS, told=told, asked=asked):
+    here, nodes, asked = len(devices.indices), devices.num_nodes, stopping.was_asked
+    with launched(here, nodes, on_loss, STOP_SIGNALS, told, asked, trainer.open_store):
         logger = RunLogger(run_log, module.logged_step)
         strategy, exact = hardware.distributed_strategy, hardware.exact_reduce
         built = trainer.build_trainer(devices, strategy, callbacks, logger=logger, exact_reduce=exact)

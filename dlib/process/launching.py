@@ -68,6 +68,7 @@ def launched(
     held_back: Collection[signal.Signals] = (),
     told: Callable[[], str | None] = lambda: None,
     asked: Callable[[], bool] = lambda: False,
+    open_store: Callable[[], int] = free_port,
 ) -> AbstractContextManager[object]:
     """Run the other processes of this machine beside this one, unless a launcher has started them.
 
@@ -82,6 +83,7 @@ def launched(
             it while it still starts.
         told: what another process has left to say why it failed, if one has.
         asked: whether this process was asked to stop: then none of them begins.
+        open_store: has torch listen in the first process, and returns the port where all processes then meet.
 
     Raises:
         SystemExit: this process, the only one, was asked to stop.
@@ -90,7 +92,7 @@ def launched(
         return refuse_to_begin() if asked() else nullcontext()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held_back)  # further processes inherit it
     try:
-        return Others(_start_others(num_processes, num_nodes), on_loss, told, asked)
+        return Others(_start_others(num_processes, num_nodes), on_loss, told, asked, open_store)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -130,10 +132,11 @@ class Others:
         on_loss: Callable[[str], None],
         told: Callable[[], str | None],
         asked: Callable[[], bool],
+        open_store: Callable[[], int],
     ) -> None:
         """Meet them once the block is entered."""
         self._processes = processes
-        self._on_loss, self._told, self._asked = on_loss, told, asked
+        self._on_loss, self._told, self._asked, self._open_store = on_loss, told, asked, open_store
         self._first_rank = global_rank()
         self._meeting: Meeting | None = None
         self._missed: str | None = None  # why one of those that it has met is missed
@@ -145,7 +148,7 @@ class Others:
         try:
             self._meeting = open_meeting()
             if self._meeting is not None:
-                self._meeting.meet(self._asked, lambda: self._cause_of_death() or self._told())
+                self._meeting.meet(self._asked, lambda: self._cause_of_death() or self._told(), self._open_store)
         except BaseException as error:
             self._part(in_order=isinstance(error, SystemExit))  # they were asked to stop, and all know it
             self._kill()

@@ -39,12 +39,13 @@ ADVICE = "set MASTER_ADDR to an address of the first node that all nodes reach"
 class Meeting(Protocol):
     """One end of the connections."""
 
-    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> None:
+    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None], open_store: Callable[[], int]) -> None:
         """Wait until all processes are there.
 
         Args:
             asked: whether this process was asked to stop; then none begins.
             lost: why it need not wait any longer.
+            open_store: has torch listen, in the first process; returns the port.
 
         Raises:
             SystemExit: a process was asked to stop, before anything was computed.

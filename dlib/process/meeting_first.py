@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dlib.process import meeting
-from dlib.process.connections import Connection, free_port
+from dlib.process.connections import Connection
 from dlib.process.errors import TrainingError, UserError
 from dlib.process.ranks import from_environment, logger, say, world_size
 from dlib.process.standing import Standing, name_ranks, side_by_side
@@ -75,7 +75,7 @@ class First:
             raise UserError(f"MASTER_PORT={port}: this node cannot listen there: {meeting.reason_of(error)}") from error
         self._selector.register(self._door, selectors.EVENT_READ)
 
-    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> None:
+    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None], open_store: Callable[[], int]) -> None:
         """Wait for the others."""
         began = reminded = time.monotonic()
         ends: float | None = None  # when it no longer waits, once somebody was asked to stop
@@ -96,11 +96,13 @@ class First:
                 )
         self._selector.unregister(self._door)
         self._door.close()
-        self._begin(go=not missing and not asked() and not any(guest.asked for guest in self._guests.values()))
+        go = not missing and not asked() and not any(guest.asked for guest in self._guests.values())
+        self._begin(open_store, go=go)
 
-    def _begin(self, *, go: bool) -> None:
+    def _begin(self, open_store: Callable[[], int], *, go: bool) -> None:
         """Tell all whether and where torch begins."""
-        port, connections = free_port(), [guest.connection for guest in self._guests.values()]
+        # Not a free port that torch takes later: until then another program may have taken it.
+        port, connections = open_store() if go else 0, [guest.connection for guest in self._guests.values()]
         interface = meeting.interface_of_any(connections)
         for connection in connections:
             with suppress(OSError):

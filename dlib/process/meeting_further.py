@@ -27,7 +27,7 @@ class Further:
         self._connection: Connection | None = None
         self._standing, self._next_beat, self._has_left = Standing(), 0.0, False
 
-    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None]) -> None:
+    def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None], open_store: Callable[[], int]) -> None:
         """Reach the first, and wait for its word."""
         self._connection = connection = self._reach(asked, lost)
         hello = {"rank": global_rank(), "host": platform.node(), "run": meeting.name_run()}

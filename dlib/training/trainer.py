@@ -31,6 +31,9 @@ INSTEAD = {
 }
 """Methods of Lightning's that are never called, and what to use."""
 
+STORES: "list[dist.TCPStore]" = []
+"""They listen until this process ends."""
+
 LOADER_PROCESS_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
 """What torch says of it, in the middle of whatever the training process does."""
 
@@ -90,6 +93,16 @@ def refuse_unused_hooks(module: pl.LightningModule, data: pl.LightningDataModule
         for name, instead in INSTEAD.items():
             if getattr(type(owner), name, None) is not getattr(base, name, None):
                 raise UserError(f"{type(owner).__name__}.{name} is never called: {instead}")
+
+
+def open_store() -> int:
+    """Listen where the processes of the run meet; returns the port.
+
+    torch takes this store where it is to open one at the same port (`multi_tenant`, as in its own rendezvous).
+    """
+    store = dist.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False, multi_tenant=True)
+    STORES.append(store)
+    return int(store.port)
 
 
 def choose_environment(devices: Devices) -> ClusterEnvironment:
