@@ -24,6 +24,7 @@ import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.config.configuration import load_config
 from dlib.measuring.flags import Order, parse_order, refuse_missing_lm_eval
 from dlib.models.hub import choose_hub_mode
+from dlib.process.early_contact import in_touch
 from dlib.process.errors import USER_ERROR_STATUS, UserError, ended_by_signals, outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
@@ -44,11 +45,12 @@ HUB = "the hub"
 def main() -> int:
     """Do what the command line asks for."""
     end_with_launcher()
-    order = parse_order(sys.argv[1:])
-    refuse_missing_launcher(load_config([], order.overrides).hardware.num_nodes)
-    quiet_libraries()
-    let_threads_sleep()
-    return watch(order) if order.watch else evaluate_once(order)
+    with in_touch():
+        order = parse_order(sys.argv[1:])
+        refuse_missing_launcher(load_config([], order.overrides).hardware.num_nodes)
+        quiet_libraries()
+        let_threads_sleep()
+        return watch(order) if order.watch else evaluate_once(order)
 
 
 def evaluate_once(order: Order) -> int:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import parse_args
+from dlib.process.early_contact import in_touch, tell_loss
 from dlib.process.errors import outlast_reader, run_script
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
@@ -46,9 +47,15 @@ DESCRIPTION = "Train a language model on train.txt and dev.txt; the same command
 
 
 def main() -> int:
-    """Answer at once what needs no libraries, then train."""
+    """Train, in touch with the other processes if a launcher has started several."""
     started = time.monotonic()
     end_with_launcher()
+    with in_touch():
+        return begin_or_go_on(started)
+
+
+def begin_or_go_on(started: float) -> int:
+    """Answer at once what needs no libraries, then train."""
     parsed = with_trunk(with_recorded_run(parse_args(description=DESCRIPTION)))
     args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
@@ -93,6 +100,7 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     with session.opened(folder, run.args, run.plan.total_steps, run.describe(), Path(__file__).parent) as start:
         stopping = Stopping(run.plan.max_seconds, started)
         stopping.listen()
+        tell_loss(partial(session.fail, folder, run.plan.total_steps), stopping.was_asked)
         say(run.summary)
         run_log = open_run_log(folder, run.args, start.step)
         module, states = begin(run, folder, start)

@@ -16,19 +16,16 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
+from dlib.process import meeting
 from dlib.process.connections import free_port
+from dlib.process.early_contact import end_at_once, open_meeting, settle_place
 from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.meeting import Meeting, refuse_to_begin
-from dlib.process.meeting_first import First
-from dlib.process.meeting_further import Further
 from dlib.process.placement import starts_rest_of_node
-from dlib.process.ranks import from_environment, global_rank, in_slurm_step, local_rank, was_launched, world_size
-from dlib.process.slurm_step import first_node_of_step, port_of_step
+from dlib.process.ranks import from_environment, global_rank, local_rank, was_launched, world_size
 
 BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What somebody sets who starts a run on each machine without a launcher."""
-GRACE_SECONDS = 10.0
-"""How long the first process may take to notice that another has died, and the other to end after it was missed."""
 TOLD_SECONDS = 2.0
 """How long the first waits for word from a process that others have started: it comes before the connection closes."""
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -99,9 +96,7 @@ def launched(
 
 def _start_others(num_processes: int, num_nodes: int) -> "list[subprocess.Popen[bytes]]":
     """Tell this process its rank, and start this machine's other processes unless a launcher has."""
-    if in_slurm_step():
-        os.environ.setdefault("MASTER_ADDR", first_node_of_step())
-        os.environ.setdefault("MASTER_PORT", str(port_of_step()))
+    settle_place()
     if was_launched() and not (num_processes > 1 and starts_rest_of_node()):
         place = {"RANK": global_rank(), "LOCAL_RANK": local_rank(), "WORLD_SIZE": world_size()}
         os.environ.update({name: str(number) for name, number in place.items()})
@@ -165,9 +160,8 @@ class Others:
         is_missed = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
         cause = self._wait_for_cause() if is_missed else None
         self._left.set()
-        self._thread.join(GRACE_SECONDS)
-        ends_well = isinstance(error, SystemExit) and not error.code  # the first says why the run has ended
-        self._part(in_order=error is None or ends_well)
+        self._thread.join(meeting.GRACE_SECONDS)
+        self._part(in_order=meeting.ends_well(error))
         if is_missed and cause is None and global_rank() > 0:
             raise SystemExit(1) from None
         if is_missed:
@@ -183,7 +177,7 @@ class Others:
 
     def _wait_for_cause(self) -> str | None:
         """Why another process was missed: of our own once they have died, and with it said all; else what is told."""
-        look, seconds = (self._cause_of_death, GRACE_SECONDS) if self._processes else (self._told, TOLD_SECONDS)
+        look, seconds = (self._cause_of_death, meeting.GRACE_SECONDS) if self._processes else (self._told, TOLD_SECONDS)
         deadline = time.monotonic() + seconds * bool(self._processes or global_rank() == 0)
         while (cause := look()) is None and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -197,8 +191,8 @@ class Others:
         while not self._left.wait(SECONDS_BETWEEN_LOOKS):
             self._missed = self._meeting.look() if self._meeting is not None else None
             if cause := self._cause_of_death() or self._missed:
-                if not self._left.wait(GRACE_SECONDS):
-                    self._end(self._told() or cause)
+                if not self._left.wait(meeting.GRACE_SECONDS):
+                    end_at_once(self._told() or cause, self._lose)
                 return
 
     def _cause_of_death(self) -> str | None:
@@ -209,28 +203,10 @@ class Others:
                 return self._told() or f"{describe_end(status)}: rank {rank} of the run, process {process.pid}"
         return None
 
-    def _end(self, cause: str) -> None:
-        """End this process, although it may wait for the lost one where no exception reaches it."""
-        print(f"error: {one_line(cause)}", file=sys.stderr, flush=True)
+    def _lose(self, cause: str) -> None:
+        """Tell why the run ends, and end the others of this machine."""
         self._on_loss(cause)
         self._kill()
-        os._exit(TrainingError.status)
-
-
-def open_meeting() -> Meeting | None:
-    """This process's end; None under torchrun, whose agents look after the processes, at the same port.
-
-    Raises:
-        UserError: nobody has said where they meet; or another program listens there.
-    """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        return None
-    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-        raise UserError(
-            f"WORLD_SIZE={world_size()} in the environment, without {' and '.join(missing)}: set or unset all"
-        )
-    port = from_environment("MASTER_PORT", 0)
-    return First(port) if global_rank() == 0 else Further(os.environ["MASTER_ADDR"], port)
 
 
 def describe_end(status: int) -> str:

@@ -5,7 +5,8 @@ first process says who has not come, and waits no longer than is reasonable. Fro
 other one tells at once that it has ended; what stands still is told by the place where each process stands.
 
     first                                   others
-    listens at MASTER_PORT      <---        {"rank": 3, "host": "n2", "run": "812.0 of 16", "asked": false}
+    listens at MASTER_PORT      <---        {"rank": 3, "host": "n2", "run": "812.0"}, from their start on
+                                <---        {"rank": 3, "size": 16, "asked": false}, once they have prepared the run
     all are there               --->        {"go": true, "port": 40113, "interface": null}: torch meets at that port
     looks at them               <---        {"still": 0.3, "place": "dlib/..."}, often; at last {"left": true}
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from dlib.process.connections import Connection, interface_of, is_loopback, resolves_own_name
-from dlib.process.ranks import global_rank, say, world_size
+from dlib.process.ranks import global_rank, in_slurm_step, say, world_size
 from dlib.process.stop_signals import STOPPED_STATUS
 
 MEETING_SECONDS = 600.0
@@ -24,6 +25,8 @@ REMINDER_SECONDS = 30.0
 """How often it is said who is waited for."""
 FAREWELL_SECONDS = 10.0
 """How long a process that was asked to stop stays to tell it to those that come later: schedulers wait longer."""
+GRACE_SECONDS = 10.0
+"""How long a process may take to end by itself after another was lost, and a lost one to be missed."""
 LEAVING_SECONDS = 10.0
 """How long the first waits for the others to end: if it ended before them with 75, srun would kill them: 143."""
 NAMELESS_SECONDS = 60.0
@@ -38,6 +41,13 @@ ADVICE = "set MASTER_ADDR to an address of the first node that all nodes reach"
 
 class Meeting(Protocol):
     """One end of the connections."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all are in touch, as far as this process has to do with them."""
+
+    def greet(self) -> str | None:
+        """Get in touch, long before all meet; returns why they never will. To be called again and again."""
 
     def meet(self, asked: Callable[[], bool], lost: Callable[[], str | None], open_store: Callable[[], int]) -> None:
         """Wait until all processes are there.
@@ -56,8 +66,8 @@ class Meeting(Protocol):
     def look(self) -> str | None:
         """Why the run cannot go on, if another process has ended without a word; to be called again and again."""
 
-    def leave(self, *, in_order: bool) -> None:
-        """End, the first last; not in order where the others are not told why."""
+    def leave(self, *, in_order: bool, cause: str = "") -> None:
+        """End, the first last; not in order where this process has failed, for a `cause` that the first tells."""
 
 
 def reason_of(error: OSError) -> str:
@@ -68,7 +78,8 @@ def reason_of(error: OSError) -> str:
 
 def name_run() -> str:
     """What tells the processes of this run from those of another that meets at the same place."""
-    return f"{os.environ.get('SLURM_JOB_ID')}.{os.environ.get('SLURM_STEP_ID')} of {world_size()}"
+    step = f"{os.environ.get('SLURM_JOB_ID')}.{os.environ.get('SLURM_STEP_ID')}"
+    return step if in_slurm_step() else f"{step} of {world_size()}"  # tasks may start others, and know late how many
 
 
 def refuse_to_begin() -> NoReturn:
@@ -86,6 +97,11 @@ def interface_of_any(connections: list[Connection]) -> str | None:
         return None
     outward = sorted(address for each in connections if not is_loopback(address := each.own_address))
     return next(filter(None, map(interface_of, outward)), None)
+
+
+def ends_well(error: BaseException | None) -> bool:
+    """Whether a process that ends so has not failed."""
+    return error is None or (isinstance(error, SystemExit) and not error.code)
 
 
 def meet_torch_at(address: str, port: int, interface: str | None) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dlib.measuring.processes import Processes
+from dlib.process.early_contact import open_meeting
 from dlib.process.errors import UserError
-from dlib.process.launching import describe_end, open_meeting, refuse_missing_launcher
+from dlib.process.launching import describe_end, refuse_missing_launcher
 from dlib.process.slurm_step import first_node_of_step, port_of_step
 from dlib.training.devices import Devices
 from dlib.training.trainer import build_trainer
@@ -20,10 +21,10 @@ from tests.process.test_ranks import SRUN, TORCHRUN, VARIABLES, set_environment
 BY_HAND = {"NODE_RANK": "1", "MASTER_ADDR": "n1", "MASTER_PORT": "1234"}
 SCRIPT = """
 import os, signal, sys, time
-from dlib.process import launching
+from dlib.process import launching, meeting
 from dlib.process.errors import run_script
 from dlib.process.ranks import end_with_launcher
-launching.GRACE_SECONDS = 0.5 if {first!r} == "waits" else 60
+meeting.GRACE_SECONDS = 0.5 if {first!r} == "waits" else 60
 def main():
     end_with_launcher()
     with launching.launched(3, 1, on_loss=lambda cause: print("told:", cause)):

@@ -23,36 +23,42 @@ from tests.launching import ROOT, environment
 SCRIPT = """
 import atexit, os, signal, sys, time
 from dlib.process import launching, meeting
+from dlib.process.early_contact import in_touch, tell_loss
 from dlib.process.errors import run_script
 from dlib.process.standing import Standing
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
 meeting.FAREWELL_SECONDS = 1.5
 meeting.STILL_SECONDS, meeting.SILENT_SECONDS = 2.0, 0.8
-meeting.BEAT_SECONDS, launching.GRACE_SECONDS = 0.1, 0.5
+meeting.BEAT_SECONDS, meeting.GRACE_SECONDS = 0.1, 0.5
 atexit.register(time.sleep, {linger})
 asked = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
 def stand():
     time.sleep(60)
 def move():
-    while True:
+    while True:  # longer than two looks are apart, each line shorter: no two of them find the same
+        time.sleep(0.05)
+        time.sleep(0.07)
+        time.sleep(0.11)
         time.sleep(0.13)
-        time.sleep(0.29)
 def idle():
     while True:
         time.sleep(0.5)
         Standing.moves += 1
 def main():
     print("up", flush=True)
-    with launching.launched(1, {size}, asked=lambda: bool(asked), open_store=lambda: 4711):
-        print("began", flush=True)
-        {body}
+    with in_touch():
+        {before}
+        with launching.launched(1, {size}, asked=lambda: bool(asked), open_store=lambda: 4711):
+            print("began", flush=True)
+            {body}
 run_script(main)
 """
 STOPPED = "stopped before the first step, with nothing to save: the same command goes on"
 STAND = "stand()"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
 MOVE = "move()"
+PATIENT = "meeting.FAREWELL_SECONDS = 30"
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -70,11 +76,12 @@ def rank(
     address: str = "127.0.0.1",
     linger: float = 0.0,
     within: Sequence[str] = (),
+    before: str = "pass",
 ) -> "Iterator[subprocess.Popen[str]]":
     """A process of a run, as any launcher starts it."""
     place = {"RANK": number, "LOCAL_RANK": 0, "WORLD_SIZE": size, "MASTER_PORT": port, "MASTER_ADDR": address}
     variables = {**environment(), **{name: str(value) for name, value in place.items()}, "PYTHONPATH": str(ROOT)}
-    script = SCRIPT.format(size=size, body=body, linger=linger)
+    script = SCRIPT.format(size=size, body=body, linger=linger, before=before)
     words = [*within, sys.executable, "-c", script]
     with subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -151,6 +158,45 @@ def test_the_first_that_was_asked_to_stop_does_not_wait_long_for_those_that_do_n
         time.sleep(0.5)
         first.send_signal(signal.SIGUSR1)
         assert end_of(first)[0] == 75
+
+
+@pytest.mark.parametrize("prepares", ["pass", "time.sleep(60)"], ids=["waits for it", "still prepares"])
+@pytest.mark.parametrize("head_start", [0.0, 1.0], ids=["later", "earlier"])
+def test_one_that_fails_before_all_meet_ends_the_first_which_says_why(prepares: str, head_start: float) -> None:
+    port = free_port()
+    prepares = f"tell_loss(lambda cause: print('told:', cause, file=sys.stderr), lambda: False); {prepares}"
+    with rank(1, port, before=f"{PATIENT}; raise ValueError('no device')") as second:
+        time.sleep(head_start)
+        with rank(0, port, before=prepares) as first:
+            status, told = end_of(first)
+            assert end_of(second)[0] == 1
+    cause = f"rank 1 of the run, on {platform.node()}, failed: ValueError: no device\n"
+    assert status == 1
+    assert told in (f"error: {cause}", f"error: {cause}told: {cause}")
+    assert ("told:" in told) == ("60" in prepares), "an exception tells it else"
+
+
+@pytest.mark.parametrize("prepares", ["pass", "time.sleep(60)"], ids=["waits for it", "still prepares"])
+@pytest.mark.parametrize("head_start", [0.0, 1.0], ids=["later", "earlier"])
+def test_a_first_that_fails_before_all_meet_ends_the_others(prepares: str, head_start: float) -> None:
+    port = free_port()
+    with rank(0, port, before=f"{PATIENT}; raise launching.UserError('in use')") as first:
+        time.sleep(head_start)
+        with rank(1, port, before=prepares) as second:
+            assert end_of(first) == (2, "error: in use\n")
+            assert end_of(second) == (1, "error: rank 0 of the run, on 127.0.0.1, has failed, and says why\n")
+
+
+def test_processes_that_make_the_same_mistake_before_they_meet_each_say_so() -> None:
+    port, mistake = free_port(), "raise launching.UserError('no such file')"
+    with rank(0, port, before=mistake) as first, rank(1, port, before=mistake) as second:
+        assert [end_of(process) for process in (second, first)] == [(2, "error: no such file\n")] * 2
+
+
+def test_processes_that_have_nothing_to_do_end_before_they_meet() -> None:
+    port, done = free_port(), "raise SystemExit(0)"
+    with rank(0, port, before=done) as first, rank(1, port, before="time.sleep(1); " + done) as second:
+        assert [end_of(process) for process in (first, second)] == [(0, "")] * 2
 
 
 def test_a_process_that_dies_ends_the_first_which_says_which() -> None:
