@@ -8,8 +8,6 @@ anything under its final name. Exit status: 0 all the same, 1 a difference. Abou
 """
 
 import argparse
-import os
-import platform
 import random
 import sys
 import tempfile
@@ -18,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.killed_runs import (
@@ -31,6 +28,7 @@ from benchmarks.killed_runs import (
     draw_configurations,
     write_records,
 )
+from benchmarks.machine import machine
 from dlib.runs.folder import RunFolder
 from tests.exactness.faults import Fault
 from tests.launching import Place, start, write_corpus
@@ -59,7 +57,6 @@ AIMED = (
 SHARE_AT_ANY_TIME = 0.4
 KILLS_OF_A_RUN = 5
 PLACES = ("start-up", "tokenization", "before the first checkpoint", "training", "evaluation", "checkpoint", "end")
-PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "safetensors")
 TEXT_LINES = 24_000
 """Some 2.5 MB: more than one process tokenizes them, and long enough to be killed meanwhile."""
 LONGEST_TOKENIZATION_SECONDS = 0.5
@@ -171,15 +168,6 @@ def row(name: str, kills: Sequence[Kill]) -> str:
     numbers = [len(landed), len(kills) - len(landed), *(places[place] for place in PLACES)]
     numbers += [sum(kill.resumed for kill in landed), sum(len(kill.findings) for kill in kills)]
     return f"| {name} | {' | '.join(map(str, numbers))} |"
-
-
-def machine() -> str:
-    """What the numbers depend on."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")] or [platform.processor()]
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return f"{names[0]}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
 
 
 def say(message: str) -> None:

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.kill_resume import machine
+from benchmarks.machine import machine
 from benchmarks.soak_parts import lines, sharing, steps, vocabulary, workspace
 from benchmarks.soak_parts.row import Row
 

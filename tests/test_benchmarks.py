@@ -1,12 +1,17 @@
 """The benchmarks run; what they measure is not asserted."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
+from benchmarks import trainers
 from benchmarks.soak_parts import steps, workspace
+from benchmarks.trainer_parts.peers import train_plainly
+from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows
 from tests.launching import ROOT, environment, start_warm
 
 
@@ -63,6 +68,44 @@ def test_what_grows_with_the_steps_is_told_apart_from_noise(leaked_mib_a_step: f
     ]
     (row,) = steps.verdicts(samples, 100_000)
     assert row.problem == problem
+
+
+@pytest.mark.parametrize("objective", NETWORKS)
+def test_trainers_are_given_full_rows_and_the_plain_loop_learns_from_them(objective: str, tmp_path: Path) -> None:
+    workload = Workload(objective, str(tmp_path), "tiny", vocab_size=100, rows=4, length=16, steps=4)
+    prepare(workload)
+    rows = read_rows(workload, AutoTokenizer.from_pretrained(workload.model))
+    assert {len(row["input_ids"]) for row in rows} == {16}
+    measured = train_plainly(workload)
+    assert list(measured.losses) == [4]
+    assert 0 < measured.losses[4] < 2 * math.log(100)
+
+
+def test_a_trainer_whose_packages_are_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trainers, "find_spec", lambda package: None if package == "accelerate" else package)
+    assert [name for name in ("plain", "trainer", "trainer_compiled") if trainers.tell_missing(name)] == [
+        "trainer",
+        "trainer_compiled",
+    ]
+    assert "trainer: not measured, it needs accelerate: pip install accelerate" in capsys.readouterr().out
+
+
+def test_trainers_are_compared_by_their_medians() -> None:
+    ours = [trainers.Result(speed, 300, {10: 9.0, 20: 4.0, 30: 2.0}) for speed in (100, 400, 200)]
+    measured = {trainers.OURS: ours, "plain": [trainers.Result(100, 600, {10: 9.0, 20: 5.0})]}
+    assert list(trainers.table("mlm", measured))[2:4] == [
+        "| train.py | 200 | 1.00 x | 300 | 1.00 x | 3.000 |",
+        "| plain | 100 | 2.00 x | 600 | 0.50 x | 5.000 |",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", NETWORKS)
+def test_trainers_prints_a_table(objective: str) -> None:
+    sizes = "--rounds 1 --steps 4 --rows 4 --length 16 --vocab_size 300 --size tiny"
+    assert "| train.py |" in run("trainers", objective, *sizes.split())
 
 
 @pytest.mark.slow

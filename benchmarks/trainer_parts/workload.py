@@ -1,0 +1,165 @@
+"""What all trainers are given alike: one text, one tokenizer, one network with the weights it begins from.
+
+A line of the text has as many words as fill a row, so that every trainer cuts the same rows, and none has padding: how
+rows are filled is measured elsewhere. Words are drawn as often as in a language (Zipf), a tokenizer's token is a word.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+FRAME = 2
+"""Special tokens of a row."""
+NETWORKS = {
+    "mlm": ("bert", "AutoModelForMaskedLM"),
+    "clm": ("gpt2", "AutoModelForCausalLM"),
+    "sequence_classification": ("bert", "AutoModelForSequenceClassification"),
+    "seq2seq": ("t5", "AutoModelForSeq2SeqLM"),
+}
+"""A folder of configs/models/ without its size, and transformers' class, by objective."""
+DEV_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained, and for how long.
+
+    Attributes:
+        objective: of `NETWORKS`.
+        folder: where the text and the network stand.
+        size: of the network: "mini" or "tiny".
+        vocab_size: number of tokens.
+        rows: rows of an optimizer step.
+        length: tokens of a row, special tokens included.
+        steps: optimizer steps.
+        learning_rate: peak; the schedule is linear, without a warm-up.
+    """
+
+    objective: str
+    folder: str
+    size: str
+    vocab_size: int
+    rows: int
+    length: int
+    steps: int
+    learning_rate: float = 5e-4
+
+    @property
+    def model(self) -> Path:
+        """The network's folder."""
+        return Path(self.folder, "model")
+
+    @property
+    def data(self) -> Path:
+        """The text's folder."""
+        return Path(self.folder, "data")
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that the network sees in an optimizer step, those of both sides of an encoder-decoder."""
+        return self.rows * self.length * (1 + (self.objective == "seq2seq"))
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps that are not measured, as the first ones are slower."""
+        return min(10, self.steps // 4)
+
+
+def prepare(workload: Workload) -> None:
+    """Write text, tokenizer and network."""
+    from dlib.models.pretrained import draw_model, read_config
+
+    shape, auto_model = NETWORKS[workload.objective]
+    write_text(workload)
+    tokenizer = build_tokenizer(workload)
+    config = read_config(f"configs/models/{shape}-{workload.size}", trust_remote_code=False)
+    config.vocab_size = len(tokenizer)
+    config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
+    model = draw_model(auto_model, config, trust_remote_code=False)
+    for saved in (tokenizer, model):
+        saved.save_pretrained(workload.model)
+
+
+def write_text(workload: Workload) -> None:
+    """Write enough lines for all steps, each once."""
+    workload.data.mkdir(parents=True)
+    lines = draw_lines(workload)
+    for name, count in (("train", workload.rows * workload.steps), ("dev", DEV_ROWS)):
+        suffix = "txt" if workload.objective in ("mlm", "clm") else "jsonl"
+        workload.data.joinpath(f"{name}.{suffix}").write_text("".join(islice(lines, count)))
+
+
+def draw_lines(workload: Workload) -> Iterator[str]:
+    """Lines of words, without end; with a label that the words tell, or a target, which is the source reversed."""
+    randomness, num_words = np.random.default_rng(1), workload.vocab_size - len(SPECIAL)
+    frequencies = 1 / np.arange(10, num_words + 10)
+    while True:
+        words = randomness.choice(num_words, workload.length - FRAME, p=frequencies / frequencies.sum())
+        text = " ".join(f"w{word}" for word in words)
+        if workload.objective == "sequence_classification":
+            yield json.dumps({"text": text, "label": "even" if words[0] % 2 == 0 else "odd"}) + "\n"
+        elif workload.objective == "seq2seq":
+            target = " ".join(reversed([*text.split(), text.split()[0]]))  # T5 has no token before a text
+            yield json.dumps({"source": f"{text} w0", "target": target}) + "\n"
+        else:
+            yield f"{text}\n"
+
+
+def build_tokenizer(workload: Workload) -> Any:
+    """A tokenizer whose tokens are the words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = [*SPECIAL.values(), *(f"w{number}" for number in range(workload.vocab_size - len(SPECIAL)))]
+    ids = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL["unk"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    start = [] if workload.objective == "seq2seq" else [SPECIAL["cls"]]
+    frame = [(token, ids[token]) for token in (SPECIAL["cls"], SPECIAL["sep"])]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*start, "$A", SPECIAL["sep"]], special_tokens=frame
+    )
+    roles = {f"{role}_token": token for role, token in SPECIAL.items()}
+    roles |= {"eos_token": SPECIAL["sep"], **({"bos_token": SPECIAL["cls"]} if start else {})}
+    if workload.objective == "seq2seq":
+        del roles["cls_token"]
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
+
+
+def read_rows(workload: Workload, tokenizer: Any) -> Sequence[dict[str, Any]]:
+    """The training text as the example scripts of transformers cut it, before a collator sees it."""
+    if workload.objective in ("mlm", "clm"):
+        lines = (workload.data / "train.txt").read_text().splitlines()
+        rows = [{"input_ids": tokenizer(line)["input_ids"]} for line in lines]
+        return rows if workload.objective == "mlm" else [{**row, "labels": list(row["input_ids"])} for row in rows]
+    documents = [json.loads(line) for line in (workload.data / "train.jsonl").read_text().splitlines()]
+    if workload.objective == "seq2seq":
+        return [{**tokenizer(each["source"]), "labels": tokenizer(each["target"])["input_ids"]} for each in documents]
+    return [{**tokenizer(each["text"]), "labels": int(each["label"] == "odd")} for each in documents]
+
+
+def build_collator(workload: Workload, tokenizer: Any, model: Any) -> Any:
+    """The collator that the example scripts of transformers take."""
+    import transformers
+
+    if workload.objective == "mlm":
+        return transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+    if workload.objective == "seq2seq":
+        return transformers.DataCollatorForSeq2Seq(tokenizer, model=model)
+    if workload.objective == "sequence_classification":
+        return transformers.DataCollatorWithPadding(tokenizer)
+    return transformers.default_data_collator
+
+
+def load(workload: Workload) -> tuple[Any, Any]:
+    """The tokenizer and the network."""
+    import transformers
+
+    auto_model = getattr(transformers, NETWORKS[workload.objective][1])
+    return transformers.AutoTokenizer.from_pretrained(workload.model), auto_model.from_pretrained(workload.model)
