@@ -19,13 +19,13 @@ def test_no_message_is_torn_where_the_other_end_listens_late() -> None:
         here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BYTES)
         here.connect(door.getsockname())
         speaker, listener = Connection(here), Connection(door.accept()[0])
-        for number in range(50):
-            speaker.send({"number": number, "place": "x" * (SMALL_BYTES - 100)})
-            if number % 10 == 9:
+        for number in range(200):
+            speaker.send({"number": number, "place": "x" * 10 * SMALL_BYTES})  # more than is taken at once
+            if number % 5 == 4:
                 heard += listener.receive()
         listener.close()
-    assert 5 <= len(heard) < 50
-    assert {len(message["place"]) for message in heard} == {SMALL_BYTES - 100}
+    assert 2 <= len(heard) < 200
+    assert {len(message["place"]) for message in heard} == {10 * SMALL_BYTES}
 
 
 def test_one_at_the_door_for_whom_there_is_no_file_left_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
