@@ -1,6 +1,8 @@
 """Real tokenizers, trained on the spot, and a store of a small text."""
 
+import pkgutil
 import random
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dlib.data.lines import ByteRange, Piece, document_ranges
+from dlib.data.lines import RANGE_BYTES, ByteRange, Piece, document_ranges
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.token_store import TokenStore, build_token_store
 
@@ -19,6 +21,27 @@ SENTENCES = [
 ]
 SPECIAL_TOKENS = ["<s>", "</s>", "<pad>"]
 SEPARATOR_ID = 1
+TIMES_SMALLER = 16
+SMALL_RANGE_BYTES = RANGE_BYTES // TIMES_SMALLER
+SIZES = {
+    name: pkgutil.resolve_name(name) // TIMES_SMALLER
+    for name in (
+        "dlib.data.lines:PIECE_BYTES",
+        "dlib.data.passages:PIECE_BYTES",
+        "dlib.data.token_parts:PIECE_BYTES",
+        "dlib.data.shards:RANGE_BYTES",
+        "dlib.data.tokenizing:BATCH_CHARACTERS",
+        "dlib.data.tokenizing_processes:SMALL_TEXT_BYTES",
+    )
+}
+SERVE = f"""
+import importlib
+for name, size in {SIZES}.items():
+    module, _, name = name.partition(":")
+    setattr(importlib.import_module(module), name, size)
+importlib.import_module("dlib.data.tokenizing_processes").serve()
+"""
+"""What a tokenizing process runs that has the sizes of `small_ranges`."""
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +67,37 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, sep_token="[SEP]", unk_token="[UNK]")
 
 
+def write_lines(file: Path, count: int) -> Path:
+    """Writes lines of all lengths, some 160 bytes each."""
+    randomness = random.Random(1)
+    written = (" ".join(randomness.choices(SENTENCES, k=randomness.randint(0, 4))) for _ in range(count))
+    file.write_text("\n".join(written), encoding="utf-8", newline="")
+    return file
+
+
 @pytest.fixture(scope="session")
 def big_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 2.5 MB of lines of all lengths, enough for several processes."""
-    randomness = random.Random(1)
-    lines = [" ".join(randomness.choices(SENTENCES, k=randomness.randint(0, 4))) for _ in range(16_000)]
-    file = tmp_path_factory.mktemp("text") / "train.txt"
-    file.write_text("\n".join(lines), encoding="utf-8", newline="")
-    assert file.stat().st_size > 2 * 1024 * 1024
+    """A text of three ranges, enough for several processes, which take long enough to be caught at it."""
+    file = write_lines(tmp_path_factory.mktemp("text") / "train.txt", 16_000)
+    assert file.stat().st_size > 2 * RANGE_BYTES
     return file
+
+
+@pytest.fixture(scope="session")
+def long_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of three of the `small_ranges`."""
+    file = write_lines(tmp_path_factory.mktemp("text") / "train.txt", 1000)
+    assert file.stat().st_size > 2 * SMALL_RANGE_BYTES
+    return file
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The bytes of a range, and of a piece of a line, for this test and its processes; a text is large from two on."""
+    for name, size in SIZES.items():
+        monkeypatch.setattr(name.replace(":", "."), size)
+    monkeypatch.setattr("dlib.data.tokenizing_processes.WORKER", [sys.executable, "-c", SERVE])
+    return SMALL_RANGE_BYTES
 
 
 @pytest.fixture

@@ -151,12 +151,11 @@ def test_documents_are_the_same_in_ranges_and_pieces_of_any_size(
 
 @pytest.mark.parametrize("document", ["blank_line", "file"])
 def test_line_breaks_are_in_the_tokens_whatever_the_number_of_processes(
-    byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, document: str, monkeypatch: pytest.MonkeyPatch
+    byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, document: str, small_ranges: int
 ) -> None:
-    monkeypatch.setattr("dlib.data.tokenizing_processes.SMALL_TEXT_BYTES", 0)
     text = tmp_path / "a.txt"
     stanza = "\n".join(SENTENCES)
-    text.write_text(f"{stanza}\n\n" * (5 * lines.RANGE_BYTES // 4 // len(stanza.encode())), encoding="utf-8")
+    text.write_text(f"{stanza}\n\n" * (5 * small_ranges // 2 // len(stanza.encode())), encoding="utf-8")
     stores = [
         build_token_store(
             text,

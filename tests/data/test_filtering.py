@@ -152,10 +152,11 @@ def test_fields_stay_with_their_documents(tmp_path: Path, build: Callable[..., T
             assert store.field("text", number) == store.field("label", number)
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_many_ranges_in_several_processes_give_the_same_sides(
-    big_text: Path, tmp_path: Path, build: Callable[..., TextData]
+    long_text: Path, tmp_path: Path, build: Callable[..., TextData]
 ) -> None:
-    (tmp_path / "train.txt").write_bytes(big_text.read_bytes())
+    (tmp_path / "train.txt").write_bytes(long_text.read_bytes())
     stores = [build(dev_split="5%", tokenizer_processes=1).train_store]
     stores[0].folder.rename(tmp_path / "kept")
     stores.append(build(dev_split="5%").train_store)

@@ -90,11 +90,11 @@ def test_records_come_back_with_the_types_of_their_columns(
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_fields_of_many_ranges_stay_with_their_text(
-    write: Write, build: Build, byte_tokenizer: PreTrainedTokenizerFast, processes: int
+    write: Write, build: Build, byte_tokenizer: PreTrainedTokenizerFast, processes: int, small_ranges: int
 ) -> None:
-    records = many_records(25_000)
+    records = many_records(1600)
     file = write(records)
-    assert file.stat().st_size > 3 * 1024 * 1024
+    assert file.stat().st_size > 3 * small_ranges
     assert stored(build(file, processes=processes), byte_tokenizer) == records
 
 
@@ -236,10 +236,11 @@ def test_a_mistake_names_file_line_and_key(write: Write, build: Build, tmp_path:
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_a_mistake_in_a_later_range_is_told_by_a_process_with_its_line(write: Write, build: Build) -> None:
-    records = many_records(25_000)
-    records[20_000]["label"] = "x"
-    with pytest.raises(UserError, match='line 20001: key "label": a text'):
+    records = many_records(1600)
+    records[1300]["label"] = "x"
+    with pytest.raises(UserError, match='line 1301: key "label": a text'):
         build(write(records), processes=2)
 
 

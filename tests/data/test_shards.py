@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from dlib.data.text import iterate_documents
 from dlib.data.token_store import TokenStore, build_token_store
 from dlib.process.errors import UserError
 from tests.data.conftest import SENTENCES
-from tests.data.test_token_store import contents, let_go, start_build, wait_for
+from tests.data.test_token_store import contents, start_build, wait_for
 
 Build = Callable[..., TokenStore]
 
@@ -198,10 +197,9 @@ def test_a_killed_build_goes_on_from_the_parts_that_it_had(
     undisturbed = contents(build(big_text, cache_dir=tmp_path / "other").folder)
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
-    let_go(process)
     wait_for(lambda cache: len([*cache.glob(".*building*/part-00000[01].json")]) == 2, cache, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     (record,) = cache.glob(".*building*/part-000001.json")
     sizes = [record.with_name(f"part-00000{number}.tokens").stat().st_size for number in (0, 1)]
     strange = b"\7" * sizes[1]  # what is taken over is not made again, and so not put right

@@ -6,11 +6,10 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -19,26 +18,11 @@ import pytest
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dlib.data.token_store import MANIFEST, OFFSETS, TOKENS, TokenStore, build_token_store, open_token_store
-from dlib.data.tokenizing_processes import PACKAGE_ROOT
 from dlib.process.errors import UserError
-from tests.exactness.ranks import fork
+from tests.exactness.ranks import fork, pid_of
 from tests.launching import TIMEOUT_SECONDS
 
 SEPARATOR_ID = 1
-
-BUILD_SCRIPT = """
-import logging, sys
-from pathlib import Path
-from transformers import PreTrainedTokenizerFast
-from dlib.data.token_store import build_token_store
-
-logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
-tokenizer = PreTrainedTokenizerFast(tokenizer_file=sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-store = build_token_store(Path(sys.argv[1]), tokenizer, separator_id=1, cache_dir=Path(sys.argv[3]), processes=2)
-print(store.folder)
-"""
 
 
 def build(text: Path, tokenizer: PreTrainedTokenizerBase, cache: Path, **options: object) -> TokenStore:
@@ -66,27 +50,16 @@ def undisturbed(
     return contents(build(big_text, byte_tokenizer, tmp_path_factory.mktemp("cache"), processes=1).folder)
 
 
-def start_build(text: Path, tokenizer: PreTrainedTokenizerFast, cache: Path) -> "subprocess.Popen[str]":
-    """A process of its own that has loaded all it needs and waits for `let_go`."""
+def start_build(text: Path, tokenizer: PreTrainedTokenizerFast, cache: Path) -> BaseProcess:
+    """A process of its own that builds, with two that tokenize."""
     tokenizer_file = cache.with_name("tokenizer.json")
     tokenizer.backend_tokenizer.save(str(tokenizer_file))
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILD_SCRIPT, str(text), str(tokenizer_file), str(cache)],
-        cwd=PACKAGE_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    return fork(build_there, text, tokenizer_file, cache)
 
 
-def let_go(process: "subprocess.Popen[str]") -> None:
-    """Have a process of `start_build` go on."""
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
+def build_there(text: Path, tokenizer_file: Path, cache: Path) -> None:
+    """Makes this process, forked for it, one that builds."""
+    build(text, PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file)), cache, processes=2)
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
@@ -98,9 +71,9 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-def wait_for(moment: Callable[[Path], bool], cache: Path, process: "subprocess.Popen[str]") -> None:
+def wait_for(moment: Callable[[Path], bool], cache: Path, process: BaseProcess) -> None:
     """Wait for a moment of a build, or for its end where the moment was too short to be seen."""
-    while process.poll() is None:
+    while process.exitcode is None:
         # A file may vanish while it is looked at.
         with suppress(FileNotFoundError):
             if moment(cache):
@@ -120,12 +93,13 @@ def test_the_text_comes_back_from_the_ids(byte_tokenizer: PreTrainedTokenizerFas
     assert store.offsets.dtype == np.int64
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_ids_are_those_of_the_tokenizer_without_special_tokens(
-    word_tokenizer: PreTrainedTokenizerFast, big_text: Path, tmp_path: Path
+    word_tokenizer: PreTrainedTokenizerFast, long_text: Path, tmp_path: Path
 ) -> None:
-    store = build(big_text, word_tokenizer, tmp_path / "cache", processes=2)
+    store = build(long_text, word_tokenizer, tmp_path / "cache", processes=2)
     assert store.tokens.dtype == np.uint8
-    lines = big_text.read_text(encoding="utf-8").split("\n")
+    lines = long_text.read_text(encoding="utf-8").split("\n")
     expected = [ids for ids in word_tokenizer(lines, add_special_tokens=False)["input_ids"] if ids]
     assert store.num_documents == len(expected)
     flat = [token for ids in expected for token in [*ids, SEPARATOR_ID]]
@@ -141,8 +115,10 @@ def test_documents_without_tokens_are_left_out(word_tokenizer: PreTrainedTokeniz
 
 
 @pytest.mark.parametrize("unit", ["many words in one line ", "nospaceatallé", "漢"])
-def test_a_line_of_3_mb_is_one_document(byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, unit: str) -> None:
-    line = (unit * (3_000_000 // len(unit.encode()))).strip()
+def test_a_line_of_several_ranges_is_one_document(
+    byte_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, unit: str, small_ranges: int
+) -> None:
+    line = (unit * (3 * small_ranges // len(unit.encode()))).strip()
     text = tmp_path / "a.txt"
     text.write_text(f"before\n{line}\nafter\n", encoding="utf-8")
     store = build(text, byte_tokenizer, tmp_path / "cache", processes=2)
@@ -235,10 +211,9 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(
 ) -> None:
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
-    let_go(process)
     wait_for(MOMENTS[moment], cache, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join(TIMEOUT_SECONDS)
     finished = [folder for folder in cache.iterdir() if open_token_store(folder) and not folder.name.startswith(".")]
     assert not finished or moment == "manifest begun", "the kill came too late to show anything"
 
@@ -252,14 +227,13 @@ def test_dead_builds_of_other_texts_are_removed_and_live_ones_stay(
 ) -> None:
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
-    let_go(process)
     wait_for(MOMENTS["begun"], cache, process)
-    process.send_signal(signal.SIGSTOP)
+    os.kill(pid_of(process), signal.SIGSTOP)
     alive = [*cache.glob(".*building*")]
     make_store("one\n")
     assert all(folder.is_dir() for folder in alive)
     process.kill()
-    process.communicate()
+    process.join(TIMEOUT_SECONDS)
     make_store("two\n")
     assert not any(folder.exists() for folder in alive)
 
@@ -295,24 +269,24 @@ def test_ctrl_c_leaves_neither_files_nor_processes(
 ) -> None:
     cache = tmp_path / "cache"
     process = start_build(big_text, byte_tokenizer, cache)
-    let_go(process)
     wait_for(MOMENTS["begun"], cache, process)
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode != 0
+    os.kill(pid_of(process), signal.SIGINT)
+    process.join(30)
+    assert process.exitcode == 1
     assert not list(cache.glob(".*building*"))
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_bytes_that_are_not_utf8_name_file_line_and_flag(
-    byte_tokenizer: PreTrainedTokenizerFast, big_text: Path, tmp_path: Path
+    byte_tokenizer: PreTrainedTokenizerFast, long_text: Path, tmp_path: Path
 ) -> None:
     text = tmp_path / "bad.txt"
-    lines = big_text.read_bytes().split(b"\n")
-    for line in (12_000, 15_000):
+    lines = long_text.read_bytes().split(b"\n")
+    for line in (750, 940):
         lines[line - 1] = b"bad \xff\xfe byte"
     text.write_bytes(b"\n".join(lines))
-    with pytest.raises(UserError, match=r"bad\.txt line 12000: .*--encoding_errors replace"):
+    with pytest.raises(UserError, match=r"bad\.txt line 750: .*--encoding_errors replace"):
         build(text, byte_tokenizer, tmp_path / "cache", processes=2)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     store = build(text, byte_tokenizer, tmp_path / "cache", processes=2, encoding_errors="replace")

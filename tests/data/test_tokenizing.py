@@ -34,10 +34,11 @@ def parts_content(job: TokenizingJob) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in Path(job.folder).iterdir()}
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_processes_and_this_one_write_the_same_parts(
-    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+    make_job: Callable[[Path], TokenizingJob], long_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    job = make_job(big_text)
+    job = make_job(long_text)
     here = list(tokenize_here(job, load_encode(*serialized_backend(byte_tokenizer))))
     expected = parts_content(job)
     for file in Path(job.folder).iterdir():
@@ -47,10 +48,11 @@ def test_processes_and_this_one_write_the_same_parts(
     assert len(here) == 3
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_threads_of_one_process_write_the_same_parts(
-    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+    make_job: Callable[[Path], TokenizingJob], long_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    job = make_job(big_text)
+    job = make_job(long_text)
     list(tokenize_here(job, load_encode(*serialized_backend(byte_tokenizer))))
     expected = parts_content(job)
     for file in Path(job.folder).iterdir():
@@ -59,33 +61,36 @@ def test_threads_of_one_process_write_the_same_parts(
     assert parts_content(job) == expected
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_a_bad_byte_found_by_a_process_comes_with_its_line(
-    tmp_path: Path, make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+    tmp_path: Path, make_job: Callable[[Path], TokenizingJob], long_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     text = tmp_path / "bad.txt"
-    content = big_text.read_bytes() + b"\nbad \xff byte\n"
+    content = long_text.read_bytes() + b"\nbad \xff byte\n"
     text.write_bytes(content)
     line = content[: content.index(b"\xff byte")].count(b"\n") + 1
     with pytest.raises(UserError, match=rf"bad\.txt line {line}: "):
         list(tokenize_in_processes(make_job(text), *serialized_backend(byte_tokenizer), processes=2))
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_a_process_that_cannot_write_reports_it(
-    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+    make_job: Callable[[Path], TokenizingJob], long_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    job = make_job(big_text)
+    job = make_job(long_text)
     Path(job.folder).rmdir()
     with pytest.raises(FileNotFoundError):
         list(tokenize_in_processes(job, *serialized_backend(byte_tokenizer), processes=2))
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_a_process_that_dies_names_the_flag(
-    make_job: Callable[[Path], TokenizingJob], big_text: Path, byte_tokenizer: PreTrainedTokenizerFast
+    make_job: Callable[[Path], TokenizingJob], long_text: Path, byte_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     backend, encode_special_tokens = serialized_backend(byte_tokenizer)
     broken = backend.replace('"BPE"', '"none such"')
     with pytest.raises(UserError, match="--tokenizer_processes"):
-        list(tokenize_in_processes(make_job(big_text), broken, encode_special_tokens, processes=2))
+        list(tokenize_in_processes(make_job(long_text), broken, encode_special_tokens, processes=2))
 
 
 def test_a_tokenizing_process_loads_neither_torch_nor_transformers() -> None:

@@ -32,7 +32,7 @@ def words_only() -> PreTrainedTokenizerFast:
         ("a.jsonl", lambda text: json.dumps({"words": text.split()}), Columns(("words",), lists=("words",))),
     ],
 )
-@pytest.mark.parametrize("line", [3, 160_000])
+@pytest.mark.parametrize("line", [3, 10_000])
 def test_its_line_and_the_word_are_named(
     name: str,
     write: Callable[[str], str],
@@ -40,6 +40,7 @@ def test_its_line_and_the_word_are_named(
     line: int,
     words_only: PreTrainedTokenizerFast,
     tmp_path: Path,
+    small_ranges: int,
 ) -> None:
     if line > 3 and name != "a.txt":
         pytest.skip("one large file shows the processes")

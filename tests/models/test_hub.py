@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dlib.models.hub import choose_hub_mode, explain_loading, hub_answers
+from dlib.models.tokenization import load_tokenizer
 from dlib.process.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -70,18 +71,29 @@ def test_proxy_is_taken_at_its_word(closed_endpoint: str, monkeypatch: pytest.Mo
     assert hub_answers()
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_name_that_cannot_be_fetched_is_one_line_and_no_retries_whenever_the_libraries_were_imported(
-    closed_endpoint: str, tmp_path: Path, order: str
+UNREACHED = "--model owner/name is not in the local cache, and the hub is not asked"
+
+
+def test_name_that_cannot_be_fetched_is_told_at_once_though_the_libraries_were_imported_before(
+    closed_endpoint: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    importing = "import dlib.models.tokenization"
-    choosing = "choose_hub_mode(['owner/name'], False)"
-    lines = [importing, choosing] if order == "after" else [choosing, importing]
+    choose_hub_mode(["owner/name"], offline=False)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=f"^{UNREACHED}"):
+        load_tokenizer("owner/name", "--model", trust_remote_code=False)
+    assert time.monotonic() - started < 5
+    assert "Retry" not in capfd.readouterr().err
+
+
+def test_name_that_cannot_be_fetched_is_told_at_once_where_the_libraries_are_imported_afterwards(
+    closed_endpoint: str, tmp_path: Path
+) -> None:
     program = "\n".join(
         [
             "import time",
             "from dlib.models.hub import choose_hub_mode",
-            *lines,
+            "choose_hub_mode(['owner/name'], False)",
+            "import dlib.models.tokenization",
             "started = time.monotonic()",
             "try: dlib.models.tokenization.load_tokenizer('owner/name', '--model', trust_remote_code=False)",
             "except Exception as error: print(type(error).__name__, error)",
@@ -94,7 +106,7 @@ def test_name_that_cannot_be_fetched_is_one_line_and_no_retries_whenever_the_lib
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90
     )
     message, seconds = done.stdout.splitlines()
-    assert message.startswith("UserError --model owner/name is not in the local cache, and the hub is not asked")
+    assert message.startswith(f"UserError {UNREACHED}")
     assert float(seconds) < 5
     assert "Retry" not in done.stderr
 
