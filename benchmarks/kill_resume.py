@@ -18,16 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.killed_runs import (
-    ANY_TIME,
-    TOKENIZATION,
-    TOTAL_STEPS,
-    Configuration,
-    Kill,
-    KilledRun,
-    draw_configurations,
-    write_records,
-)
+from benchmarks.killed_kinds import TOTAL_STEPS, Configuration, draw_configurations, write_records
+from benchmarks.killed_runs import ANY_TIME, TOKENIZATION, Kill, KilledRun
 from benchmarks.machine import machine
 from dlib.runs.folder import RunFolder
 from tests.exactness.faults import Fault
@@ -103,11 +95,11 @@ class Attack:
                     say(f"FOUND {kill.aim}: {finding}")
 
     def undisturbed(self, configuration: Configuration, place: Place) -> tuple[RunFolder, Pace]:
-        """The run in one session, and how long that took."""
+        """The run in one session that saves at once, and how long that took."""
         self.num_runs += 1
         place, began = replace(place, cache=place.runs / "undisturbed-cache"), time.monotonic()
         folder = place.folder("undisturbed")
-        arguments = place.arguments("undisturbed", *configuration.arguments())
+        arguments = place.arguments("undisturbed", *replace(configuration, in_background=False).arguments())
         with start(arguments, place.runs / "output") as training:
             training.wait_for_steps(folder, 1)
             start_up = time.monotonic() - began

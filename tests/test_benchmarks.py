@@ -1,5 +1,6 @@
 """The benchmarks run; what they measure is not asserted."""
 
+import json
 import math
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from benchmarks import trainers
+from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
 from benchmarks.trainer_parts.peers import train_plainly
 from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows
@@ -43,6 +45,32 @@ def test_resume_position_prints_a_ratio(tmp_path: Path) -> None:
     flags = "--skipped 20 --rows 2 --length 16 --repeats 1".split()
     printed = run_warm("resume_position", *flags, scratch=tmp_path)
     assert printed.count("x the time") == 2
+
+
+def test_generation_writes_the_same_as_transformers_where_nothing_is_drawn(tmp_path: Path) -> None:
+    models = "--model configs/models/llama-tiny --masked_model configs/models/roberta-tiny --vocab_size 200"
+    sizes = "--lines 5 --new_tokens 3 --batch_size 2 --repeats 1"
+    output = tmp_path / "generation.json"
+    run_warm("generation", *models.split(), *sizes.split(), "-o", str(output), scratch=tmp_path)
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["same"] for row in rows] == [True, None, None, True, True, True]
+    assert all(row["ratio"] > 0 for row in rows)
+
+
+def test_evaluation_finds_the_numbers_of_a_plain_loop(tmp_path: Path) -> None:
+    models = "--mlm configs/models/roberta-tiny --clm configs/models/gpt2-tiny --vocab_size 200"
+    sizes = "--lines 20 --length 32 --batch_size 4 --repeats 1"
+    output = tmp_path / "evaluation.json"
+    run_warm("evaluation", *models.split(), *sizes.split(), "-o", str(output), scratch=tmp_path)
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["same"] for row in rows] == [True] * 4
+
+
+def test_the_cost_of_a_checkpoint_is_what_its_interval_took_beyond_usual_steps() -> None:
+    steps = [9.0, 1, 1, 5, 1, 1, 1, 3, 2, 1, 1, 3, 2, 1, 1, 7]
+    timing = timing_of([sum(steps[: step + 1]) for step in range(len(steps))], interval=4, checkpoint_mib=1.0)
+    assert (timing.saving, timing.others, timing.usual) == ([3, 3], [2, 2], [1, 1, 1, 1])
+    assert (timing.usual_seconds, timing.lost) == (1, 3)
 
 
 def test_list_runs_prints_ratios() -> None:
@@ -116,6 +144,14 @@ def test_soak_prints_a_table_for_each_part(tmp_path: Path) -> None:
     assert result.returncode in (0, 1), result.stderr  # so short a run need not be flat
     assert result.stdout.count("| figure | | verdict |") == 7
     assert (tmp_path / "soak.json").is_file()
+
+
+@pytest.mark.slow
+def test_checkpoint_stall_prints_a_row_for_each_way(tmp_path: Path) -> None:
+    sizes = "--millions 1 --rows 2 --micro_batch_size 2 --length 16 --interval 2 --saves 2 --repeats 1"
+    printed = run("checkpoint_stall", *sizes.split(), "-o", str(tmp_path / "stall.json"), timeout_seconds=300)
+    assert printed.count("| at once |") == printed.count("| in the background |") == 1
+    assert json.loads((tmp_path / "stall.json").read_text())["rows"][0]["saving_step"] > 0
 
 
 @pytest.mark.slow

@@ -67,6 +67,9 @@ class CheckpointArgs:
     """Number of ordinary checkpoints that stay beside the best and the extra ones, at least 1; -1: all."""
     extra_steps: list[int] = setting([], at_least=1)
     """More optimizer steps at which the model is evaluated and saved for good: `--extra_steps 10 100`."""
+    save_in_background: bool = setting(False, free=True)
+    """Write checkpoints while the training goes on, from a copy in memory that is as large as they are; not where
+    weights are in shards. A kill meanwhile costs the steps since the checkpoint before."""
 
 
 @dataclass

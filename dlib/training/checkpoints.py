@@ -15,7 +15,6 @@ import json
 import sys
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,65 +24,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
 from torch import nn
 from torch.optim import Optimizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from dlib.args import OptimArgs
 from dlib.models.pretrained import refuse_unsafe_pickle
 from dlib.models.sources import has_tokenizer
-from dlib.models.weight_files import write_weights
 from dlib.objectives.objective import Objective, learns
 from dlib.process.errors import UserError, one_line
 from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
-from dlib.training.callback_states import callback_states
 from dlib.training.optimizers import build_optimizer
-from dlib.training.shards import CONTAINERS, replaced, whole_state, whole_weights
+from dlib.training.shards import CONTAINERS
 from dlib.training.training_module import TrainingModule
 
 BLOCK_BYTES = 2**20
 STATE = {"steps_done": int, "optimizer": dict, "precision": dict}
 """What every state.ckpt holds."""
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What a checkpoint holds, as far as it is not in the networks of the first process, which writes it."""
-
-    state: dict[str, Any]  # of state.ckpt, but for what is known of the files
-    weights: dict[str, nn.Parameter]  # the whole of the weights that are in shards, as `model/` is to hold them
-
-
-def gather(module: TrainingModule) -> Gathered:
-    """Gather a checkpoint; where weights are in shards every process has to call, else the first alone does.
-
-    Raises:
-        UserError: a callback's state cannot be read back.
-    """
-    callbacks = callback_states(module.trainer.callbacks)  # type: ignore[attr-defined]
-    state = {
-        "steps_done": module.steps_done,
-        "steps_left_out": module.steps_left_out,
-        "optimizer": whole_state(module.optimizers().optimizer.state_dict()),  # type: ignore[union-attr]
-        "precision": module.trainer.precision_plugin.state_dict(),
-        **({"callbacks": callbacks} if callbacks else {}),
-    }
-    with module.kept_weights():
-        return Gathered(state, whole_weights(module))
-
-
-def write_checkpoint(
-    folder: Path, module: TrainingModule, tokenizer: PreTrainedTokenizerBase, gathered: Gathered
-) -> None:
-    """Write a checkpoint into an empty folder; who calls publishes it whole (`RunFolder.publish_checkpoint`)."""
-    checkpoint = CheckpointFolder(folder)
-    with module.kept_weights(), replaced(module, gathered.weights):
-        module.model.save_pretrained(checkpoint.model)
-        tokenizer.save_pretrained(checkpoint.model)
-        if own := learning_modules(module.objective.modules):
-            write_weights(own, checkpoint.modules)
-    checksums = {file.name: crc32_of(file) for file in weight_files(checkpoint)}
-    with checkpoint.state.open("wb") as file:  # by a file of Python's, whose errors say what the disk refused
-        torch.save({**gathered.state, "weights_crc32": checksums}, file)
 
 
 def learning_modules(modules: nn.ModuleDict) -> nn.ModuleDict:

@@ -5,7 +5,7 @@ through here unchanged; what exchanges parts has to be called by all processes a
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,13 +37,24 @@ def whole_state(value: Any) -> Any:
 
     The first process alone has them, as it alone saves them: a machine's memory need not hold one for each device.
     """
-    if is_sharded(value):
-        full = whole(value.detach())
+
+    def whole_or_same(tensor: Tensor) -> Tensor:
+        if not is_sharded(tensor):
+            return tensor
+        full = whole(tensor.detach())
         return full.to("cpu", copy=True) if is_rank_zero() else full.new_empty(0)
+
+    return with_tensors(value, whole_or_same)
+
+
+def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A state with each of its tensors changed, in containers of its own."""
+    if isinstance(value, Tensor):
+        return change(value)
     if type(value) not in CONTAINERS:
         return value
-    parts = [(name, whole_state(part)) for name, part in value.items()] if isinstance(value, dict) else value
-    return type(value)(parts if isinstance(value, dict) else map(whole_state, parts))
+    parts = [(name, with_tensors(part, change)) for name, part in value.items()] if isinstance(value, dict) else value
+    return type(value)(parts if isinstance(value, dict) else (with_tensors(part, change) for part in parts))
 
 
 def shard_as(value: Any, parameter: Tensor) -> Any:

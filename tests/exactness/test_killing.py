@@ -20,6 +20,7 @@ UNEVEN = ("--learning_rate", "3e-2")
 CLM = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 LINES = ("--line_by_line", "--max_length", "40")
 WORDS = ("--tokenizer_type", "whitespace", "--unknown_token", "token")
+IN_BACKGROUND = "--save_in_background"
 KEEP_ALL = ("--max_checkpoints", "-1")
 # Dropout is on everywhere, and a step has four micro-batches. Each evaluation of the first is a new best: all links
 # move each time.
@@ -93,6 +94,7 @@ def anonymous(operation: str, place: Place) -> str:
     [
         pytest.param("before", LINES, "fsync", id="before-mlm-lines"),
         pytest.param("after", CLM, "rename", id="after-clm-packed"),
+        pytest.param("before", (*CLM, IN_BACKGROUND), "fsync", id="before-clm-in-background", marks=pytest.mark.slow),
     ],
 )
 def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
@@ -116,6 +118,7 @@ def test_a_kill_at_each_operation_of_a_checkpoint_changes_nothing(
     "kind",
     [
         pytest.param(UNEVEN, id="mlm-packed"),
+        pytest.param((*UNEVEN, IN_BACKGROUND), id="mlm-in-background"),
         pytest.param((*LINES, "--max_tokens_per_batch", "320"), id="mlm-buckets", marks=pytest.mark.slow),
         pytest.param(("--document_mask", "--max_length", "40"), id="mlm-apart", marks=pytest.mark.slow),
         pytest.param((*CLM, *LINES), id="clm-lines", marks=pytest.mark.slow),

@@ -22,13 +22,12 @@ from dlib.training.checkpoints import (
     checkpoint_bytes,
     estimate_checkpoint_bytes,
     frozen_modules,
-    gather,
     hash_weights,
     learning_modules,
     refuse_damage,
-    write_checkpoint,
 )
 from dlib.training.parameter_groups import parameter_groups
+from dlib.training.saving import gather, write_checkpoint
 from dlib.training.training_module import TrainingModule
 from tests.exactness.steps import Watching, make_plan, train
 from tests.toys import build_toy, toy_roles, train_wordpiece
