@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlib.browse.tables import table
 from dlib.launch.job import LINKS, log_of
-from dlib.launch.launchers import RUNNING, JobState, shown_number
+from dlib.launch.launchers import GONE, RUNNING, JobState, shown_number, task_number
 from dlib.launch.submission import read_id, states_of
 from dlib.process.errors import UserError
 from dlib.runs.liveness import KILLED, UNKNOWN
@@ -24,7 +24,7 @@ class Listed:
 
     name: str  # what the user calls it
     run: RunSummary | None  # the run, where there is one
-    folder: Path | None  # the job's folder, where there is one
+    number: str | None  # the job's, where there is one
     state: JobState | None  # where the job stands
 
 
@@ -35,6 +35,16 @@ def job_folders(workspace: Path) -> Iterator[tuple[str, Path]]:
     for place in (OTHER_JOBS, SWEEPS):
         for path in sorted(workspace.glob(f"{place}/*/id")):
             yield path.parent.name, path.parent
+
+
+def tasks_of_runs(workspace: Path) -> dict[Path, tuple[str, str]]:
+    """Launcher and number of the task of an array, by the folder of the run that it trains."""
+    return {
+        link.resolve(): (array[0], task_number(array[1], link.name))
+        for folder in sorted(workspace.glob(f"{SWEEPS}/*"))
+        if (array := read_id(folder))
+        for link in folder.glob(f"{LINKS}/*")
+    }
 
 
 def find_job(word: str, workspace: Path) -> Path:
@@ -75,17 +85,21 @@ def _listed(workspace: Path, wanted: set[Path]) -> Iterator[Listed]:
     runs = list_runs(workspace)
     of_runs = {run.folder.job.resolve(): run for run in runs if run.is_run}
     folders = [folder for folder in dict.fromkeys([*of_runs, *jobs]) if not wanted or folder in wanted]
-    states = states_of(folder for folder in folders if folder in jobs)
+    tasks = tasks_of_runs(workspace)
+    ids = {folder: found for folder in folders if (found := read_id(folder) or tasks.get(folder.parent))}
+    states = states_of(ids)
     for folder in folders:
-        run = of_runs.get(folder)
-        yield Listed(run.name if run else jobs[folder], run, folder if folder in jobs else None, states.get(folder))
+        run, state = of_runs.get(folder), states.get(folder)
+        if state is not None and state.word == GONE and folder not in jobs:  # this array may not have had it
+            state = None
+        number = shown_number(ids[folder][1]) if state else None
+        yield Listed(run.name if run else jobs[folder], run, number, state)
 
 
 def _row(one: Listed) -> tuple[str | int | None, ...]:
-    state, found = one.state, read_id(one.folder) if one.folder else None
-    number = shown_number(found[1]) if found else None
-    run_state = actual_run_state(one.run.state, state) if one.run else None
-    return one.name, run_state, one.run.step if one.run else None, number, state.word if state else None, _why(state)
+    run, state = one.run, one.state
+    run_state = actual_run_state(run.state, state) if run else None
+    return one.name, run_state, run.step if run else None, one.number, state.word if state else None, _why(state)
 
 
 def actual_run_state(run: str, job: JobState | None) -> str:
@@ -96,7 +110,8 @@ def actual_run_state(run: str, job: JobState | None) -> str:
 
 
 def _why(state: JobState | None) -> str | None:
-    if state is None or state.is_over:
-        return state.reason if state and state.reason not in ("", "None") else None
-    words = (state.reason if state.reason != "None" else "", state.start if state.start != "N/A" else "", state.nodes)
-    return ", ".join(filter(None, words)) or None
+    if state is None:
+        return None
+    reason = state.reason if state.reason != "None" else ""
+    where = () if state.is_over else (state.start if state.start != "N/A" else "", state.nodes)
+    return ", ".join(filter(None, (state.tasks, reason, *where))) or None

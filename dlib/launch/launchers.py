@@ -31,6 +31,7 @@ class JobState:
     reason: str = ""  # why it waits, or how it ended
     start: str = ""  # when it is going to start, as the scheduler estimates; or has started
     nodes: str = ""  # where it runs
+    tasks: str = ""  # of an array: how many of its tasks stand where, "3 running, 9 pending"
 
     @property
     def is_over(self) -> bool:

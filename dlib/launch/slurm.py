@@ -1,22 +1,23 @@
 """SLURM, through its own commands; sacct is not asked, as many sites keep no accounts."""
 
-import itertools
 import os
 import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from dlib.launch.job import Job
-from dlib.launch.launchers import COMPLETED, GONE, PENDING, JobState
+from dlib.launch.launchers import COMPLETED, GONE, PENDING, RUNNING, JobState
 from dlib.launch.slurm_script import sbatch_script
 from dlib.process.errors import UserError
 
 PATIENCE_SECONDS = 60
 LOOKS, SECONDS_BETWEEN_LOOKS = 4, 0.5
-SQUEUE = "squeue --noheader --states=all --format=%F|%T|%r|%S|%N".split()
+SQUEUE = "squeue --noheader --states=all --array --format=%i|%T|%r|%S|%N".split()
 SHAPE = "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per_task, --mem"
 TOO_MUCH = "the partition has no nodes with all of this; `sinfo -o '%P %D %c %m %G %l'` shows what it has"
 REFUSALS = {
@@ -95,13 +96,13 @@ class Slurm:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def states(self, numbers: Collection[str]) -> dict[str, JobState]:
-        """Where each of some jobs stands; of an array, a task that still lives, else one that failed."""
+        """Where each of some jobs stands, or tasks of arrays (`41_3`); of an array, all its tasks together."""
         parts = {number: _parts(number) for number in numbers}
         jobs: dict[tuple[str, ...], list[str]] = {}
         for job, there in parts.values():
             jobs.setdefault(there, []).append(job)
         states = {there: _states(several, there) for there, several in jobs.items()}
-        return {n: _busiest(states[there].get(job.partition("_")[0], [])) for n, (job, there) in parts.items()}
+        return {number: _together(states[there].get(job, [])) for number, (job, there) in parts.items()}
 
     def cancel(self, number: str) -> None:
         """End a job for good, on its way to which it may still save."""
@@ -121,7 +122,10 @@ def _parts(number: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _states(jobs: Sequence[str], there: Sequence[str]) -> dict[str, list[JobState]]:
-    """Where the jobs of a cluster stand, of an array each of its tasks; those that it has forgotten are left out."""
+    """Where the jobs of a cluster and the tasks of its arrays stand; of an array, by its number, each of its tasks.
+
+    Those that it has forgotten are left out.
+    """
     try:
         lines = _ask(*SQUEUE, *there, "--jobs", ",".join(jobs)).splitlines()
     except UserError as error:
@@ -130,15 +134,19 @@ def _states(jobs: Sequence[str], there: Sequence[str]) -> dict[str, list[JobStat
         lines = []
     found: dict[str, list[JobState]] = {}
     for job, word, *rest in (line.split("|") for line in lines if "|" in line):  # a cluster's name stands alone
-        found.setdefault(job, []).append(JobState(word.lower(), *rest))
+        for number in {job, job.partition("_")[0]}:
+            found.setdefault(number, []).append(JobState(word.lower(), *rest))
     return found
 
 
-def _busiest(states: Sequence[JobState]) -> JobState:
-    """Of the tasks of a job one that still lives, else one that failed."""
-    live = (state for state in states if not state.is_over)
-    failed = (state for state in states if state.word != COMPLETED)
-    return next(itertools.chain(live, failed, states), JobState(GONE))
+def _together(states: Sequence[JobState]) -> JobState:
+    """Where the tasks of a job stand together: as one that runs, else one that lives, else one that failed."""
+    if len(states) < 2:
+        return next(iter(states), JobState(GONE))
+    ranked = sorted(states, key=lambda state: (state.word != RUNNING, state.is_over, state.word == COMPLETED))
+    tasks = ", ".join(f"{count} {word}" for word, count in Counter(state.word for state in ranked).items())
+    nodes = ",".join(sorted({state.nodes for state in states if state.nodes and not state.is_over}))
+    return replace(ranked[0], nodes=nodes, tasks=tasks)
 
 
 def _ask(program: str, *words: str, without: Collection[str] = ()) -> str:

@@ -1,9 +1,10 @@
 """A job, written into its folder and handed to its launcher; what is refused leaves nothing behind."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from dlib.launch.job import Job
 from dlib.launch.launchers import GONE, JobState, make_launcher, shown_number
@@ -11,6 +12,8 @@ from dlib.launch.snapshot import remove_snapshot, take_snapshot
 from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import UserError
 from dlib.process.ranks import say
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def submit_job(job: Job, project: Path, write: Callable[[], None] = lambda: None) -> str:
@@ -84,19 +87,19 @@ def read_id(folder: Path) -> tuple[str, str] | None:
     return launcher, number
 
 
-def states_of(folders: Iterable[Path]) -> dict[Path, JobState]:
-    """Where the jobs of folders stand, without those that have none; each launcher is asked once for all of its own."""
-    ids = {folder: found for folder in folders if (found := read_id(folder))}
+def states_of(ids: Mapping[Key, tuple[str, str]]) -> dict[Key, JobState]:
+    """Where jobs stand, each by its launcher and number; each launcher is asked once for all of its own."""
     numbers: dict[str, list[str]] = {}
     for name, number in ids.values():
         numbers.setdefault(name, []).append(number)
     states = {name: make_launcher(name).states(several) for name, several in numbers.items()}
-    return {folder: states[name][number] for folder, (name, number) in ids.items()}
+    return {key: states[name][number] for key, (name, number) in ids.items()}
 
 
 def state_of(folder: Path) -> JobState:
     """Where the job of a folder stands."""
-    return states_of([folder]).get(folder, JobState(GONE))
+    found = read_id(folder)
+    return states_of({folder: found})[folder] if found else JobState(GONE)
 
 
 def cancel_job(folder: Path) -> None:

@@ -15,6 +15,7 @@ from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import summarize
 from jobs import logs
+from tests.runs.folders import write_run
 
 
 class Ended(Local):
@@ -82,6 +83,31 @@ def test_the_status_of_all_jobs_is_one_question(
     print_status(tmp_path, [])
     assert Counting.asked == [["1", "2", "3"]]
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["n1", "n2", "n3"]
+
+
+class OneKnown(Local):
+    """A launcher that knows one task of an array."""
+
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Where it stands."""
+        known = JobState("running", nodes="n1"), JobState("gone")
+        return {number: known[number == "41_1"] for number in numbers}
+
+
+def test_the_points_of_an_array_have_their_tasks_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "known", f"{__name__}:OneKnown")
+    links = tmp_path / ".sweeps" / "rates" / "points"
+    links.mkdir(parents=True)
+    (links.parent / "id").write_text("known 41\n")
+    for index in (0, 1):
+        write_run(tmp_path, f"run-{index}")
+        (links / str(index)).symlink_to(Path("..", "..", "..", f"run-{index}"))
+    print_status(tmp_path, [])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows[0] == ["run-0", "finished", "30", "41_0", "running", "n1"]
+    assert rows[1] == ["run-1", "finished", "30", "-", "-", "-"], "it was no task of this array"
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,20 @@ def test_a_slurm_that_hangs_is_not_waited_for_for_ever(commands: Commands, monke
         state()
 
 
-def test_the_state_of_an_array_is_that_of_its_busiest_task(commands: Commands) -> None:
-    commands.answer("squeue", "41|COMPLETED|None|2026|n1\n41|RUNNING|None|2026|n2\n41|PENDING|Priority|N/A|\n")
-    assert state() == JobState("running", "None", "2026", "n2")
+def test_of_an_array_all_tasks_are_counted_and_all_nodes_named(commands: Commands) -> None:
+    waiting = "".join(f"41_{index}|PENDING|Priority|N/A|\n" for index in (3, 4))
+    running = "41_1|RUNNING|None|2026|n2\n41_2|RUNNING|None|2026|n3\n"
+    commands.answer("squeue", f"{waiting}41_0|COMPLETED|None|2026|n1\n{running}")
+    assert state() == JobState("running", "None", "2026", "n2,n3", "2 running, 2 pending, 1 completed")
+
+
+def test_tasks_of_an_array_that_are_asked_for_together_are_not_mixed_up(commands: Commands) -> None:
+    commands.answer("squeue", "41_1|RUNNING|None|2026|n2\n41_3|PENDING|Priority|N/A|\n")
+    states = Slurm().states(["41_1", "41_3", "41_4", "41"])
+    assert [(states[number].word, states[number].tasks) for number in ("41_1", "41_3", "41_4")] == [
+        *(("running", ""), ("pending", ""), (GONE, ""))
+    ]
+    assert states["41"].tasks == "1 running, 1 pending"
 
 
 def test_one_question_is_enough_for_all_jobs(commands: Commands) -> None:
@@ -114,7 +125,7 @@ def test_one_question_is_enough_for_all_jobs(commands: Commands) -> None:
 
 
 def test_a_task_of_an_array_is_asked_for_alone(commands: Commands) -> None:
-    commands.answer("squeue", "41|RUNNING|None|2026|n1\n")
+    commands.answer("squeue", "41_3|RUNNING|None|2026|n1\n")
     assert Slurm().states(["41_3"])["41_3"].word == "running"
     assert commands.calls("squeue")[0].split()[-1] == "41_3"
 
@@ -174,7 +185,7 @@ def test_a_job_between_two_states_is_not_over(commands: Commands, word: str) -> 
 
 
 def test_an_array_of_which_a_task_failed_has_not_completed(commands: Commands) -> None:
-    commands.answer("squeue", "41|COMPLETED|None|2026|n1\n41|FAILED|NonZeroExitCode|2026|n2\n")
+    commands.answer("squeue", "41_0|COMPLETED|None|2026|n1\n41_1|FAILED|NonZeroExitCode|2026|n2\n")
     assert state().word == "failed"
 
 
