@@ -1,6 +1,6 @@
 """The jobs of a workspace, found by their folders; and with its runs as a table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,17 @@ def tasks_of_runs(workspace: Path) -> dict[Path, tuple[str, str]]:
         if (array := read_id(folder))
         for link in folder.glob(f"{LINKS}/*")
     }
+
+
+def has_live_job(runs: Sequence[RunPaths]) -> bool:
+    """Whether a job waits or runs that trains one of some runs: one of its own, or a task of an array.
+
+    Raises:
+        UserError: nobody answers.
+    """
+    tasks = {workspace: tasks_of_runs(workspace) for workspace in {run.root.parent for run in runs}}
+    found = (job for run in runs for job in (read_id(run.job), tasks[run.root.parent].get(run.root.resolve())))
+    return any(not state.is_over for state in states_of({job: job for job in found if job}).values())
 
 
 def find_job(word: str, workspace: Path) -> Path:

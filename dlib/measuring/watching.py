@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dlib.launch.job_list import has_live_job
 from dlib.measuring.flags import Order
 from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
 from dlib.models.names import find_path
@@ -23,7 +24,7 @@ from dlib.runs.paths import CheckpointFolder
 
 SECONDS_BETWEEN_LOOKS = 1.0
 PATIENCE_SECONDS = 60.0
-"""How long to wait for a run that stopped before its goal: it may be about to go on."""
+"""How long to wait for a run that stopped before its goal, until its job is asked for: it may be about to go on."""
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Watcher:
                     self._end(run)
             may_begin = any(not has_begun(target) for target in self._targets())  # a folder of runs, or a run
             waits = may_begin or any(goes_on for _, goes_on in looks)
-            if self.order.once or not (waits or self._has_unfinished()):
+            if self.order.once or not (waits or self._has_unfinished() or self._has_live_job()):
                 return
             yield None
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -173,6 +174,17 @@ class Watcher:
     def _steps_to_do(self, run: RunFolder, evaluation: Evaluation) -> list[int]:
         """The steps whose checkpoints have no result and are not left out."""
         return [step for step in steps_to_do(run, evaluation.kind) if run.checkpoint(step) not in self._left_out]
+
+    def _has_live_job(self) -> bool:
+        """Whether a job is to go on with a run that stopped before its goal; then all have a minute more."""
+        stopped = [run for run in self._runs() if (status := run.read_status()) and status.state != "finished"]
+        try:
+            is_live = has_live_job(stopped)
+        except UserError:  # nobody answers, as in a container, which has no command of the scheduler
+            is_live = any(status.state != "failed" for run in stopped if (status := run.read_status()))
+        if is_live:
+            self._stopped_at.clear()
+        return is_live
 
     def _has_unfinished(self) -> bool:
         """Whether checkpoints that others have claimed still lack results."""

@@ -6,13 +6,16 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from dlib.data.fingerprint import text_sha256
+from dlib.launch.launchers import LAUNCHERS, JobState
+from dlib.launch.local import Local
 from dlib.measuring import watching
 from dlib.measuring.flags import parse_order
 from dlib.measuring.watching import Watcher, steps_to_do
@@ -243,6 +246,52 @@ def test_a_run_that_was_stopped_is_given_a_while_to_go_on(place: Place, monkeypa
     monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0)
     assert list(subjects) == []
     assert folder.ledger.lacks("step-00000010"), "it is still watched: it may go on later"
+
+
+class Queue(Local):
+    """A launcher whose jobs stand as a test says; None: it does not answer."""
+
+    word: ClassVar[str | None] = None
+
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Where they stand."""
+        if self.word is None:
+            raise UserError("squeue: there is no SLURM on this machine")
+        return {number: JobState(self.word) for number in numbers}
+
+
+@pytest.mark.parametrize("has_own_job", [True, False], ids=["a job", "a task"])
+@pytest.mark.parametrize(
+    ("run", "words", "ended"),
+    [
+        ("preempted", ("pending", None), "cancelled"),
+        ("preempted", ("running",), "gone"),
+        ("failed", ("pending",), None),
+    ],
+)
+def test_a_run_whose_job_waits_or_runs_is_waited_for(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    has_own_job: bool,
+    run: str,
+    words: Sequence[str | None],
+    ended: str | None,
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "queue", f"{__name__}:Queue")
+    monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    folder = saved_run(place, run)
+    folder.ledger.write("step-00000005", "", "{}")
+    job = folder.job if has_own_job else place.runs / ".sweeps" / "rates"
+    (job / "points").mkdir(parents=True)
+    (job / "points" / "0").symlink_to(folder.root)
+    (job / "id").write_text("queue 41\n")
+    subjects = Watcher(parse_order([str(folder.root), "--watch"])).subjects()
+    for word in words:
+        monkeypatch.setattr(Queue, "word", word)
+        assert next(subjects) is None
+    monkeypatch.setattr(Queue, "word", ended)
+    assert list(subjects) == []
 
 
 def test_each_time_a_run_stops_it_is_given_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
