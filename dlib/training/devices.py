@@ -149,9 +149,11 @@ def choose_accelerator(wanted: str) -> str:
     """Turn `auto` and `gpu` into the kind that is there.
 
     Raises:
-        UserError: the wanted kind is not there.
+        UserError: the wanted kind is not there, or the GPU that a job was given.
     """
     found = [] if wanted == "cpu" else [kind for kind in ("cuda", "mps") if count_gpus(kind)]
+    if wanted == "auto" and not found:
+        refuse_idle_gpus()
     if wanted == "cpu" or (wanted == "auto" and not found):
         return "cpu"
     if wanted in ("auto", "gpu") and found:
@@ -159,6 +161,17 @@ def choose_accelerator(wanted: str) -> str:
     if wanted in found:
         return wanted
     raise UserError(f"--accelerator {wanted}: no such device is found here; use --accelerator auto or cpu")
+
+
+def refuse_idle_gpus() -> None:
+    """Refuse to compute on a CPU for days, unasked, in a SLURM job that was given GPUs."""
+    if (given := os.environ.get("SLURM_GPUS_ON_NODE", "0")) != "0":
+        import torch
+
+        raise UserError(
+            f"--accelerator auto: this SLURM job has GPUs (SLURM_GPUS_ON_NODE={given}), and torch {torch.__version__} "
+            "finds none: is it one for CPUs, or the node's driver too old? --accelerator cpu computes without them"
+        )
 
 
 def count_gpus(accelerator: str) -> int:

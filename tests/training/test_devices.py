@@ -33,6 +33,19 @@ def test_accelerator_that_is_not_there_is_refused(accelerator: str) -> None:
         find_devices(HardwareArgs(accelerator=accelerator))
 
 
+@needs_no_cuda
+def test_a_job_that_was_given_gpus_does_not_compute_on_the_cpu_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "2")
+    with pytest.raises(
+        UserError, match=r"--accelerator auto: this SLURM job has GPUs \(SLURM_GPUS_ON_NODE=2\), and torch"
+    ):
+        find_devices(HardwareArgs())
+    assert find_devices(HardwareArgs("cpu")).accelerator == "cpu"
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "0")
+    assert find_devices(HardwareArgs()).accelerator == "cpu"
+
+
 def test_an_exact_reduce_over_no_power_of_two_is_refused() -> None:
     for num_devices, num_nodes in ((3, 1), (2, 3)):
         with pytest.raises(UserError, match=r"--exact_reduce.*power of two"):
