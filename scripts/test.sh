@@ -21,7 +21,7 @@ case "${1:-}" in
 esac
 
 # Whoever names tests waits less for them in one process.
-processes=(--numprocesses auto --maxprocesses 4 --dist loadgroup)
+processes=(--numprocesses auto --maxprocesses 4 --dist loadscope)
 for argument in "$@"; do
   [ ! -e "${argument%%::*}" ] || processes=()
 done

@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ ROOM_BYTES = 4 << 30
 """Of which all tests need one; pytest keeps the folders of those that failed."""
 SHARE_MORE = ("bad_input", "containers", "extending", "slurm")
 """Folders whose files share something that takes long to make, or that is there once."""
+LONG = ("slurm", "containers", "exactness")
+"""Folders that begin before the others: what begins last is short, and no process ends long before another."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,12 +29,26 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests stay in one process (`--dist loadgroup`): those of a file or folder that share start-ups."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] in SHARE_MORE else str(place)))
+    """Lets the folders that take long begin."""
+    items.sort(key=lambda item: not {*LONG} & {*item.path.relative_to(Path(__file__).parent).parts[:1]})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Says which tests stay in one process: those of a file or folder that share start-ups.
+
+    The marks of `--dist loadgroup` say nothing to pytest 9.2: it takes no other name of a test from xdist 3.8.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0])
+            return next((name for name in SHARE_MORE if name in file.parts), str(file))
+
+    config.option.loadscopereorder = False  # it would begin with those of many tests, however short
+    return Groups(config, log)
 
 
 def pytest_report_header() -> str:
