@@ -60,12 +60,15 @@ def test_help_imports_no_heavy_library(script: str, module: str) -> None:
     [("train.py", 1.0), ("eval.py", 1.0), ("generate.py", 1.0), ("prepare.py", 1.0), ("runs.py", 0.3)],
 )
 def test_help_answers_at_once(script: str, limit_seconds: float) -> None:
-    seconds = []
-    for _ in range(3):  # the fastest of three, on the processor's clock: a busy machine is no fault of ours
-        started = seconds_of_children()
-        call("--help", script=script)
-        seconds.append(seconds_of_children() - started)
-    assert min(seconds) < limit_seconds
+    # One of three, on the processor's clock: a busy machine is no fault of ours.
+    assert any(seconds_of_help(script) < limit_seconds for _ in range(3))
+
+
+def seconds_of_help(script: str) -> float:
+    """Time on the processor that a script takes for its help."""
+    started = seconds_of_children()
+    call("--help", script=script)
+    return seconds_of_children() - started
 
 
 def seconds_of_children() -> float:
