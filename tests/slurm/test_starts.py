@@ -85,8 +85,8 @@ def tasks_of(name: str) -> dict[int, int]:
     [
         (("-N2", "--ntasks-per-node=1"), (), 2),
         (("-N1", "-n2"), (), 2),
-        (("-N2", "--ntasks-per-node=2"), (), 4),
-        (("-N2", "--ntasks-per-node=1"), ("--num_devices", "2"), 4),
+        pytest.param(("-N2", "--ntasks-per-node=2"), (), 4, marks=pytest.mark.slow),
+        pytest.param(("-N2", "--ntasks-per-node=1"), ("--num_devices", "2"), 4, marks=pytest.mark.slow),
     ],
     ids=["two nodes", "two tasks", "two by two", "one task with two devices on each of two nodes"],
 )

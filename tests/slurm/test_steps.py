@@ -62,6 +62,7 @@ def test_a_step_of_one_task_trains_on_the_two_devices_that_it_records(trained: P
     assert one != two, "one process has computed both: the sums of two end in other bits"
 
 
+@pytest.mark.slow
 def test_whatever_starts_two_processes_evaluates_all_of_the_text(trained: Place, tmp_path: Path) -> None:
     arguments = [str(trained.folder("one").root), "--json", "--accelerator", "cpu", "--cache_dir", str(trained.cache)]
     alone = evaluate(arguments, tmp_path / "alone")
