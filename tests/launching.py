@@ -88,7 +88,8 @@ class Place:
             *("-n", name, "-d", str(self.data), "--cache_dir", str(self.cache), "--out_dir", str(self.runs)),
             *("--model", "configs/models/roberta-tiny", "--from_scratch", "--model_overrides", *SMALL_MODEL),
             *("--vocab_size", "400", "--max_length", "32", "-b", "8", "--micro_batch_size", "2"),
-            *("--learning_rate", "1e-2", "--log_interval", "1", "--tokenizer_processes", "1", "--num_workers", "0"),
+            *("--eval_batch_size", "16", "--learning_rate", "1e-2", "--log_interval", "1"),
+            *("--tokenizer_processes", "1", "--num_workers", "0"),
             *("--accelerator", "cpu", "--offline", "--trackers", "none", *further),
         ]
 

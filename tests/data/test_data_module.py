@@ -21,6 +21,7 @@ from dlib.data.steps import EvaluationBatches, TrainingSteps
 from dlib.data.token_roles import token_roles
 from dlib.objectives import build_objective
 from dlib.process.errors import UserError
+from tests.launching import PRELOADED
 from tests.toys import SENTENCES, ListRows, toy_roles, train_wordpiece, unequal_rows
 
 ROWS = unequal_rows(13)
@@ -154,8 +155,9 @@ def test_batches_are_the_same_for_any_number_of_workers(text_data: TextData) -> 
         assert_equal_items(item, expected)
 
 
-def test_spawned_workers_give_the_same_batches() -> None:
-    context = multiprocessing.get_context("spawn")
+def test_workers_that_are_not_forked_from_here_give_the_same_batches() -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     loader: DataLoader[Any] = DataLoader(steps(), batch_size=None, num_workers=1, multiprocessing_context=context)
     for step, item in enumerate(loader):
         assert_equal_items(item, steps()[step])
