@@ -16,6 +16,6 @@
     objective.collate  {input_ids, labels, ...} (B, T)
 
 Nothing here knows of objectives, and nothing here keeps a state: every part is a file on disk or a
-function of its arguments. Of these modules only `data_module`, which puts them together into the
-loaders of a training process, imports torch.
+function of its arguments. `text_data` puts them together up to the rows, without torch; `data_module` and what it
+loads with (`steps`, `loader_workers`) import it.
 """

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dlib.data.checking import check_documents
-from dlib.data.data_module import cut_rows, tokenize
 from dlib.data.finding import Text
 from dlib.data.joined_store import limited
 from dlib.data.packing import Rows
 from dlib.data.splitting import filter_of
 from dlib.data.steps import EvaluationBatches
+from dlib.data.text_data import cut_rows, tokenize
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.measuring.processes import Processes, precision_plugin

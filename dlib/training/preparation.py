@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dlib.args import ExperimentArgs
 from dlib.args.tables import STRATEGIES
 from dlib.data.checking import check_documents
-from dlib.data.data_module import TextData, build_text_data
 from dlib.data.documents import settle_division
 from dlib.data.finding import TextFiles
 from dlib.data.joined_store import joined, parts_of
 from dlib.data.samples import Columns
 from dlib.data.splitting import settle_dev_split
 from dlib.data.text import first_document
+from dlib.data.text_data import TextData, build_text_data
 from dlib.data.token_roles import token_roles
 from dlib.models.hub import choose_hub_mode, explain_loading
 from dlib.models.limits import count_parameters

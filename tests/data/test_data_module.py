@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from dlib.args import DataArgs, ObjectiveArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import DataModule, TextData, build_text_data
+from dlib.data.data_module import DataModule
 from dlib.data.finding import find_text
 from dlib.data.packing import LineRows, PackedRows
 from dlib.data.steps import EvaluationBatches, TrainingSteps
+from dlib.data.text_data import TextData, build_text_data
 from dlib.data.token_roles import token_roles
 from dlib.objectives import build_objective
 from dlib.process.errors import UserError

@@ -12,12 +12,12 @@ from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs, ExperimentArgs
 from dlib.config.configuration import parse_args
-from dlib.data.data_module import TextData, build_text_data
 from dlib.data.filtering import PLACES, DocumentFilter, DocumentSieve, digest_of, place_of
 from dlib.data.finding import find_text
 from dlib.data.records import Document, Text
 from dlib.data.samples import TEXT_ONLY, Columns
 from dlib.data.splitting import places_around, settle_dev_split, share_between
+from dlib.data.text_data import TextData, build_text_data
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError

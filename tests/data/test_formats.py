@@ -11,13 +11,13 @@ from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
 from dlib.data import fields, formats
-from dlib.data.data_module import build_text_data, cut_rows
 from dlib.data.finding import find_text
 from dlib.data.lines import ByteRange, iterate_lines
 from dlib.data.packing import LineRows, PackedRows
 from dlib.data.records import Document, document_of
 from dlib.data.samples import Columns
 from dlib.data.text import iterate_documents
+from dlib.data.text_data import build_text_data, cut_rows
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore, open_token_store
 from dlib.process.errors import UserError

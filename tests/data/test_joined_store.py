@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerFast
 
 from dlib.args import DataArgs
 from dlib.config.corpora import Corpus
-from dlib.data.data_module import TextData, build_text_data
 from dlib.data.finding import find_split, find_text
 from dlib.data.joined_store import joined, limited
 from dlib.data.mixture import MixedRows
 from dlib.data.samples import TEXT_ONLY, Columns
+from dlib.data.text_data import TextData, build_text_data
 from dlib.data.token_roles import token_roles
 from dlib.data.token_store import TokenStore
 from dlib.process.errors import UserError

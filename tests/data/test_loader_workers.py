@@ -19,9 +19,10 @@ from torch.utils.data import Dataset
 
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import DataModule, TextData
+from dlib.data.data_module import DataModule
 from dlib.data.loader_workers import StepLoader
 from dlib.data.steps import TrainingSteps
+from dlib.data.text_data import TextData
 from dlib.objectives import build_objective
 from dlib.process.errors import UserError
 from dlib.training.devices import Devices
@@ -38,7 +39,8 @@ PROGRAM = """
     import multiprocessing, os, signal, sys, time
     from types import SimpleNamespace
     from dlib.data.batching import BatchPlan
-    from dlib.data.data_module import DataModule, TextData
+    from dlib.data.data_module import DataModule
+    from dlib.data.text_data import TextData
     from tests.toys import ListRows, toy_row, toy_roles
     from dlib.args import ObjectiveArgs
     from dlib.objectives import build_objective

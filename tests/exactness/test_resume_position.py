@@ -12,9 +12,10 @@ import pytest
 from dlib.args import ObjectiveArgs
 from dlib.data import mixture
 from dlib.data.batching import BatchPlan
-from dlib.data.data_module import DataModule, TextData
+from dlib.data.data_module import DataModule
 from dlib.data.permutation import permute
 from dlib.data.samples import Sample, SampleKey
+from dlib.data.text_data import TextData
 from dlib.objectives import build_objective
 from tests.toys import toy_roles, toy_row
 
