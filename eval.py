@@ -26,6 +26,7 @@ from dlib.measuring.flags import Order, parse_order, refuse_missing_lm_eval
 from dlib.models.hub import choose_hub_mode
 from dlib.process.early_contact import in_touch
 from dlib.process.errors import USER_ERROR_STATUS, UserError, ended_by_signals, outlast_reader, run_script
+from dlib.process.importing import without_collecting
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
 from dlib.process.ranks import end_with_launcher, is_rank_zero, say
@@ -115,8 +116,9 @@ def launch(order: Order, models: Sequence[str]) -> "Iterator[Processes]":
         refuse_missing_lm_eval()
     choose_hub_mode([*models, *([HUB] if order.harness else [])], args.tracking.offline)
     # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
-    from dlib.measuring.processes import Processes
-    from dlib.training.trainer import open_store
+    with without_collecting():
+        from dlib.measuring.processes import Processes
+        from dlib.training.trainer import open_store
 
     with launched(len(devices.indices), devices.num_nodes, open_store=open_store):
         yield Processes(devices)

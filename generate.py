@@ -26,6 +26,7 @@ from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_u
 from dlib.models.hub import choose_hub_mode
 from dlib.models.names import find_model
 from dlib.process.errors import run_script
+from dlib.process.importing import without_collecting
 from dlib.process.messages import quiet_libraries
 from dlib.process.ranks import say
 from dlib.process.threads import let_threads_sleep
@@ -46,7 +47,8 @@ def main() -> int:
     let_threads_sleep()
     choose_hub_mode([model], offline=False)
     # Here and not above: it takes seconds to import, and a mistake in the flags must not wait for it.
-    from dlib.generation.predictor import Predictor
+    with without_collecting():
+        from dlib.generation.predictor import Predictor
 
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     answer_lines(Predictor(model, args), flags)

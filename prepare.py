@@ -16,6 +16,7 @@ from dlib.models.hub import choose_hub_mode
 from dlib.models.sources import find_source, refuse_missing_tokenizer
 from dlib.preparing.flags import Task, parse_task
 from dlib.process.errors import run_script
+from dlib.process.importing import without_collecting
 from dlib.process.messages import quiet_libraries
 from dlib.process.threads import let_threads_sleep
 
@@ -38,7 +39,8 @@ def write_tokenizer(task: Task) -> None:
     assert task.output is not None  # argparse requires it
     texts = find_texts(task.args.data, "train")
 
-    from dlib.preparing import commands
+    with without_collecting():
+        from dlib.preparing import commands
 
     commands.write_tokenizer(task.args, texts, task.output)
 
@@ -50,7 +52,8 @@ def tokenize(task: Task) -> None:
     texts, source = find_text(task.args.data), find_source(task.args)
     choose_hub_mode([source, task.args.model.tokenizer], task.args.tracking.offline)
 
-    from dlib.preparing import commands
+    with without_collecting():
+        from dlib.preparing import commands
 
     commands.tokenize(task.args, texts, source)
 
@@ -68,7 +71,8 @@ def report(task: Task) -> None:
     source = find_source(task.args) if task.names_model else None
     choose_hub_mode([source, model.tokenizer], task.args.tracking.offline)
 
-    from dlib.preparing import commands
+    with without_collecting():
+        from dlib.preparing import commands
 
     commands.report(task.args, texts, source, task.output)
 

@@ -26,6 +26,7 @@ from dlib.args import ExperimentArgs
 from dlib.config.configuration import parse_args
 from dlib.process.early_contact import in_touch, tell_loss
 from dlib.process.errors import outlast_reader, run_script
+from dlib.process.importing import without_collecting
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
 from dlib.process.placement import refuse_idle_nodes
@@ -82,7 +83,8 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
     inputs = find_inputs(args, folder, plan_only=plan_only)
     args, devices = settle_hardware(args)
 
-    from dlib.training.preparation import prepare
+    with without_collecting():
+        from dlib.training.preparation import prepare
 
     run = prepare(args, inputs, devices)
     if plan_only:
@@ -90,10 +92,11 @@ def train(args: ExperimentArgs, folder: RunFolder, started: float, *, plan_only:
             print(run.summary)
         return 0
 
-    from dlib.callbacks.stopping import Stopping
-    from dlib.tracking.run_log import open_run_log
-    from dlib.training.beginning import begin, build_data_module, refuse_too_large_run
-    from dlib.training.callback_states import load_callback_states
+    with without_collecting():
+        from dlib.callbacks.stopping import Stopping
+        from dlib.tracking.run_log import open_run_log
+        from dlib.training.beginning import begin, build_data_module, refuse_too_large_run
+        from dlib.training.callback_states import load_callback_states
 
     refuse_too_large_run(run)
     outlast_reader("stdout")  # libraries print there

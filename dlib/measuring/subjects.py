@@ -29,6 +29,7 @@ from dlib.measuring.settings import (
 from dlib.models.names import find_path
 from dlib.models.sources import refuse_missing_weights
 from dlib.process.errors import UserError
+from dlib.process.importing import without_collecting
 from dlib.runs.finding import find_checkpoint, refuse_missing_checkpoint, resolve_model_folder
 from dlib.runs.folder import RunFolder
 from dlib.runs.paths import CheckpointFolder
@@ -202,9 +203,10 @@ def recognize_saved(model: str, *, trust: bool) -> str:
         UserError: it cannot be read, or has learned none that is known.
     """
     # Here and not above: they take seconds to import, and most models are those of runs.
-    from dlib.models.hub import explain_loading
-    from dlib.models.pretrained import read_config
-    from dlib.objectives.recognition import recognize
+    with without_collecting():
+        from dlib.models.hub import explain_loading
+        from dlib.models.pretrained import read_config
+        from dlib.objectives.recognition import recognize
 
     with explain_loading("the model", model):
         config = read_config(model, trust_remote_code=trust)

@@ -10,6 +10,7 @@ from typing import Any
 
 from dlib.args import HardwareArgs
 from dlib.process.errors import UserError
+from dlib.process.importing import without_collecting
 from dlib.process.placement import count_nodes, processes_per_node, starts_rest_of_node
 from dlib.process.ranks import in_slurm_step, is_told_place, was_launched, world_size
 from dlib.process.threads import usable_cores
@@ -176,7 +177,8 @@ def refuse_idle_gpus() -> None:
 
 def count_gpus(accelerator: str) -> int:
     """Number of GPUs that torch can use here, of the kind `cuda` or `mps`."""
-    import torch
+    with without_collecting():
+        import torch
 
     return torch.cuda.device_count() if accelerator == "cuda" else int(torch.backends.mps.is_available())
 
