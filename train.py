@@ -36,6 +36,7 @@ from dlib.runs import session
 from dlib.runs.branching import with_trunk
 from dlib.runs.fast_dev_run import removed, shorten
 from dlib.runs.folder import RunFolder
+from dlib.runs.liveness import refuse_held
 from dlib.runs.resuming import with_recorded_run
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def begin_or_go_on(started: float) -> int:
         if session.is_finished(folder, args):
             session.tell_finished(folder)
             return 0
+        if is_rank_zero():  # the others of a run come when the first one may hold it
+            refuse_held(folder)
     with removed(folder) if parsed.flags.fast_dev_run else nullcontext():
         return train(args, folder, started, plan_only=parsed.flags.plan)
 

@@ -53,9 +53,15 @@ def find_text(args: DataArgs) -> TextFiles:
     """Find the training and the development texts.
 
     Raises:
-        UserError: one of them is missing or empty.
+        UserError: one of them is missing or empty, or a file of `--exclude` is.
     """
+    find_excluded(args)
     return TextFiles(find_texts(args, "train"), find_texts(args, "dev"))
+
+
+def find_excluded(args: DataArgs) -> list[Path]:
+    """Find the files of `--exclude`; raises as `find_text`."""
+    return [find_named(args, (name,), "name it with --exclude") for name in args.exclude]
 
 
 def find_texts(args: DataArgs, split: str) -> tuple[Text, ...]:

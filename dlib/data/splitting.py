@@ -25,7 +25,7 @@ from dlib.data.filtering import (
     place_of,
     whole_documents,
 )
-from dlib.data.finding import TextFiles, find_named
+from dlib.data.finding import TextFiles, find_excluded
 from dlib.data.samples import Columns
 from dlib.data.text import iterate_raw
 from dlib.process.durable import refusals_told
@@ -57,7 +57,7 @@ def exclude(args: DataArgs, columns: Columns) -> str:
     Raises:
         UserError: a file is missing or cannot be read, or the cache cannot be written.
     """
-    files = [find_named(args, (name,), "name it with --exclude") for name in args.exclude]
+    files = find_excluded(args)
     documents = chain.from_iterable(
         iterate_raw(file, columns.of_text, args.encoding_errors, args.document) for file in files
     )

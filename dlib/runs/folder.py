@@ -78,7 +78,7 @@ class RunFolder(RunPaths):
         try:
             lock.acquire()
         except (Timeout, RuntimeError) as error:  # RuntimeError: the holder is this very process
-            raise UserError(self._in_use()) from error
+            raise UserError(self.in_use()) from error
         except OSError as error:
             raise self._cannot_be_written(error) from error
         try:
@@ -209,7 +209,8 @@ class RunFolder(RunPaths):
     def _cannot_be_written(self, error: OSError) -> UserError:
         return UserError(f"--out_dir {self.root.parent}: no run can be written there: {error.strerror}")
 
-    def _in_use(self) -> str:
+    def in_use(self) -> str:
+        """That a process holds the run, in words."""
         status = self.read_status()
         holder = f"process {status.pid} on host {status.host}" if status else "another process"
         return f"run '{self.name}' is in use by {holder}; wait for it or choose another --name"

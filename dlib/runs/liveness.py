@@ -49,6 +49,12 @@ def actual_state(state: str, host: str, folder: RunFolder) -> str:
     return KILLED if sees_every_lock else UNKNOWN
 
 
+def refuse_held(folder: RunFolder) -> None:
+    """Refuse a run that a process holds, as `RunFolder.hold` does, where the system tells."""
+    if is_held(folder):
+        raise UserError(folder.in_use())
+
+
 def refuse_live(folder: RunFolder) -> None:
     """Refuse to change a run that a process may be writing to."""
     status = folder.read_status()

@@ -16,7 +16,7 @@ from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
 from dlib.runs.branching import with_trunk
 from dlib.runs.folder import RunFolder
-from dlib.runs.liveness import is_held
+from dlib.runs.liveness import refuse_held
 from dlib.runs.resuming import with_recorded_run
 from dlib.training.devices import Devices, choose_precision, refuse_no_power_of_two
 from dlib.training.preflight import Inputs, check_batch, find_inputs
@@ -75,8 +75,7 @@ def check_training(words: Sequence[str], described: Described) -> DescribedTrain
         raise UserError(f"--{'plan' if parsed.flags.plan else 'fast_dev_run'} leaves no run: start it without a job")
     hardware = settle_described(parsed.args.hardware, described)
     folder = RunFolder(Path(parsed.args.run.out_dir, parsed.args.run.name).absolute())
-    if is_held(folder):
-        raise UserError(f"run '{folder.name}' is in use: wait for it or stop it first, or choose another --name")
+    refuse_held(folder)
     args = session.check(folder, replace(parsed.args, hardware=hardware))
     if session.is_finished(folder, args):
         raise UserError(f"run '{folder.name}' is finished; a longer --training_goal goes on, another --name is new")

@@ -85,7 +85,7 @@ def test_a_finished_run_needs_no_job(place: Place) -> None:
 def test_a_run_that_a_process_holds_is_left_to_it(place: Place) -> None:
     folder = check_training(words(place), CPUS).folder
     folder.root.mkdir(parents=True)
-    with folder.locked(), pytest.raises(UserError, match="run 'big' is in use: wait for it or stop it first"):
+    with folder.locked(), pytest.raises(UserError, match="run 'big' is in use by another process"):
         check_training(words(place), CPUS)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dlib.args import DataArgs
+from dlib.args import DataArgs, ExperimentArgs
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.training.preflight import refuse_unwritable_cache, refuse_unwritable_run
 from tests.launching import ROOT, Place, environment
+from tests.runs.folders import write_run
 
 CPU = ("--accelerator", "cpu")
 TRAIN: dict[str, tuple[str, str]] = {
@@ -47,6 +48,12 @@ TRAIN: dict[str, tuple[str, str]] = {
         "--out_dir /dev/null/runs: no run can be written there: /dev/null is no folder",
     ),
     "cache": ("--cache_dir /dev/null/cache", "cannot write to --cache_dir /dev/null/cache: /dev/null is no folder"),
+    "excluded file": ("--exclude more.txt", "it has no more.txt; name it with --exclude"),
+    "name that is taken": (
+        "--out_dir SCRATCH/others -n done --seed 2",
+        "run 'done' began with other arguments: ",
+    ),
+    "name of a live run": ("--out_dir SCRATCH/others -n live", "run 'live' is in use by another process"),
 }
 EVALUATE: dict[str, tuple[str, str]] = {
     "run": ("SCRATCH/nope", "nope': give a run, a checkpoint"),
@@ -66,7 +73,27 @@ GENERATE: dict[str, tuple[str, str]] = {
     "no tokenizer": ("SCRATCH/bare", "bare has no tokenizer"),
     "flag": ("SCRATCH/model --top_p 2", "--top_p 2.0"),
 }
-TABLES = {"train.py": TRAIN, "eval.py": EVALUATE, "generate.py": GENERATE}
+PREPARE: dict[str, tuple[str, str]] = {
+    "data folder": ("tokens -d /nowhere", "--data_dir /nowhere: there is no such folder"),
+    "empty text": ("tokens -d SCRATCH/data --train_file empty.txt", "empty.txt is empty"),
+    "tokenizer": ("report -d SCRATCH/data --tokenizer ./nope", "--tokenizer ./nope: there is no such folder"),
+    "excluded file": ("tokens -d SCRATCH/data --exclude more.txt", "it has no more.txt; name it with --exclude"),
+    "figure": ("report -d SCRATCH/data --png no/report.png", "there is no folder no; make it first"),
+    "folder of a tokenizer": ("tokenizer -d SCRATCH/data --out docs", "--out docs: it is there already"),
+}
+SWEEP: dict[str, tuple[str, str]] = {
+    "file": ("nope.yml --list", "nope.yml: "),
+    "value": ("SCRATCH/sweep.yml --list", "'many' is not a whole number"),
+}
+SUBMIT: dict[str, tuple[str, str]] = {
+    "data folder": ("-d /nowhere", "--data_dir /nowhere: there is no such folder"),
+    "checkpoint": ("-d SCRATCH/data --checkpoint /nope", "--checkpoint /nope: there is no such folder"),
+}
+TINY_MODEL = ("--model", "configs/models/roberta-tiny", "--offline")
+TABLES = {
+    **{"train.py": TRAIN, "eval.py": EVALUATE, "generate.py": GENERATE},
+    **{"prepare.py": PREPARE, "sweep.py": SWEEP, "jobs.py": SUBMIT},
+}
 """Words after a script, by what is wrong with them, and a part of what is told."""
 CASES = [(script, name) for script, table in TABLES.items() for name in table]
 
@@ -83,6 +110,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, session_place: Place) -> P
         for name in ("model.safetensors", "tokenizer.json"):
             (folder / name).touch()
     (scratch / "bare" / "tokenizer.json").unlink()
+    (scratch / "sweep.yml").write_text("grid: {batch_size: [8, many]}")
     return scratch
 
 
@@ -94,28 +122,35 @@ def answers(scratch: Path, session_place: Place) -> dict[tuple[str, str], str]:
         "train.py": place.arguments("x"),
         "eval.py": ["-d", str(scratch / "data"), "--cache_dir", str(place.cache), *CPU],
         "generate.py": list(CPU),
+        "prepare.py": [],
+        "sweep.py": [],
+        "jobs.py": ["submit", "--dry_run", "--", "train.py", "-n", "x"],
     }
     words = {case: shlex.split(TABLES[case[0]][case[1]][0].replace("SCRATCH", str(scratch))) for case in CASES}
     lines = {(script, name): [script, *base[script], *further] for (script, name), further in words.items()}
     lines |= {(script, "fine"): [script, *base[script], *more] for script, more in fine(scratch).items()}
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.without_torch"],
-        input=json.dumps(list(lines.values())),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    live = RunFolder(scratch / "others" / "live")
+    live.root.mkdir(parents=True)
+    write_run(scratch / "others", "done", args=ExperimentArgs())
+    with live.locked():
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.without_torch"],
+            input=json.dumps(list(lines.values())),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
     assert not (scratch / "runs").exists()
     return dict(zip(lines, json.loads(result.stdout), strict=True))
 
 
 def fine(scratch: Path) -> dict[str, list[str]]:
     """The words after each script that make it go on to torch."""
-    model = str(scratch / "model")
-    return {"train.py": [], "eval.py": [model], "generate.py": [model]}
+    model, prepare = str(scratch / "model"), ["tokens", "-d", str(scratch / "data"), *TINY_MODEL]
+    return {"train.py": [], "eval.py": [model], "generate.py": [model], "prepare.py": prepare}
 
 
 @pytest.mark.parametrize(("script", "name"), CASES)
@@ -123,7 +158,7 @@ def test_a_mistake_is_told_without_torch(answers: dict[tuple[str, str], str], sc
     assert TABLES[script][name][1] in answers[script, name]
 
 
-@pytest.mark.parametrize("script", ["train.py", "eval.py", "generate.py"])
+@pytest.mark.parametrize("script", ["train.py", "eval.py", "generate.py", "prepare.py"])
 def test_what_is_right_goes_on_to_torch(answers: dict[tuple[str, str], str], script: str) -> None:
     assert answers[script, "fine"] == "imports torch"
 
