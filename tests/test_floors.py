@@ -43,6 +43,10 @@ LAZY = {
 types alone."""
 
 
+WITHOUT_LIGHTNING = ("training.preparation", "preparing.commands", "generation.predictor", "measuring.subjects")
+"""What a plan, `prepare.py`, `generate.py` and a mistake in a text or a model are answered by."""
+
+
 def name_of(path: Path) -> str:
     """The full name of a module."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -51,10 +55,13 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in sorted((ROOT / "dlib").rglob("*.py"))}
 
 
-def imported(path: Path) -> set[str]:
-    """Full names of all that a file imports, inside functions too; `from a import b` is a.b where that is a module."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path: Path, *, at_once: bool = False) -> set[str]:
+    """Full names of all that a file imports, inside functions too unless it is what is imported at once, with the file.
+
+    `from a import b` is a.b where that is a module.
+    """
+    tree, names = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -133,6 +140,25 @@ def test_a_process_that_imports_the_light_rooms_has_no_heavy_library() -> None:
     script = f"import sys, {modules}, {scripts}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("\n", "")
+
+
+def reached(module: str) -> set[str]:
+    """Full names of all that comes with a module of ours, over others of ours."""
+    found, left = set(), {module}
+    while left:
+        names = {name for module in left for name in imported(MODULES[module], at_once=True)}
+        found, left = found | names, (names & MODULES.keys()) - found
+    return found
+
+
+@pytest.mark.parametrize("module", WITHOUT_LIGHTNING)
+def test_what_trains_nothing_does_not_wait_for_the_trainer(module: str) -> None:
+    assert "dlib.training.training_module" not in reached(f"dlib.{module}")
+    assert "lightning" not in {name.partition(".")[0] for name in reached(f"dlib.{module}")}
+
+
+def test_the_trainer_is_found_where_it_comes_with_another_module() -> None:
+    assert "lightning.pytorch" in reached("dlib.training.beginning")
 
 
 def test_the_former_name_of_the_evaluation_script_hides_no_package() -> None:

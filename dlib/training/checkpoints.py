@@ -17,7 +17,7 @@ import zlib
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,7 +35,9 @@ from dlib.process.seeding import seed_torch
 from dlib.runs.paths import CheckpointFolder, checkpoint_step
 from dlib.training.optimizers import build_optimizer
 from dlib.training.shards import CONTAINERS
-from dlib.training.training_module import TrainingModule
+
+if TYPE_CHECKING:  # it is Lightning's, whose import a plan and prepare.py do without
+    from dlib.training.training_module import TrainingModule
 
 BLOCK_BYTES = 2**20
 STATE = {"steps_done": int, "optimizer": dict, "precision": dict}
@@ -77,7 +79,7 @@ def add_modules(objective: Objective, model: PreTrainedModel, seed: int, saved: 
         raise UserError(f"{file} does not hold the networks of the objective: {one_line(str(error))}") from error
 
 
-def checkpoint_bytes(module: TrainingModule) -> int:
+def checkpoint_bytes(module: "TrainingModule") -> int:
     """About how much room a checkpoint needs."""
     networks = nn.ModuleList([module.model, learning_modules(module.objective.modules)])
     return kept_bytes(networks, module.optimizers().optimizer)  # type: ignore[union-attr]
