@@ -21,6 +21,8 @@ from dlib.generation.continuing import TextContinuer
 from dlib.generation.filling import MaskFiller
 from dlib.generation.line_batches import find_context
 
+SHARPNESS = 10.0
+"""Times the last weights of a drawn model, so that its probabilities are as uneven as those of a trained one."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
     "sampling, temperature 0.7, top_p 0.9": {"temperature": 0.7, "top_p": 0.9},
@@ -50,7 +52,9 @@ def main() -> None:
 
 def compare_continuing(args: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Iterator[Comparison]:
     """Continue lines, by each of SETTINGS."""
-    model = draw_for(tokenizer, args.model, "AutoModelForCausalLM")
+    model: Any = draw_for(tokenizer, args.model, "AutoModelForCausalLM")
+    with torch.no_grad():
+        model.lm_head.weight *= SHARPNESS
     lines = draw_lines(args.lines, args.vocab_size)
     for name, settings in SETTINGS.items():
         ours = GenerationArgs(batch_size=args.batch_size, max_new_tokens=args.new_tokens, **settings)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dlib.args.generation import GenerationArgs
-from dlib.generation.sampling import KeyedSampling, draw, likeliest
+from dlib.generation.sampling import CANDIDATES, KeyedSampling, draw, likeliest, nucleus
 
 pytestmark = pytest.mark.oldest
 
@@ -47,6 +47,23 @@ def test_the_ends_of_the_range_draw_tokens_that_can_be_drawn() -> None:
 def test_only_the_likeliest_tokens_may_be_drawn(top_k: int | None, top_p: float, kept: list[int]) -> None:
     probabilities = likeliest(LOGITS, 1.0, top_k, top_p)[0]
     assert probabilities.nonzero().flatten().tolist() == kept
+
+
+def sorted_nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The nucleus by its definition."""
+    ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    is_kept = ordered.cumsum(-1) - ordered < top_p
+    return torch.zeros_like(ordered).scatter(1, tokens, ordered.masked_fill(~is_kept, 0.0))
+
+
+@pytest.mark.parametrize("decimals", [9, 1, 0])
+@pytest.mark.parametrize("top_p", [1e-9, 0.3, 0.9, 0.999999])
+@pytest.mark.parametrize("temperature", [10.0, 1.0, 0.1])
+def test_the_nucleus_is_that_of_all_tokens_in_order_bit_by_bit(decimals: int, top_p: float, temperature: float) -> None:
+    """With few decimals many tokens are as likely as each other."""
+    logits = torch.randn(3, 4 * CANDIDATES, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    probabilities = (logits.round(decimals=decimals) / temperature).softmax(-1)
+    assert torch.equal(nucleus(probabilities, top_p), sorted_nucleus(probabilities, top_p))
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-3])
