@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from benchmarks import trainers
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
+from benchmarks.trainer_parts import measuring
 from benchmarks.trainer_parts.peers import train_plainly
 from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows
 from tests.launching import ROOT, environment, start_warm
@@ -112,18 +112,18 @@ def test_trainers_are_given_full_rows_and_the_plain_loop_learns_from_them(object
 def test_a_trainer_whose_packages_are_missing_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trainers, "find_spec", lambda package: None if package == "accelerate" else package)
-    assert [name for name in ("plain", "trainer", "trainer_compiled") if trainers.tell_missing(name)] == [
+    monkeypatch.setattr(measuring, "find_spec", lambda package: None if package == "accelerate" else package)
+    assert [name for name in ("plain", "trainer", "trainer_compiled") if measuring.tell_missing(name)] == [
         "trainer",
         "trainer_compiled",
     ]
-    assert "trainer: not measured, it needs accelerate: pip install accelerate" in capsys.readouterr().out
+    assert "trainer: not measured, it needs accelerate: pip install -e '.[benchmark]'" in capsys.readouterr().out
 
 
 def test_trainers_are_compared_by_their_medians() -> None:
-    ours = [trainers.Result(speed, 300, {10: 9.0, 20: 4.0, 30: 2.0}) for speed in (100, 400, 200)]
-    measured = {trainers.OURS: ours, "plain": [trainers.Result(100, 600, {10: 9.0, 20: 5.0})]}
-    assert list(trainers.table("mlm", measured))[2:4] == [
+    ours = [measuring.Result(speed, 300, {10: 9.0, 20: 4.0, 30: 2.0}) for speed in (100, 400, 200)]
+    measured = {measuring.OURS: ours, "plain": [measuring.Result(100, 600, {10: 9.0, 20: 5.0})]}
+    assert list(measuring.table("mlm", measured))[2:4] == [
         "| train.py | 200 | 1.00 x | 300 | 1.00 x | 3.000 |",
         "| plain | 100 | 2.00 x | 600 | 0.50 x | 5.000 |",
     ]

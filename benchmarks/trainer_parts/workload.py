@@ -23,6 +23,8 @@ NETWORKS = {
     "seq2seq": ("t5", "AutoModelForSeq2SeqLM"),
 }
 """A folder of configs/models/ without its size, and transformers' class, by objective."""
+BASE: dict[str, dict[str, int]] = {"roberta": {"max_position_embeddings": 514, "type_vocab_size": 1}, "gpt2": {}}
+"""What the base size (RoBERTa-base, GPT-2 124M) has in place of the defaults of its configuration, by model type."""
 DEV_ROWS = 8
 
 
@@ -33,12 +35,15 @@ class Workload:
     Attributes:
         objective: of `NETWORKS`.
         folder: where the text and the network stand.
-        size: of the network: "mini" or "tiny".
+        size: of the network: "mini", "tiny", or "base" of a type in `BASE`.
         vocab_size: number of tokens.
         rows: rows of an optimizer step.
         length: tokens of a row, special tokens included.
         steps: optimizer steps.
         learning_rate: peak; the schedule is linear, without a warm-up.
+        model_type: of the network; none: that of `NETWORKS`.
+        accelerator: "cpu" or "cuda".
+        precision: "32-true" or "bf16-mixed".
     """
 
     objective: str
@@ -49,6 +54,9 @@ class Workload:
     length: int
     steps: int
     learning_rate: float = 5e-4
+    model_type: str = ""
+    accelerator: str = "cpu"
+    precision: str = "32-true"
 
     @property
     def model(self) -> Path:
@@ -68,22 +76,43 @@ class Workload:
     @property
     def warm_up_steps(self) -> int:
         """Steps that are not measured, as the first ones are slower."""
-        return min(10, self.steps // 4)
+        return max(1, min(10, self.steps // 4))
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether it is trained on a GPU."""
+        return self.accelerator == "cuda"
+
+    @property
+    def auto_model(self) -> str:
+        """transformers' class of the network."""
+        return NETWORKS[self.objective][1]
 
 
 def prepare(workload: Workload) -> None:
     """Write text, tokenizer and network."""
-    from dlib.models.pretrained import draw_model, read_config
+    from dlib.models.pretrained import draw_model
 
-    shape, auto_model = NETWORKS[workload.objective]
     write_text(workload)
     tokenizer = build_tokenizer(workload)
-    config = read_config(f"configs/models/{shape}-{workload.size}", trust_remote_code=False)
+    config = read_shape(workload)
     config.vocab_size = len(tokenizer)
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
-    model = draw_model(auto_model, config, trust_remote_code=False)
+    model = draw_model(workload.auto_model, config, trust_remote_code=False)
     for saved in (tokenizer, model):
         saved.save_pretrained(workload.model)
+
+
+def read_shape(workload: Workload) -> Any:
+    """The network's configuration, for which nothing is asked of the hub."""
+    from transformers import AutoConfig
+
+    from dlib.models.pretrained import read_config
+
+    model_type = workload.model_type or NETWORKS[workload.objective][0]
+    if workload.size == "base":
+        return AutoConfig.for_model(model_type, **BASE[model_type])
+    return read_config(f"configs/models/{model_type}-{workload.size}", trust_remote_code=False)
 
 
 def write_text(workload: Workload) -> None:
@@ -161,5 +190,5 @@ def load(workload: Workload) -> tuple[Any, Any]:
     """The tokenizer and the network."""
     import transformers
 
-    auto_model = getattr(transformers, NETWORKS[workload.objective][1])
+    auto_model = getattr(transformers, workload.auto_model)
     return transformers.AutoTokenizer.from_pretrained(workload.model), auto_model.from_pretrained(workload.model)
