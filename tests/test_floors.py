@@ -144,7 +144,8 @@ def test_a_process_that_imports_the_light_rooms_has_no_heavy_library() -> None:
 
 def reached(module: str) -> set[str]:
     """Full names of all that comes with a module of ours, over others of ours."""
-    found, left = set(), {module}
+    found: set[str] = set()
+    left = {module}
     while left:
         names = {name for module in left for name in imported(MODULES[module], at_once=True)}
         found, left = found | names, (names & MODULES.keys()) - found
