@@ -34,6 +34,7 @@ from dlib.process.ranks import end_with_launcher, is_rank_zero, say
 from dlib.process.threads import let_threads_sleep, take_one_thread
 from dlib.runs import session
 from dlib.runs.branching import with_trunk
+from dlib.runs.ending import tell_finished
 from dlib.runs.fast_dev_run import removed, shorten
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import refuse_held
@@ -66,7 +67,7 @@ def begin_or_go_on(started: float) -> int:
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)
         if session.is_finished(folder, args):
-            session.tell_finished(folder)
+            tell_finished(folder, args)
             return 0
         if is_rank_zero():  # the others of a run come when the first one may hold it
             refuse_held(folder)

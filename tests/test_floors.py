@@ -32,7 +32,7 @@ HEAVY = {"torch", "transformers", "lightning", "tokenizers", "wandb"}
 LIGHT = {
     *"process args config runs browse report reproduce transfer launch notebook".split(),
     *"models.hub models.names models.sources preparing.flags".split(),
-    *"training.described training.devices training.plan training.preflight".split(),
+    *"training.course training.described training.devices training.plan training.preflight training.schedules".split(),
 }
 """Rooms, and modules of others, that must be there at once: `--help`, `--plan`, `runs.py` and a mistake use them."""
 LAZY = {

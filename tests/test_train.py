@@ -154,7 +154,7 @@ def test_the_same_command_says_that_it_is_finished_at_once_and_changes_nothing(
     assert result.status == 0
     assert (
         result.stderr
-        == f"run 'whole' is finished: {finished[0].root}; a longer --training_goal goes on, another --name is new\n"
+        == f"run 'whole' is finished: {finished[0].root}; --branch whole --name another goes on from its last step\n"
     )
     assert tree(finished[0].root) == before
 

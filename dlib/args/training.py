@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from dlib.args.fields import setting
 from dlib.args.tables import OPTIMIZERS, arguments_of
 
+ENDLESS_SCHEDULES = ("constant", "inverse_sqrt")
+"""Those whose learning rates do not depend on the training goal."""
+
 
 @dataclass
 class OptimizerChoice:

@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from dlib.args import ExperimentArgs
+from dlib.args.training import ENDLESS_SCHEDULES
 from dlib.process.failures import describe_failure, first_failure
 from dlib.process.messages import keep_in_log
 from dlib.process.ranks import logger, say, world_size
@@ -23,6 +25,21 @@ def tell_end(folder: RunFolder, state: str, step: int, total_steps: int, reason:
         say(f"run '{folder.name}' is saved at step {step} of {total_steps}; the same command goes on")
     else:
         say(f"model: {CheckpointFolder(folder.best if folder.best.exists() else folder.last).model}")
+
+
+def tell_finished(folder: RunFolder, args: ExperimentArgs) -> None:
+    """Say that there is nothing left to do, and why where the goal was not reached."""
+    status = folder.read_status()
+    why = f", {status.reason}" if status and status.reason else ""
+    say(f"run '{folder.name}' is finished{why}: {folder.root}; {ways_on(folder, args)}")
+
+
+def ways_on(folder: RunFolder, args: ExperimentArgs) -> str:
+    """What goes on with a finished run, in words: a longer goal only where its steps would have been the same."""
+    status = folder.read_status()
+    if (status and status.reason) or args.optim.schedule not in ENDLESS_SCHEDULES:
+        return f"--branch {folder.name} --name another goes on from its last step"
+    return "a longer --training_goal goes on, another --name is new"
 
 
 def tell_numbers(folder: RunFolder) -> None:

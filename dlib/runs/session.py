@@ -13,7 +13,7 @@ from dlib.process.durable import refusals_told, write_text_atomically
 from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.failures import first_failure, left_for_first
 from dlib.process.messages import kept_messages
-from dlib.process.ranks import is_rank_zero, logger, say
+from dlib.process.ranks import is_rank_zero, logger
 from dlib.runs.branching import begin_branch, trunk_checkpoint
 from dlib.runs.continuity import (
     has_another_goal,
@@ -44,13 +44,6 @@ def is_finished(folder: RunFolder, args: ExperimentArgs) -> bool:
     if status is None or status.state != "finished":
         return False
     return status.reason is not None or recorded is None or not has_another_goal(args, recorded)
-
-
-def tell_finished(folder: RunFolder) -> None:
-    """Say that there is nothing left to do, and why where the goal was not reached."""
-    status = folder.read_status()
-    why = f", {status.reason}" if status and status.reason else ""
-    say(f"run '{folder.name}' is finished{why}: {folder.root}; a longer --training_goal goes on, another --name is new")
 
 
 def recorded_args(folder: RunFolder) -> ExperimentArgs | None:

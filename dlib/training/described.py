@@ -15,9 +15,12 @@ from dlib.process.messages import quiet_libraries
 from dlib.process.versions import refuse_attention_on
 from dlib.runs import session
 from dlib.runs.branching import with_trunk
+from dlib.runs.continuity import has_another_goal
+from dlib.runs.ending import ways_on
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import refuse_held
 from dlib.runs.resuming import with_recorded_run
+from dlib.training.course import refuse_told_course
 from dlib.training.devices import Devices, choose_precision, refuse_no_power_of_two
 from dlib.training.preflight import Inputs, check_batch, find_inputs
 
@@ -78,10 +81,18 @@ def check_training(words: Sequence[str], described: Described) -> DescribedTrain
     refuse_held(folder)
     args = session.check(folder, replace(parsed.args, hardware=hardware))
     if session.is_finished(folder, args):
-        raise UserError(f"run '{folder.name}' is finished; a longer --training_goal goes on, another --name is new")
+        raise UserError(f"run '{folder.name}' is finished; {ways_on(folder, args)}")
+    refuse_new_goal(folder, args)
     args = check_devices(args)
     inputs = find_inputs(args, folder, plan_only=False) if described.same_files else None
     return DescribedTraining(folder, args, inputs)
+
+
+def refuse_new_goal(folder: RunFolder, args: ExperimentArgs) -> None:
+    """Refuse a goal with which the steps that a run has done would have had other learning rates."""
+    begun, status = session.recorded_args(folder), folder.read_status()
+    if begun is not None and status is not None and has_another_goal(args, begun):
+        refuse_told_course(args, begun, status.total_steps, session.first_checkpoint(folder, args).step)
 
 
 def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:

@@ -1,6 +1,4 @@
-"""The optimizers, and the learning rate as a pure function of the step, so that no schedule needs saving."""
-
-import math
+"""The optimizers."""
 
 import torch
 from torch import nn
@@ -11,7 +9,6 @@ from dlib.args.tables import OPTIMIZERS, load
 from dlib.process.errors import UserError
 from dlib.process.versions import fused_devices
 from dlib.training.parameter_groups import Group, parameter_groups
-from dlib.training.plan import TrainingPlan
 
 
 def build_optimizer(model: nn.Module, args: OptimArgs, *, fused: bool, further: nn.Module | None = None) -> Optimizer:
@@ -55,27 +52,3 @@ def has_fused_kernel(device: torch.device, precision: str) -> bool:
     With a loss scale (16-mixed) the fused kernel unscales by itself, after the norm would be taken.
     """
     return device.type in fused_devices() and precision != "16-mixed"
-
-
-def learning_rate_at(step: int, peak: float, args: OptimArgs, plan: TrainingPlan) -> float:
-    """Learning rate of optimizer step `step`, counted from 0: warm-up to `peak`, then the schedule's shape.
-
-    Sources: cosine, Loshchilov and Hutter 2017 (SGDR), equation 5; WSD, Hu et al. 2024 (MiniCPM),
-    section 4; inverse square root, Vaswani et al. 2017, section 5.3, scaled to reach the peak at the
-    end of the warm-up.
-    """
-    floor = args.min_learning_rate_ratio
-    if step < plan.warmup_steps:
-        return peak * (step + 1) / plan.warmup_steps
-    remaining = 1 - (step - plan.warmup_steps) / max(1, plan.total_steps - plan.warmup_steps)
-    if args.schedule == "linear":
-        return peak * (floor + (1 - floor) * remaining)
-    if args.schedule == "cosine":
-        return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * (1 - remaining))) / 2)
-    if args.schedule == "wsd":
-        decay_steps = min(plan.decay_steps, plan.total_steps - plan.warmup_steps)
-        decay_left = min(1.0, (plan.total_steps - step) / max(1, decay_steps))
-        return peak * (floor + (1 - floor) * decay_left)
-    if args.schedule == "inverse_sqrt":
-        return peak * math.sqrt(max(1, plan.warmup_steps) / max(1, step + 1))
-    return peak

@@ -28,8 +28,9 @@ from dlib.training.non_finite import (
     name_cause,
     refuse_non_finite_weights,
 )
-from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
+from dlib.training.optimizers import build_optimizer, has_fused_kernel
 from dlib.training.plan import TrainingPlan
+from dlib.training.schedules import learning_rate_at
 from dlib.training.shards import shard_optimizer_state, whole
 from dlib.training.trainer import refuse_different_starts
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dlib.args import ObjectiveArgs, OptimArgs
 from dlib.data.steps import TrainingSteps
 from dlib.objectives import build_objective
-from dlib.training.optimizers import learning_rate_at
+from dlib.training.schedules import learning_rate_at
 from tests.exactness.ranks import run_on_ranks
 from tests.exactness.steps import (
     ROWS,

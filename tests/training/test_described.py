@@ -9,6 +9,7 @@ from dlib.config.configuration import dump_config, parse_args
 from dlib.process.errors import UserError
 from dlib.training.described import Described, check_training, settle_described
 from tests.launching import Place
+from tests.runs.folders import write_run
 
 EIGHT = Described(nodes=2, gpus=8, tasks=8)
 CPUS = Described(nodes=2, gpus=0, tasks=2)
@@ -78,8 +79,35 @@ def test_a_finished_run_needs_no_job(place: Place) -> None:
     folder.root.mkdir(parents=True)
     folder.config.write_text(dump_config(parse_args(words(place), description="").args))
     folder.write_status("finished", 6, 6, reason="good enough")
-    with pytest.raises(UserError, match="run 'big' is finished; a longer --training_goal goes on"):
+    with pytest.raises(UserError, match="run 'big' is finished; --branch big --name another goes on"):
         check_training(words(place), CPUS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "goals", "told"),
+    [
+        ((), ("6 steps", "12"), "--training_goal 12: --schedule linear depends on the goal, and step 3 would have had"),
+        (("--schedule", "cosine"), ("1k tokens", "2k tokens"), "cosine depends on the goal, and step 3 would"),
+        (("--schedule", "wsd", "--decay", "50%"), ("6", "12"), "wsd depends on the goal, and step 5 would"),
+        (("--schedule", "constant"), ("6", "12"), None),
+        ((), ("6 steps", "48 samples"), None),  # the same goal in other words
+        ((), ("6", "2 epochs"), None),  # what an epoch is, no flag tells
+    ],
+)
+@pytest.mark.parametrize("same_files", [True, False])
+def test_a_goal_with_which_the_steps_would_have_been_others_is_refused(
+    place: Place, flags: tuple[str, ...], goals: tuple[str, str], told: str | None, same_files: bool
+) -> None:
+    command = words(place, "-b", "8", *flags)
+    begun = parse_args([*command, "--training_goal", goals[0]], description="").args
+    folder = write_run(place.runs, "big", args=begun, losses={2: 3.0, 6: 2.0})
+    described = Described(1, 0, 1, same_files=same_files)
+    if told is None:
+        assert check_training([*command, "--training_goal", goals[1]], described).folder.root == folder.root
+        return
+    with pytest.raises(UserError, match="--branch big --name another goes on from there") as caught:
+        check_training([*command, "--training_goal", goals[1]], described)
+    assert told in str(caught.value)
 
 
 def test_a_run_that_a_process_holds_is_left_to_it(place: Place) -> None:

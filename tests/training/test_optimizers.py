@@ -11,8 +11,9 @@ from dlib.args import OptimArgs
 from dlib.data.batching import BatchPlan
 from dlib.models.fitting import freeze
 from dlib.process.versions import fused_devices
-from dlib.training.optimizers import build_optimizer, has_fused_kernel, learning_rate_at
+from dlib.training.optimizers import build_optimizer, has_fused_kernel
 from dlib.training.plan import TrainingPlan
+from dlib.training.schedules import learning_rate_at
 from tests.toys import CAUSAL_CONFIGS, MASKED_CONFIGS, build_toy
 
 pytestmark = pytest.mark.oldest
