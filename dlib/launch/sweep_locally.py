@@ -13,18 +13,12 @@ from types import FrameType
 from dlib.args import HardwareArgs
 from dlib.browse.tables import shown_number
 from dlib.launch.grids import Point
-from dlib.launch.sweep_points import (
-    NOT_BEGUN,
-    PointState,
-    SweepOrder,
-    counted,
-    state_of,
-    states,
-)
+from dlib.launch.sweep_points import PointState, SweepOrder, counted, state_of, states
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
 from dlib.process.stop_signals import STOPPED_STATUS
 from dlib.process.threads import usable_cores
+from dlib.runs.registry import NOT_BEGUN
 
 SECONDS_BETWEEN_LOOKS = 0.2
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

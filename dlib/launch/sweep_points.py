@@ -23,10 +23,10 @@ from dlib.runs import session
 from dlib.runs.branching import with_trunk
 from dlib.runs.folder import RunFolder
 from dlib.runs.liveness import LIVE_STATES, UNKNOWN
-from dlib.runs.registry import RunSummary, summarize
+from dlib.runs.registry import NOT_BEGUN, RunSummary, summarize
 
 GOAL = "durations.training_goal"
-NOT_BEGUN, SHORTER = "not begun", "shorter"
+SHORTER = "shorter"
 SWEEPS = ".sweeps"
 """The folder in a workspace that keeps what belongs to no single run."""
 
@@ -99,7 +99,7 @@ class PointState:
     """Where a point stands."""
 
     point: Point
-    state: str  # one of the registry's `SHOWN_STATES`, `NOT_BEGUN`, or `SHORTER`: finished for a shorter goal
+    state: str  # one of the registry's `SHOWN_STATES`, or `SHORTER`: finished for a shorter goal
     summary: RunSummary | None = None  # of its run, where it has begun
 
     @property

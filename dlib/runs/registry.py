@@ -16,8 +16,8 @@ from dlib.runs.liveness import KILLED, LIVE_STATES, UNKNOWN, actual_state, is_he
 from dlib.runs.metrics_log import DEV_LOSS, decode, is_number, newest_record, record_of_step
 from dlib.runs.status import STATES, Status
 
-QUEUED, HALF_WRITTEN, DAMAGED, FOREIGN = "queued", "half-written", "damaged", "foreign"
-SHOWN_STATES = (*STATES, KILLED, UNKNOWN, QUEUED, HALF_WRITTEN, DAMAGED, FOREIGN)
+NOT_BEGUN, HALF_WRITTEN, DAMAGED, FOREIGN = "not begun", "half-written", "damaged", "foreign"
+SHOWN_STATES = (*STATES, KILLED, UNKNOWN, NOT_BEGUN, HALF_WRITTEN, DAMAGED, FOREIGN)
 TRASH_NAME = ".trash"
 _NAMES = RunFolder(Path())
 _LINKED_STEP = re.compile(r"step-(\d+)/?")
@@ -141,7 +141,7 @@ def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) ->
         if is_held(folder):
             return None if status else (HALF_WRITTEN, "about to begin")
         if _NAMES.job.name in sizes:
-            return QUEUED, "it has a job, and has not begun: see jobs.py status"
+            return NOT_BEGUN, "it has a job: jobs.py status tells whether that waits, or has ended"
         return HALF_WRITTEN, f"ended before its {_NAMES.config.name} was written"
     if status is None:
         return DAMAGED, f"{_NAMES.status.name} is missing or damaged"

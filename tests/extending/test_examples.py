@@ -203,7 +203,7 @@ def test_a_launcher_queues_a_script_that_can_be_run(tree: Path, place: Place, tm
     assert "#PBS -l walltime=08:00:00\n" in (tmp_path / "queued").read_text()
     status = [sys.executable, "jobs.py", "status", "--out_dir", str(place.runs)]
     listed = subprocess.run(status, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
-    assert listed.stdout.splitlines()[1].split() == ["big", "queued", "-", "7.server", "C", "-"]
+    assert listed.stdout.splitlines()[1].split() == ["big", "not", "begun", "-", "7.server", "C", "-"]
 
 
 def test_a_label_that_was_never_learned_is_told_before_training(served: Path, place: Place, tmp_path: Path) -> None:

@@ -129,4 +129,4 @@ def test_the_cluster_knows_what_a_lock_out_of_sight_does_not_tell(
 def test_a_run_that_has_a_job_and_never_began_is_no_foreign_folder(run: RunFolder) -> None:
     run.job.mkdir()
     assert not run.is_foreign()
-    assert summarize(run).state == "queued"
+    assert summarize(run).state == "not begun", "and not queued: its job may have been cancelled or have failed"

@@ -207,7 +207,7 @@ def test_jobs_are_found_by_name_and_listed_with_runs(
     print_status(workspace, [])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     number = (read_id(job.folder) or ("", ""))[1].partition(":")[0]
-    assert lines[1] == ["wiki", "queued", "-", number, "completed", "-"]
+    assert lines[1] == ["wiki", "not", "begun", "-", number, "completed", "-"]
     assert [line[0] for line in lines[2:]] == ["eval-wiki"]
 
 

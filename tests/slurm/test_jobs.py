@@ -144,7 +144,7 @@ def test_a_job_that_waits_is_listed_with_its_reason_and_cancelled(here: Place) -
     assert submit(here, "waiting", SHORT, "--options=--hold", "--no_follow").returncode == 0
     out_dir = ("--out_dir", str(here.runs))
     line = jobs(here, "status", *out_dir, "waiting").stdout.splitlines()[1].split()
-    assert line == ["waiting", "queued", "-", id_of(here.folder("waiting")), "pending", "JobHeldUser"]
+    assert line == ["waiting", "not", "begun", "-", id_of(here.folder("waiting")), "pending", "JobHeldUser"]
     again = submit(here, "waiting", SHORT)
     assert (again.returncode, "which is pending: see jobs.py logs -f waiting" in again.stderr) == (2, True)
     assert jobs(here, "cancel", *out_dir, "waiting").returncode == 0
