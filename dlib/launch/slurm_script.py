@@ -29,7 +29,7 @@ starts={starts}
 step() {{ {step}; }}
 given_up() {{
   [ "$(grep -cx "$(step)" "$starts")" -gt {max_requeues} ] || return 1
-  echo "error: given up at step $(step): {max_requeues} more starts (--max_requeues) came no further" >&2
+  echo "error: given up{at}: {max_requeues} more starts (--max_requeues) came no further" >&2
 }}
 if [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ]; then
   : >"$starts"
@@ -45,7 +45,7 @@ status=$?
 case "$status" in 75 | 138) ;; *) exit "$status" ;; esac
 if [ "${{taken:-}}" ]; then exit "$status"; fi
 given_up && exit 1
-echo "saved at step $(step): job {job_id} goes back into the queue"
+echo "stopped{at}: job {job_id} goes back into the queue"
 for _ in 1 2 3; do  # a controller may be away for a moment
   scontrol requeue "{job_id}" && exit
   sleep 20
@@ -83,6 +83,7 @@ def sbatch_script(job: Job) -> str:
         max_requeues=job.cluster.max_requeues,
         starts=quoted(f"{job.folder}/starts{suffix}.txt"),
         step=_read_step(job.run),
+        at=" at step $(step)" if job.run else "",
         wait=WAIT.format(lock=lock) if lock else "",
         setup="\n".join(["", *setup, ""]) if setup else "",
         srun=_srun(job),

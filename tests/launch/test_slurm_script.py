@@ -79,8 +79,17 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def test_a_run_that_is_saved_goes_back_into_the_queue(stage: Stage) -> None:
+    stage.reach(12)
     done = stage.start("exit 75")
     assert (done.returncode, stage.requeues) == (0, ["requeue 7"])
+    assert done.stdout == "stopped at step 12: job 7 goes back into the queue\n"
+
+
+def test_a_job_without_a_run_speaks_of_no_step(stage: Stage) -> None:
+    watcher = Stage(stage.here, replace(stage.job, run=None))
+    assert watcher.start("exit 75").stdout == "stopped: job 7 goes back into the queue\n"
+    given_up = [watcher.start("exit 75", restart).stderr for restart in range(1, 4)][-1]
+    assert given_up == "error: given up: 3 more starts (--max_requeues) came no further\n"
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 137])
