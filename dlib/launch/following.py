@@ -33,7 +33,7 @@ class Log:
         sys.stdout.flush()
 
 
-def follow(launcher: Launcher, number: str, name: str, log: Path, place: int) -> None:
+def follow(launcher: Launcher, number: str, name: str, log: Path, place: int, index: str | None = None) -> None:
     """Show a job until it ends; Ctrl-C leaves it as it is.
 
     Args:
@@ -42,6 +42,7 @@ def follow(launcher: Launcher, number: str, name: str, log: Path, place: int) ->
         name: what the user calls it.
         log: the file that it prints to.
         place: what to show of it: from this byte on.
+        index: of a task of the array `name`.
 
     Raises:
         TrainingError: it failed.
@@ -49,9 +50,10 @@ def follow(launcher: Launcher, number: str, name: str, log: Path, place: int) ->
     try:
         state = _watch(launcher, number, Log(log, place))
     except KeyboardInterrupt:
+        which, what = ("", "it") if index is None else (f" --index {index}", "the whole array")
         say(
-            f"\njob {shown_number(number)} goes on without you: jobs.py logs -f {name} shows it, "
-            f"jobs.py cancel {name} ends it"
+            f"\njob {shown_number(number)} goes on without you: jobs.py logs -f {name}{which} shows it, "
+            f"jobs.py cancel {name} ends {what}"
         )
         return
     if state.word not in (COMPLETED, GONE):

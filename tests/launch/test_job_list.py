@@ -49,6 +49,23 @@ def test_of_an_array_one_task_is_followed(array: Path, capsys: pytest.CaptureFix
     assert (capsys.readouterr().out, Ended.asked) == ("step 10\n", {"41_10"})
 
 
+class Interrupted(Local):
+    """A launcher whose user presses Ctrl-C."""
+
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Press it."""
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_tells_how_to_go_on_with_one_task(
+    array: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "ended", f"{__name__}:Interrupted")
+    logs(Namespace(job="rates", out_dir=array.parents[1], index="10", follow=True))
+    told = "jobs.py logs -f rates --index 10 shows it, jobs.py cancel rates ends the whole array\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 @pytest.mark.parametrize("follow", [False, True])
 @pytest.mark.parametrize("index", [None, "12"])
 def test_the_indexes_of_an_array_are_told(array: Path, index: str | None, follow: bool) -> None:
