@@ -124,7 +124,7 @@ def logs(args: Namespace) -> None:
     refuse_other_index(folder, args.job, args.index)
     log, found = log_of(folder, args.index), read_id(folder)
     if args.follow and found is not None:
-        follow(make_launcher(found[0]), task_number(found[1], args.index), args.job, log, 0)
+        follow(make_launcher(found[0]), task_number(found[1], args.index), args.job, log, 0, args.index)
     elif log.exists():
         Log(log, 0).show()
     else:
@@ -150,7 +150,11 @@ def for_each(args: Namespace, action: Callable[[Path], None]) -> None:
     from dlib.launch.job_list import find_job
 
     refused = []
-    for folder in [find_job(word, args.out_dir) for word in args.jobs]:
+    try:
+        folders = [find_job(word, args.out_dir) for word in args.jobs]
+    except UserError as error:
+        raise UserError(f"{error}{'; nothing is done to the others' * (len(args.jobs) > 1)}") from error
+    for folder in folders:
         try:
             action(folder)
         except UserError as error:  # the others are to hear of it all the same

@@ -134,6 +134,9 @@ def test_a_job_that_has_ended_does_not_keep_another_from_being_cancelled(tmp_pat
     with pytest.raises(UserError, match="job 41 has ended already"):
         for_each(Namespace(jobs=["a", "b"], out_dir=tmp_path), cancel)
     assert told == ["b"]
+    with pytest.raises(UserError, match=r"no job of 'c' .*; nothing is done to the others$"):
+        for_each(Namespace(jobs=["b", "c"], out_dir=tmp_path), cancel)
+    assert told == ["b"]
 
 
 def test_a_sweep_in_a_container_of_which_some_points_have_a_clock_gets_no_other(place: Place, tmp_path: Path) -> None:
