@@ -31,7 +31,9 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}{line}: this is not YAML: {error.problem}") from error
     except RecursionError as error:
         raise UserError(f"{path}: this cannot be read as YAML: it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: this cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: this cannot be read as YAML: {one_line(str(error))}") from error
 
 

@@ -6,7 +6,7 @@ GRID = {"s.yml": "grid: {learning_rate: [1e-3, 3e-3]}\n"}
 ROWS = [
     Row("sweep.py", "error: the following arguments are required: SWEEP"),
     Row("sweep.py s.yml", "error: say what to do with the sweep: --list, --index I, --local N", files=GRID),
-    Row("sweep.py none.yml --list", "none.yml: this cannot be read as YAML"),
+    Row("sweep.py status none.yml", "error: none.yml: this cannot be read: No such file or directory"),
     Row("sweep.py s.yml t.yml --list", "s.yml t.yml: give one sweep, a file", files=GRID),
     Row("sweep.py s.yml --list --index 1", "not allowed with argument", files=GRID),
     Row("sweep.py s.yml --local 0", "--local 0: give the number of points at a time, at least 1", files=GRID),
