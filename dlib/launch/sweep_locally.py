@@ -150,7 +150,7 @@ class Workers:
 
     def _how(self, found: PointState, status: int) -> str:
         """How a process ended, in words."""
-        if found.summary is None or found.state == NOT_BEGUN or (status and found.state != "failed"):
+        if found.summary is None or found.state == NOT_BEGUN or (status and found.state not in ("failed", "finished")):
             lines = (self._logs / f"{found.point.name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
             return (
                 f"{found.state}, status {status}: {lines[-1].removeprefix('error: ') if lines else 'it said nothing'}"

@@ -46,6 +46,8 @@ def main() -> int:
             time.sleep(0.02)
         state = "preempted" if stopped else "failed" if do == "fail" else "finished"
         run.write_status(state, 5, 5, "it was to fail" if do == "fail" else None)
+        if do == "finish, then die":
+            os.kill(os.getpid(), signal.SIGKILL)
     return {"preempted": 75, "failed": 1, "finished": 0}[state]
 
 run_script(main)
@@ -137,10 +139,11 @@ def test_each_point_is_trained_once_and_the_same_command_again_does_nothing(swee
 
 
 def test_a_failure_does_not_keep_the_others_and_is_tried_again_on_request_only(sweeping: Sweeping) -> None:
-    sweeping.tell(s1="fail")
+    sweeping.tell(s1="fail", s2="finish, then die")
     status, printed = sweeping.run("--local", "1")
     assert (status, printed.splitlines()[-1]) == (1, "3 points: 1 failed, 2 finished")
     assert "[0] s-seed=1: failed: it was to fail" in printed
+    assert "[1] s-seed=2: finished\n" in printed, "whatever ended its process afterwards"
     sweeping.tell()
     status, printed = sweeping.run("--local", "1")
     assert (status, len(sweeping.begun)) == (1, 3)
