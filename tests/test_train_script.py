@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repositories import git
+
 ROOT = Path(__file__).parents[1]
 TRAIN = """
 import os, sys
@@ -15,6 +17,11 @@ print(sys.argv[1:], "SLURM_PROCID" in os.environ)
 sys.exit(int(os.environ.get("TOY_STATUS", "0")))
 """
 JOB = {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH", "SLURM_PROCID": "0", "DLIB_CONFIG": "a.yml"}
+
+
+def test_what_sbatch_prints_beside_the_script_is_no_code() -> None:
+    names = ["slurm-46.out", "scripts/slurm-46_3.out"]
+    assert git(ROOT, "check-ignore", *names).split() == names
 
 
 @pytest.fixture
