@@ -5,6 +5,7 @@ Importing the libraries takes five seconds. So most runs are forked from one pro
 depends on a new interpreter (the order of imports, the launching of further processes) starts one.
 """
 
+import atexit
 import multiprocessing
 import os
 import random
@@ -225,8 +226,8 @@ def start_warm(
 ) -> Training:
     """Starts a program in a process forked from one that has imported the libraries; it kills itself at `fault`.
 
-    Give it no loader processes (`--num_workers`): there they take five seconds to end. It prints to files in `scratch`,
-    or all of it to `output`: a named pipe, or a terminal, which becomes its own. `networks` are in its table of models.
+    It prints to files in `scratch`, or all of it to `output`: a named pipe, or a terminal, which becomes its own.
+    `networks` are in its table of models.
     """
     outputs = output_files(scratch) if output is None else (output, output)
     context = multiprocessing.get_context("forkserver")
@@ -266,7 +267,10 @@ def run_here(
     if fault is not None:
         die_at(fault)
     sys.argv = [program, *arguments]
-    runpy.run_path(program, run_name="__main__")
+    try:
+        runpy.run_path(program, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # a forked process leaves them out, and torch's loader would wait five seconds
 
 
 def output_files(scratch: Path) -> tuple[Path, Path]:

@@ -16,8 +16,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import dlib
 from dlib.config.configuration import parse_args
 
+CALLED = ("tests.launching", "tests.exactness.ranks", "tests.asking")
+"""Modules whose functions are called in its processes; the server of a copy of the tree finds those of the copy."""
 SHIPPED_MODELS = ("roberta", "modernbert", "gpt2", "llama")
 
+for name in CALLED:
+    importlib.import_module(name)
 for name in SHIPPED_MODELS:
     with suppress(ImportError):  # an old transformers has no modernbert
         importlib.import_module(f"transformers.models.{name}.modeling_{name}")

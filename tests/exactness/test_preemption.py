@@ -14,7 +14,7 @@ from dlib.runs.status import Status
 from dlib.training.checkpoints import read_training_state
 from tests.exactness.comparing import assert_same_end
 from tests.exactness.ranks import start_ranks
-from tests.launching import Place, Result, Training, recorded_steps, start, start_warm, train, train_undisturbed
+from tests.launching import Place, Result, Training, recorded_steps, start_warm, train, train_undisturbed
 
 # Dropout is on, a step has four micro-batches, and the last step is partial.
 GOAL = ("--training_goal", "1598 samples", "--eval_interval", "50", "--save_interval", "40")
@@ -46,11 +46,11 @@ class Interrupted:
     scratch: Path
     sessions: dict[str, Session]
 
-    def session(self, name: str, stop: Callable[[Training], None], *further: str, warm: bool = True) -> None:
+    def session(self, name: str, stop: Callable[[Training], None], *further: str) -> None:
         """Lets the run go on, stops it, and keeps what it left."""
         folder = self.place.folder("run")
         arguments = self.place.arguments("run", *GOAL, *further)
-        with (start_warm if warm else start)(arguments, self.scratch) as training:
+        with start_warm(arguments, self.scratch) as training:
             stop(training)
             result = training.result()
         checkpoints = [step for step, _ in folder.whole_checkpoints()]
@@ -93,7 +93,7 @@ def interrupted(session_place: Place, tmp_path_factory: pytest.TempPathFactory) 
     """The same run, stopped in five ways and moved, then brought to its end."""
     place = replace(session_place, runs=tmp_path_factory.mktemp("interrupted"))
     run = Interrupted(place, tmp_path_factory.mktemp("output"), {})
-    run.session("SIGINT", run.signal_group(signal.SIGINT), "--num_workers", "1", warm=False)
+    run.session("SIGINT", run.signal_group(signal.SIGINT), "--num_workers", "1")
     run.session("SIGTERM", run.signal_first(signal.SIGTERM), "--eval_batch_size", "5")
     run.session("SIGUSR1", run.signal_first(signal.SIGUSR1), "--save_interval", "7")
     run.move()
@@ -212,7 +212,7 @@ def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_stays_whole(place: Pla
         "slow", "-b", "512", "--training_goal", "3", "--save_interval", "1", "--num_workers", "1"
     )
     folder = place.folder("slow")
-    with start(arguments, tmp_path) as training:
+    with start_warm(arguments, tmp_path) as training:
         training.wait_for_steps(folder, 1)
         training.wait_for(lambda: folder.pointed_step("last") == 1)
         training.signal_group(signal.SIGINT)

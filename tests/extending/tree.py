@@ -10,12 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 from tests.extending.page import apply, sections
-from tests.launching import QUIET, ROOT, THREADS
+from tests.launching import PRELOADED, QUIET, ROOT, THREADS
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.is_file())
 COPIED = ("dlib", "tests", "configs", "pyproject.toml", *SCRIPTS)
-PRELOADED = ["tests.launching", "tests.asking", "tests.exactness.ranks", "tests.preloaded"]
-"""Modules whose functions are called in the processes of the copy, found there and not here."""
 
 
 def extended_tree(root: Path) -> Path:
