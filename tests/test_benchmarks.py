@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from benchmarks import startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
 from benchmarks.trainer_parts import measuring
@@ -75,6 +76,47 @@ def test_the_cost_of_a_checkpoint_is_what_its_interval_took_beyond_usual_steps()
 
 def test_list_runs_prints_ratios() -> None:
     assert run("list_runs", *"--runs 3 --repeats 1".split()).count("x the time") == 3
+
+
+def test_startup_tells_what_is_slow_and_compares_first_steps(tmp_path: Path) -> None:
+    taken = {question.name: startup.Taken(0.2, 0.1) for question in startup.questions(tmp_path)}
+    assert "slow" not in "".join(startup.answers_table(taken, tmp_path))
+    lines = list(startup.answers_table({**taken, "runs.py list": startup.Taken(0.4, 0.1)}, tmp_path))
+    assert [line for line in lines if "slow" in line] == ["| runs.py list | 0.40 | 0.10 | 0.3 | slow |"]
+    measured = {"train.py": [startup.Taken(s, 1.0) for s in (2.0, 9.0, 3.0)], "a bare loop": [startup.Taken(2.0, 1.0)]}
+    assert list(startup.first_step_table(startup.medians(measured)))[-1].endswith("| 1.50 x the time |")
+
+
+def test_tokenize_compares_each_size_with_its_peer() -> None:
+    built = [tokenize.Built("ours", 10, 2, 100, 5), tokenize.Built("peer", 10, 8, 300, 20)]
+    lines = list(tokenize.table(built))
+    assert lines[1:] == [
+        "| 10 MB | ours | 5.0 | 100 MiB | 5 MB | 4.0 x the speed, 0.25 x the disk |",
+        "| 10 MB | peer | 1.2 | 300 MiB | 20 MB |  |",
+    ]
+
+
+def test_loader_prints_rows_beside_those_of_the_model(tmp_path: Path) -> None:
+    sizes = "--model configs/models/roberta-tiny --rows 2 --max_length 16 --loaded_steps 3 --trained_steps 1"
+    flags = [*sizes.split(), "--workers", "0", "-o", str(tmp_path / "loader.json")]
+    assert "| loader, 0 workers |" in run_warm("loader", *flags, scratch=tmp_path)
+    assert json.loads((tmp_path / "loader.json").read_text())["rows_per_second"].keys() == {
+        "loader, 0 workers",
+        "model",
+    }
+
+
+@pytest.mark.slow
+def test_startup_measures_answers_and_the_first_step(tmp_path: Path) -> None:
+    flags = ["--repeats", "1", "--runs", "3", "-o", str(tmp_path / "startup.json")]
+    assert "| a bare loop |" in run("startup", *flags, timeout_seconds=600)
+    assert json.loads((tmp_path / "startup.json").read_text())["first step"].keys() >= {"train.py", "a bare loop"}
+
+
+@pytest.mark.slow
+def test_tokenize_prints_a_table() -> None:
+    pytest.importorskip("datasets")
+    assert "x the speed" in run("tokenize", "--megabytes", "1", timeout_seconds=600)
 
 
 def test_tokenize_memory_goes_on_after_a_kill(tmp_path: Path) -> None:
