@@ -60,15 +60,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1, help="optimizer steps; 0: the rows are all that is made")
     parser.add_argument("--processes", type=int, default=1, help="processes that make them")
     flags = parser.parse_args()
-    training = transformers.TrainingArguments(
-        output_dir=flags.output, per_device_train_batch_size=flags.rows, max_steps=flags.steps, report_to="none"
-    )
-    transformers.set_seed(training.seed)
     files = dict(zip(("train", "validation"), flags.texts, strict=True))
     tokenizer = transformers.AutoTokenizer.from_pretrained(flags.tokenizer)
     rows = grouped_texts(files, tokenizer, flags.max_length, Path(flags.cache), flags.processes)
     if flags.steps == 0:
         return
+    training = transformers.TrainingArguments(
+        output_dir=flags.output, per_device_train_batch_size=flags.rows, max_steps=flags.steps, report_to="none"
+    )
+    transformers.set_seed(training.seed)
     config = transformers.AutoConfig.from_pretrained(flags.model, vocab_size=len(tokenizer))
     model = transformers.AutoModelForMaskedLM.from_config(config)
     trainer = transformers.Trainer(
