@@ -119,6 +119,9 @@ def load_cluster(word: str, overrides: Mapping[str, Any] = {}) -> Cluster:
         cluster: Cluster = OmegaConf.to_object(config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(explain_interpolation(error, f"{path}: {error.full_key}")) from error
+    asks_for_container = isinstance(content.get("container"), Mapping) or any("." in key for key in overrides)
+    if asks_for_container and not cluster.container.image:
+        raise UserError(f"--container.image is missing: {path} and the flags ask for a container, and name none")
     _check(cluster)
     return cluster
 

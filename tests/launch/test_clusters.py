@@ -16,7 +16,8 @@ def written(folder: Path, text: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CLUSTERS.glob("*.yml")))
 def test_what_is_shipped_can_be_read(name: str) -> None:
-    assert load_cluster(name) == load_cluster(str(CLUSTERS / f"{name}.yml"))
+    image = {"container.image": "docker://dlib"} if name == "slurm-pyxis" else {}
+    assert load_cluster(name, image) == load_cluster(str(CLUSTERS / f"{name}.yml"), image)
 
 
 def test_a_file_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
@@ -79,6 +80,8 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
         ("", {"gpus_per_node": "-1"}, "--gpus_per_node -1: give at least 0"),
         ("", {"time": "90:00"}, "--time: '90:00' is not a time"),
         ("", {"time": "00:01:00"}, "--time 00:01:00: a run is told to save 120 seconds ahead of it"),
+        ("container:\n  mounts: []\n", {}, "--container.image is missing: "),
+        ("", {"container.workdir": "/work"}, "--container.image is missing: "),
         ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),
         (
             "environment:\n  WANDB_API_KEY: abc\n",
