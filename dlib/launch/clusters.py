@@ -1,6 +1,7 @@
 """What a lab says of its machines, in a file of `configs/clusters/`; each key is a flag of `jobs.py` too."""
 
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,7 @@ def _check(cluster: Cluster) -> None:
             f"--time {cluster.time}: a run is told to save {cluster.signal_seconds} seconds ahead of it "
             "(--signal_seconds); give more time"
         )
+    _check_setup(cluster.setup)
     for name, value in cluster.environment.items():
         if not (name.isascii() and name.isidentifier()):
             raise UserError(f"--environment: {name!r} is no name of a variable")
@@ -180,3 +182,13 @@ def _check(cluster: Cluster) -> None:
     image = cluster.container.image
     if image and not image.startswith(("/", "./")) and "://" not in image:
         raise UserError(f"--container.image {image}: a file's path begins with / or ./, else pyxis asks a registry")
+
+
+def _check_setup(lines: Sequence[str]) -> None:
+    """Refuse lines that the shell cannot read; a here-document without an end would take in the command, too."""
+    if not lines:
+        return
+    words, english = ["/bin/bash", "-n"], {"LC_ALL": "C"}  # which has no warning of a locale that is not there
+    read = subprocess.run(words, input="\n".join([*lines, ""]), env=english, capture_output=True, text=True)
+    if read.stderr:
+        raise UserError(f"--setup: the shell cannot read it: {read.stderr.splitlines()[0].removeprefix('/bin/bash: ')}")

@@ -80,6 +80,12 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
         ("", {"gpus_per_node": "-1"}, "--gpus_per_node -1: give at least 0"),
         ("", {"time": "90:00"}, "--time: '90:00' is not a time"),
         ("", {"time": "00:01:00"}, "--time 00:01:00: a run is told to save 120 seconds ahead of it"),
+        (
+            "setup:\n  - module load a\n  - if true; then\n",
+            {},
+            "--setup: the shell cannot read it: line 3: syntax error",
+        ),
+        ("", {"setup": ["cat <<END"]}, "--setup: the shell cannot read it: line 1: warning: here-document"),
         ("container:\n  mounts: []\n", {}, "--container.image is missing: "),
         ("", {"container.workdir": "/work"}, "--container.image is missing: "),
         ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),
