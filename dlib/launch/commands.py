@@ -62,7 +62,7 @@ def declare_cluster(parser: ScriptParser) -> None:
     """Declare a flag for each key of a cluster's file."""
     group = parser.add_argument_group("the cluster", "They override what its file says.")
     for key, field, text in cluster_fields():
-        many = {"nargs": "+"} if has_many(field) else {}
+        many = {"nargs": "+", "action": "extend"} if has_many(field) else {}  # given again, it adds to what was given
         is_bool = bare_type(field) is bool
         options: dict[str, Any] = {"nargs": "?", "const": "true"} if is_bool else many
         metavar = KINDS[bare_type(field)].metavar

@@ -27,6 +27,7 @@ REFUSALS = {
     "invalid qos": "--qos: there is no such one for you",
     "node count": "--nodes: the partition has not so many; `sinfo` counts them",
     "node configuration is not available": f"{SHAPE}: {TOO_MUCH}",
+    "node name": "--options: --nodelist or --exclude names a node that is not there; `sinfo -N` lists them",
     "memory specification": f"--mem: {TOO_MUCH}",
     "time limit": f"--time: {TOO_MUCH}",
     "violates accounting": "--qos, --account: your limit of jobs, nodes or time is reached; wait for a job to end",

@@ -53,6 +53,18 @@ def test_mistakes_are_told(words: list[str], error: str) -> None:
     assert error in str(caught.value)
 
 
+def test_a_flag_of_a_list_that_is_given_again_adds_to_it() -> None:
+    options = ["--options=--nodelist=n17", "--options=--exclusive"]
+    others = ["--setup", "a", "b", "--setup", "c", "--environment", "A=1", "--environment", "B=2"]
+    args, _ = parse_words(["submit", *options, *others, "--", "train.py"])
+    expected = {
+        "options": ["--nodelist=n17", "--exclusive"],
+        "setup": ["a", "b", "c"],
+        "environment": {"A": "1", "B": "2"},
+    }
+    assert cluster_overrides(vars(args)) == expected
+
+
 def test_a_variable_without_a_name_is_told() -> None:
     with pytest.raises(UserError, match="--environment: 'A' has no name: write NAME=TEXT"):
         cluster_overrides({"environment": ["A"]})

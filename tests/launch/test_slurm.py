@@ -74,6 +74,7 @@ def test_a_job_that_could_never_start_is_cancelled(commands: Commands) -> None:
         ("Invalid qos specification", "--qos: there is no such one for you"),
         ("Requested node configuration is not available", "--nodes, --gpus_per_node, --tasks_per_node, --cpus_per"),
         ("Requested time limit is invalid (missing or exceeds some limit)", "--time: the partition has no nodes"),
+        ("Invalid node name specified", "--options: --nodelist or --exclude names a node"),
         ("Job violates accounting/QOS policy (job submit limit, ...)", "--qos, --account: your limit of jobs"),
         ("Slurm temporarily unable to accept job, sleeping and retrying", "the queue is full; submit again later"),
         ("Unable to contact slurm controller (connect failure)", "its controller does not answer; try again"),
