@@ -1,6 +1,7 @@
 """The sub-commands of `jobs.py` and their flags, apart from what they do, so that the help is made at once."""
 
 import argparse
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,7 @@ from dlib.config.script_parser import ScriptParser, add_flag, add_switch, make_c
 from dlib.launch.clusters import Cluster
 from dlib.process.errors import UserError
 
+SCRIPT = re.compile(r"\w+\.py")
 A_JOB = "A run's name, another job's (see status), or the path of its folder."
 
 
@@ -20,6 +22,8 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if "--" in own:
         place = own.index("--")
         own, command = own[:place], own[place + 1 :]
+    elif own[:1] == ["submit"] and (script := next((word for word in own if SCRIPT.fullmatch(word)), None)):
+        raise UserError(f"jobs.py submit: put -- before {script}: jobs.py submit [FLAGS] -- {script} ...")
     args = make_parser().parse_args(with_underscores(own))
     if args.command == "submit" and not command:
         raise UserError("jobs.py submit: the command is missing; it comes after --: jobs.py submit -- train.py -n big")

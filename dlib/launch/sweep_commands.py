@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dlib.config.command_line import Flags, parse_flags
 from dlib.config.configuration import load_config
-from dlib.config.fields import flag_of
+from dlib.config.fields import FIELDS, flag_of
+from dlib.config.flags import flags_of
 from dlib.config.script_parser import ScriptParser, add_flag, add_switch, with_underscores
 from dlib.launch.commands import cluster_overrides, declare_cluster
 from dlib.launch.grids import SEED
@@ -17,6 +18,7 @@ from dlib.launch.sweep_points import SweepOrder
 from dlib.process.errors import UserError
 
 STATUS = "status"
+TRAINING_FLAGS = {flag for key in FIELDS for flag in flags_of(key)}
 
 
 def make_parser() -> ScriptParser:
@@ -56,7 +58,7 @@ def parse_order(argv: Sequence[str]) -> tuple[Namespace, SweepOrder]:
         UserError: the command line or the sweep is wrong.
     """
     place = argv.index("--") if "--" in argv else len(argv)
-    asked = make_parser().parse_args(with_underscores(argv[:place]))
+    asked = parse_own(with_underscores(argv[:place]))
     asked.status = asked.words[0] == STATUS
     if len(asked.words) != 1 + asked.status:
         raise UserError(f"{' '.join(asked.words)}: give one sweep, a file; flags of train.py come after --")
@@ -70,6 +72,21 @@ def parse_order(argv: Sequence[str]) -> tuple[Namespace, SweepOrder]:
             "say what to do with the sweep: --list, --index I, --local N, --submit CLUSTER, or status before it"
         )
     return asked, read_order(asked, list(argv[place + 1 :]))
+
+
+def parse_own(words: list[str]) -> Namespace:
+    """The flags of `sweep.py` itself.
+
+    Raises:
+        UserError: one is not known, or is a flag of `train.py`, which has its place after --.
+    """
+    parser = make_parser()
+    names = (word.partition("=")[0] for word in words)
+    if theirs := next(
+        (name for name in names if name in TRAINING_FLAGS and name not in parser._option_string_actions), None
+    ):
+        raise UserError(f"{theirs} is a flag of train.py: put -- before it, behind all that is sweep.py's own")
+    return parser.parse_args(words)
 
 
 def read_order(asked: Namespace, words: list[str]) -> SweepOrder:

@@ -40,7 +40,11 @@ def test_every_key_of_a_cluster_is_a_flag() -> None:
     ("words", "error"),
     [
         (["submit"], "jobs.py submit: the command is missing; it comes after --"),
-        (["submit", "train.py"], "see jobs.py"),
+        (["submit", "train.py"], "put -- before train.py"),
+        (
+            ["submit", "--nodes", "2", "train.py", "-n", "x"],
+            "put -- before train.py: jobs.py submit [FLAGS] -- train.py",
+        ),
         (["submit", "--nodez", "2", "--", "train.py"], "unknown flag --nodez: did you mean --nodes?"),
         (["status", "--", "train.py"], "jobs.py status: only submit takes a command after --"),
         (["logs"], "see jobs.py logs --help"),

@@ -13,6 +13,7 @@ ROWS = [
     Row("sweep.py s.yml --locl 2", "unknown flag --locl: did you mean --local?", files=GRID),
     Row("sweep.py s.yml --index 2", "--index 2: the sweep has points from 0 to 1", files=GRID),
     Row("sweep.py s.yml --index one", "argument --index: invalid int value: 'one'", files=GRID),
+    Row("sweep.py s.yml --local 2 -d data", "-d is a flag of train.py: put -- before it", files=GRID),
     Row("sweep.py s.yml --list --limit 3", "stand beside --submit CLUSTER", files=GRID),
     Row("sweep.py s.yml --list --repeat 0", "--repeat 0: give a number from 1 on", files=GRID),
     Row("sweep.py s.yml --list -- --learning_rate 1", "--learning_rate: the sweep varies it", files=GRID),
