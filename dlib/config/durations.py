@@ -23,6 +23,7 @@ DURATION = re.compile(
     r"(?P<sign>[+-]?)(?P<number>(?:\d[\d_]*)?\.?\d+(?:e\+?\d{1,2})?)\s*(?P<suffix>[kKMBT]?)\s*(?P<unit>[a-z]*|%)"
 )
 EVALUATIONS = re.compile(r"(\d+)\s*evaluations?", re.ASCII)
+BARE = re.compile(r"[1-9][0-9]{0,3}")
 CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)")
 
 
@@ -145,10 +146,13 @@ def parse_evaluations(text: str, flag: str) -> int:
 
 
 def parse_clock(text: str, flag: str) -> int:
-    """Seconds of a time `HH:MM:SS` or `D-HH:MM:SS`; refuses `45:00`, which may mean minutes or hours."""
+    """Seconds of a time `HH:MM:SS` or `D-HH:MM:SS`; refuses `45:00` and `45`, which may mean minutes or hours."""
     match = CLOCK.fullmatch(text.strip()) if len(text) < LONGEST_TEXT else None
     if match is None or (match["days"] and int(match["hours"]) >= 24):
-        raise UserError(f"{flag}: {quoted(text)} is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00")
+        example = (
+            f"{int(text) // 60:02}:{int(text) % 60:02}:00 for {text} minutes" if BARE.fullmatch(text) else "11:30:00"
+        )
+        raise UserError(f"{flag}: {quoted(text)} is not a time: write HH:MM:SS or D-HH:MM:SS, for example {example}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = days * SECONDS_A_DAY + hours * SECONDS_AN_HOUR + minutes * SECONDS_A_MINUTE + seconds
     if total == 0:

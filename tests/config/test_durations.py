@@ -161,10 +161,15 @@ def test_clock_time_is_read_as_seconds(text: str, seconds: int) -> None:
     assert parse_clock(text, "--max_time") == seconds
 
 
-@pytest.mark.parametrize("text", ["45:00", "90", "1:60:00", "1:00:60", "1-24:00:00", "00:00:00", "-1:00:00", "noon"])
+@pytest.mark.parametrize("text", ["45:00", "0", "1:60:00", "1:00:60", "1-24:00:00", "00:00:00", "-1:00:00", "noon"])
 def test_an_ambiguous_or_impossible_clock_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UserError, match=r"--max_time: .*11:30:00"):
         parse_clock(text, "--max_time")
+
+
+def test_a_bare_number_for_a_clock_time_is_refused_with_what_its_minutes_are() -> None:
+    with pytest.raises(UserError, match=r"--time: '90' is not a time: .* for example 01:30:00 for 90 minutes"):
+        parse_clock("90", "--time")
 
 
 @pytest.mark.parametrize(("text", "count"), [("5 evaluations", 5), ("1 evaluation", 1), (" 12evaluations", 12)])

@@ -104,7 +104,10 @@ ROWS = [
     ),
     Row("train.py -n x --ema_decay .9 --precision bf16-true", "error: --ema_decay: an average of bfloat16 weights"),
     Row("train.py -n x --limit_dev_rows 0", "error: --limit_dev_rows: 0 is out of range: it must be at least 1"),
-    Row("train.py -n x --max_time 45", "'45' is not a time: write HH:MM:SS or D-HH:MM:SS, for example 11:30:00"),
+    Row(
+        "train.py -n x --max_time 45",
+        "'45' is not a time: write HH:MM:SS or D-HH:MM:SS, for example 00:45:00 for 45 minutes",
+    ),
     Row("train.py -n x --max_time 45:00", "'45:00' is not a time"),
     Row("train.py -n x --max_time 00:00:00", "'00:00:00' must be more than zero"),
     Row("train.py -n x --max_time 1-24:00:00", "'1-24:00:00' is not a time"),
