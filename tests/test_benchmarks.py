@@ -42,6 +42,11 @@ def test_target_projection_prints_a_ratio(tmp_path: Path) -> None:
     assert "x the time" in printed
 
 
+def test_sample_dropout_prints_a_ratio(tmp_path: Path) -> None:
+    flags = "--rows 2 --length 8 --repeats 1 --attention 0.1".split()
+    assert "x the time" in run_warm("sample_dropout", *flags, scratch=tmp_path)
+
+
 def test_resume_position_prints_a_ratio(tmp_path: Path) -> None:
     flags = "--skipped 20 --rows 2 --length 16 --repeats 1".split()
     printed = run_warm("resume_position", *flags, scratch=tmp_path)

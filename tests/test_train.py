@@ -146,6 +146,17 @@ def test_the_recorded_configuration_is_a_rerun(finished: tuple[RunFolder, Result
     assert (hardware["processes"], hardware["threads"], hardware["precision"]) == (1, 1, "32-true")
 
 
+def test_a_micro_batch_size_is_chosen_once_and_kept_where_the_run_goes_on(place: Place, scratch: Path) -> None:
+    told = place.arguments("told", "--micro_batch_size", "1", "--training_goal", "1")
+    assert train(told, scratch).status == 0
+    for name, goal, expected in (("chosen", "1", 4), ("told", "2", 1)):
+        arguments = place.arguments(name, "--micro_batch_size", "auto", "--training_goal", goal)
+        result = train(arguments, scratch)
+        assert result.status == 0, result.stderr
+        assert f"8 sequences a step = {expected} micro_batch_size x 1 devices" in result.stderr
+        assert load_config([place.folder(name).config]).batch.micro_batch_size == expected
+
+
 def test_the_same_command_says_that_it_is_finished_at_once_and_changes_nothing(
     place: Place, finished: tuple[RunFolder, Result], scratch: Path
 ) -> None:

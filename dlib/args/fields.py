@@ -29,6 +29,7 @@ class Facts:
     at_most: float | None = None
     less_than: float | None = None
     or_all: bool = False  # -1 is taken besides, and means all
+    none: str = "none"  # what an optional value is written as where it is to be chosen
     # the text is a length of training ("2B tokens"), perhaps a share of the goal ("5%"), a clock time, or evaluations
     duration: Literal["length", "share", "clock", "evaluations"] | None = None
     path: bool = False  # the text is, or may be, a path

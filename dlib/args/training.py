@@ -51,8 +51,9 @@ class BatchArgs:
     """Number of sequences in an optimizer step, over all devices and nodes."""
     max_tokens_per_batch: int | None = setting(None, at_least=1)
     """In place of `batch_size`: number of tokens, padding included, in a step of rows of like length (none packed)."""
-    micro_batch_size: int | None = setting(None, at_least=1)
-    """Number of sequences in a forward pass of one device; none: the largest up to 8 that divides."""
+    micro_batch_size: int | None = setting(None, at_least=1, none="auto")
+    """Number of sequences in a forward pass of one device; auto: as many as make it faster, fit into memory and divide
+    the step, found once when the run begins."""
     eval_batch_size: int | None = setting(None, at_least=1, free=True)
     """Number of sequences in a forward pass of an evaluation; none: as many as in training."""
 

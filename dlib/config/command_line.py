@@ -17,6 +17,7 @@ from simple_parsing import ArgumentParser
 from simple_parsing.wrappers import DataclassWrapper, FieldWrapper
 
 from dlib.args import ExperimentArgs
+from dlib.args.fields import facts_of
 from dlib.config.fields import FIELDS, FLAGS, OTHER_FLAGS, SECTIONS, has_many
 from dlib.config.flags import flag_options, flags_of, shown_value, split_value
 from dlib.config.spelling import explain_unknown_flag
@@ -193,7 +194,8 @@ class FlagWrapper(FieldWrapper):
     @property
     def arg_options(self) -> dict[str, Any]:
         """What argparse is told about the flag."""
-        default = f" (default: {shown_value(self.default)})" if self.default != "" else ""
+        shown = facts_of(self.field).none if self.default is None else shown_value(self.default)
+        default = f" (default: {shown})" if self.default != "" else ""
         options = flag_options(self.dest, default)
         return {"nargs": "*", **options} if has_many(self.field) else options
 

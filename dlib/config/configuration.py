@@ -158,7 +158,7 @@ def assign(config: Any, setting: Setting) -> None:
         UserError: the value is not of the field's type.
     """
     declared, value = FIELDS[setting.key], setting.value
-    if is_optional(declared) and str(value).lower() in ("none", "null"):
+    if is_optional(declared) and str(value).lower() in ("none", "null", facts_of(declared).none):
         value = None
     if bare_type(declared) is bool and str(value).lower() not in BOOLEAN_WORDS and "${" not in str(value):
         raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}")

@@ -148,7 +148,7 @@ def has_many(field: Field[Any]) -> bool:
 
 def kind_of(field: Field[Any]) -> str:
     """What a value of the field has to be, in words: "a whole number or none"."""
-    return KINDS[bare_type(field)].words + (" or none" if is_optional(field) else "")
+    return KINDS[bare_type(field)].words + (f" or {facts_of(field).none}" if is_optional(field) else "")
 
 
 def choices_of(field: Field[Any]) -> tuple[Any, ...]:

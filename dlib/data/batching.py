@@ -18,8 +18,6 @@ import numpy as np
 from dlib.data.mixture import Mixture, shuffled
 from dlib.process.errors import UserError
 
-LARGEST_DEFAULT_MICRO_BATCH_SIZE = 8
-
 
 @dataclass(frozen=True)
 class MicroBatch:
@@ -146,7 +144,7 @@ def eval_batches(num_samples: int, batch_size: int, rank: int, world_size: int) 
     return [np.arange(start, min(start + batch_size, num_samples), dtype=np.int64) for start in starts]
 
 
-def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> int:
+def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> None:
     """Check that batch_size = micro_batch_size x devices x nodes x accumulation.
 
     Args:
@@ -155,22 +153,17 @@ def check_batch_arithmetic(batch_size: int, micro_batch_size: int | None, device
         devices: number of devices a node; None where it is not known yet: what fits no number of them is refused.
         nodes: number of machines.
 
-    Returns:
-        `micro_batch_size`, or for None the largest up to 8 that fits. It is chosen for a multiple of
-        four devices where the batch allows, so that 1, 2 and 4 devices share one result.
-
     Raises:
         UserError: it does not hold for any whole accumulation.
     """
     world_size = (devices or 1) * nodes
     if batch_size % (world_size * (micro_batch_size or 1)):
         raise UserError(_refusal(batch_size, micro_batch_size, devices, nodes))
-    return micro_batch_size or _default_micro_batch_size(batch_size, world_size)
 
 
 def check_token_budget(
     budget: int, max_length: int, micro_batch_size: int | None, devices: int | None, nodes: int
-) -> int:
+) -> None:
     """Check the same of a step of at most `budget` tokens: the rows of `max_length` that it holds are its batch size.
 
     Raises:
@@ -186,14 +179,20 @@ def check_token_budget(
         raise UserError(
             f"{flag} holds {rows} rows of --max_length {max_length}, no multiple of {product}; give {advice}"
         )
-    return micro_batch_size or _default_micro_batch_size(rows, (devices or 1) * nodes)
 
 
-def _default_micro_batch_size(batch_size: int, world_size: int) -> int:
-    shares = (math.lcm(world_size, 4), math.lcm(world_size, 2), world_size)
-    share = next(share for share in shares if batch_size % share == 0)
-    largest = LARGEST_DEFAULT_MICRO_BATCH_SIZE
-    return next(size for size in range(largest, 0, -1) if batch_size % (share * size) == 0)
+def largest_micro_batch_size(batch_size: int, world_size: int, most: int) -> int:
+    """The largest number of samples up to `most`, at least 1, that processes can share a step in.
+
+    Where four processes, or two, can share it in a size that is at least half as large, that is taken: a run can then
+    go on with them.
+    """
+    sizes = [
+        next(size for size in range(min(most, batch_size // share), 0, -1) if batch_size % (share * size) == 0)
+        for share in (math.lcm(world_size, 4), math.lcm(world_size, 2), world_size)
+        if batch_size % share == 0
+    ]
+    return next(size for size in sizes if 2 * size >= sizes[-1])
 
 
 def _refusal(batch_size: int, micro_batch_size: int | None, devices: int | None, nodes: int) -> str:

@@ -83,7 +83,7 @@ def check_training(words: Sequence[str], described: Described) -> DescribedTrain
     if session.is_finished(folder, args):
         raise UserError(f"run '{folder.name}' is finished; {ways_on(folder, args)}")
     refuse_new_goal(folder, args)
-    args = check_devices(args)
+    check_devices(args)
     inputs = find_inputs(args, folder, plan_only=False) if described.same_files else None
     return DescribedTraining(folder, args, inputs)
 
@@ -120,13 +120,12 @@ def settle_described(args: HardwareArgs, described: Described) -> HardwareArgs:
     return replace(args, accelerator=accelerator, num_devices=devices, num_nodes=described.nodes)
 
 
-def check_devices(args: ExperimentArgs) -> ExperimentArgs:
-    """Refuse a step that the devices cannot share, and arithmetic that they do not have; settle the micro-batch."""
+def check_devices(args: ExperimentArgs) -> None:
+    """Refuse a step that the devices cannot share, and arithmetic that they do not have."""
     hardware = args.hardware
     if hardware.accelerator == "cpu":
         choose_precision(hardware.precision, "cpu", ())
     refuse_attention_on(hardware.accelerator, args.model.attn_implementation)
     if hardware.exact_reduce:
         refuse_no_power_of_two(hardware.num_devices * hardware.num_nodes)
-    micro_batch_size = check_batch(args, hardware.num_devices, hardware.num_nodes)
-    return replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size))
+    check_batch(args, hardware.num_devices, hardware.num_nodes)

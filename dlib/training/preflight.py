@@ -69,18 +69,18 @@ def settle_hardware(args: ExperimentArgs) -> tuple[ExperimentArgs, Devices]:
     devices = find_devices(args.hardware)
     refuse_attention_on(devices.accelerator, args.model.attn_implementation)
     refuse_strategy_on(devices.accelerator, args.hardware.distributed_strategy)
-    micro_batch_size = check_batch(args, len(devices.indices), devices.num_nodes)
-    hardware = replace(args.hardware, precision=devices.precision)
-    return replace(args, batch=replace(args.batch, micro_batch_size=micro_batch_size), hardware=hardware), devices
+    check_batch(args, len(devices.indices), devices.num_nodes)
+    return replace(args, hardware=replace(args.hardware, precision=devices.precision)), devices
 
 
-def check_batch(args: ExperimentArgs, devices: int | None, nodes: int) -> int:
-    """The micro-batch size of a step of rows, or of tokens; see `check_batch_arithmetic`."""
+def check_batch(args: ExperimentArgs, devices: int | None, nodes: int) -> None:
+    """Refuse a step of rows, or of tokens, that devices cannot share; see `check_batch_arithmetic`."""
     batch = args.batch
     if batch.max_tokens_per_batch is None:
-        return check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, devices, nodes)
-    budget, max_length = batch.max_tokens_per_batch, args.data.max_length
-    return check_token_budget(budget, max_length, batch.micro_batch_size, devices, nodes)
+        check_batch_arithmetic(batch.batch_size, batch.micro_batch_size, devices, nodes)
+    else:
+        budget, max_length = batch.max_tokens_per_batch, args.data.max_length
+        check_token_budget(budget, max_length, batch.micro_batch_size, devices, nodes)
 
 
 def refuse_missing_engine(strategy: str) -> None:

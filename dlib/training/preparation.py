@@ -34,6 +34,7 @@ from dlib.training.checkpoints import estimate_checkpoint_bytes, refuse_damage
 from dlib.training.course import refuse_other_course
 from dlib.training.devices import Devices
 from dlib.training.doubts import doubts
+from dlib.training.micro_batch import choose_micro_batch_size
 from dlib.training.plan import TrainingPlan, make_plan, shares, summarize
 from dlib.training.preflight import Inputs
 
@@ -42,7 +43,7 @@ from dlib.training.preflight import Inputs
 class Preparation:
     """A run that could begin."""
 
-    args: ExperimentArgs  # the experiment, with what a document is
+    args: ExperimentArgs  # the experiment, with what a document is, and the micro-batch
     devices: Devices  # what it computes on
     source: str  # name or folder of the model that it starts from, or goes on with
     flag: str  # what named the source
@@ -94,12 +95,15 @@ def prepare(args: ExperimentArgs, inputs: Inputs, devices: Devices) -> Preparati
         stores = (*parts_of(data.train_store), *(dev.store for dev in data.dev_sets))
         for text, store in zip((*inputs.texts.training, *inputs.texts.development), stores, strict=True):
             check_documents(store, text.file, args.data.document, objective.check)
-    plan = make_plan(args, data.train)
-    if inputs.begun is not None and has_another_goal(args, inputs.begun):
-        refuse_other_course(args, inputs.begun, plan, data.train, inputs.start.step)
     model_args = as_saved(args) if goes_on else args
     model = build_meta_model(model_args, source, tokenizer, objective.head, flag)
     modules = nn.ModuleDict(objective.build_modules(model))
+    if args.batch.micro_batch_size is None:
+        size = choose_micro_batch_size(args, devices, model, objective, modules, data.train)
+        args = replace(args, batch=replace(args.batch, micro_batch_size=size))
+    plan = make_plan(args, data.train)
+    if inputs.begun is not None and has_another_goal(args, inputs.begun):
+        refuse_other_course(args, inputs.begun, plan, data.train, inputs.start.step)
     parameters, size = count_parameters(model), estimate_checkpoint_bytes(model, args.optim, modules)
     own_parameters = {name: count_parameters(module) for name, module in modules.items()}
     documents = f"{data.describe_documents()}; {prepared.reason}"

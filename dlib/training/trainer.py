@@ -149,16 +149,24 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         raise
 
 
-def refuse_different_starts(step: int) -> None:
+def refuse_different_starts(step: int, batches: str) -> None:
     """Refuse to train where processes found different checkpoints: on a slow network disk, or each on its own.
+
+    So it is where the steps are not shared out alike, which `batches` says in words: devices may differ.
 
     Raises:
         UserError: they did; every process raises it, so that none waits for another.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return
-    steps = [step] * dist.get_world_size()
-    dist.all_gather_object(steps, step)
+    starts = [(step, batches)] * dist.get_world_size()
+    dist.all_gather_object(starts, (step, batches))
+    steps, ways = [start for start, _ in starts], sorted({way for _, way in starts})
+    if len(ways) > 1:
+        raise UserError(
+            f"--micro_batch_size auto: the devices differ, and their processes would take {' or '.join(ways)}: give "
+            "the smallest of these sizes"
+        )
     if len(set(steps)) > 1:
         raise UserError(
             f"--out_dir: the processes found checkpoints of different steps, {steps}: it has to be one folder that all "

@@ -123,9 +123,9 @@ class TrainingModule(GradientSums):
         """Refuse a start that is not the same everywhere.
 
         Raises:
-            UserError: the processes begin after different steps.
+            UserError: the processes begin after different steps, or share them out in different ways.
         """
-        refuse_different_starts(self.steps_done)
+        refuse_different_starts(self.steps_done, self.plan.batches.describe(self.trainer.world_size))
 
     def begin_step(self, step: int) -> None:
         """Set the rates of a step, counted from 0. A callback may do so before, for others to see them."""

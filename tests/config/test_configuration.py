@@ -161,7 +161,7 @@ class TestTypes:
             ("run: {seed: null}", "run.seed: None is not a whole number"),
             ("optim: {learning_rate: fast}", "optim.learning_rate: 'fast' is not a number"),
             ("model: {from_scratch: 2}", "model.from_scratch: '2' is not true or false"),
-            ("batch: {micro_batch_size: x}", "batch.micro_batch_size: 'x' is not a whole number or none"),
+            ("batch: {micro_batch_size: x}", "batch.micro_batch_size: 'x' is not a whole number or auto"),
             ("checkpoint: {extra_steps: 5}", "checkpoint.extra_steps: '5' is not a list of whole numbers"),
             ("checkpoint: {extra_steps: [a]}", "checkpoint.extra_steps: ['a'] is not a list of whole numbers"),
             ("run: {out_dir: [a]}", "run.out_dir: ['a'] is not a text"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlib.data.batching import BatchPlan, check_batch_arithmetic, eval_batches
+from dlib.data.batching import BatchPlan, check_batch_arithmetic, eval_batches, largest_micro_batch_size
 from dlib.process.errors import UserError
 
 
@@ -100,38 +100,34 @@ def test_an_evaluation_sees_each_sample_once_in_batches_that_ranks_do_not_change
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "expected"), [(32, 8), (16, 4), (24, 6), (8, 2), (4, 1), (28, 7), (48, 6), (1024, 8)]
+    ("batch_size", "most", "expected"), [(32, 8, 8), (16, 4, 4), (24, 6, 6), (4, 1, 1), (28, 8, 7), (1024, 32, 32)]
 )
-def test_one_two_and_four_devices_share_a_default_micro_batch_size(batch_size: int, expected: int) -> None:
-    assert {check_batch_arithmetic(batch_size, None, devices, 1) for devices in (1, 2, 4)} == {expected}
+def test_one_two_and_four_devices_share_a_chosen_micro_batch_size(batch_size: int, most: int, expected: int) -> None:
+    assert {largest_micro_batch_size(batch_size, devices, most) for devices in (1, 2, 4)} == {expected}
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "devices", "nodes", "expected"),
-    [(6, 1, 1, 3), (6, 2, 1, 3), (7, 1, 1, 7), (13, 1, 1, 1), (33, 3, 1, 1)],
+    ("batch_size", "world_size", "most", "expected"),
+    [(32, 1, 32, 16), (32, 1, 16, 8), (6, 1, 8, 3), (7, 1, 8, 7), (13, 1, 8, 1), (33, 3, 8, 1), (20, 1, 7, 5)],
 )
-def test_a_default_is_found_where_four_devices_cannot_share(
-    batch_size: int, devices: int, nodes: int, expected: int
+def test_more_devices_may_share_it_where_that_halves_it_at_most(
+    batch_size: int, world_size: int, most: int, expected: int
 ) -> None:
-    micro_batch_size = check_batch_arithmetic(batch_size, None, devices, nodes)
-    assert batch_size % (micro_batch_size * devices * nodes) == 0
-    assert micro_batch_size == expected
+    assert largest_micro_batch_size(batch_size, world_size, most) == expected
 
 
 @settings(deadline=None)
-@given(st.integers(1, 3000), st.integers(1, 9), st.integers(1, 4))
-def test_a_default_always_divides_or_is_refused(batch_size: int, devices: int, nodes: int) -> None:
-    if batch_size % (devices * nodes):
-        with pytest.raises(UserError):
-            check_batch_arithmetic(batch_size, None, devices, nodes)
-    else:
-        size = check_batch_arithmetic(batch_size, None, devices, nodes)
-        assert 1 <= size <= 8
-        assert batch_size % (size * devices * nodes) == 0
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 50))
+def test_a_chosen_micro_batch_size_divides_and_is_no_larger_than_allowed(
+    accumulation: int, world_size: int, most: int
+) -> None:
+    size = largest_micro_batch_size(accumulation * world_size, world_size, most)
+    assert 1 <= size <= most
+    assert accumulation % size == 0
 
 
 def test_a_batch_that_fits_is_taken_as_it_is() -> None:
-    assert check_batch_arithmetic(96, 12, 4, 2) == 12
+    check_batch_arithmetic(96, 12, 4, 2)
 
 
 def test_a_batch_that_the_devices_cannot_share_names_the_nearest() -> None:

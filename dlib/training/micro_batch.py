@@ -1,0 +1,118 @@
+"""How many sequences a forward pass takes where nobody says so (`--micro_batch_size auto`): what is gained, and fits.
+
+It is worked out and not tried: of the network without memory, its rows and the size of the device alone. So `--plan`
+tells it, every process finds the same, nothing is drawn and no weight is touched, and the same command finds the
+same again, whatever else the machine does at the moment.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from copy import copy
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import PreTrainedModel
+
+from dlib.args import ExperimentArgs
+from dlib.data.batching import largest_micro_batch_size
+from dlib.data.packing import RowSource
+from dlib.data.samples import Sample
+from dlib.objectives.objective import Objective
+from dlib.training.devices import Devices
+from dlib.training.plan import tokens_per_sample
+
+ENOUGH_TOKENS = {"cpu": 4096}
+"""Tokens of a micro-batch past which a step gets no faster: each adds its gradient to that of all weights, which is
+small beside so many tokens (docs/performance.md has the measurement)."""
+ENOUGH_TOKENS_OF_A_GPU = 16_384
+USABLE_SHARE = 0.5
+"""Of a device's memory: the rest is for what is not counted, such as a kernel's own, and for others."""
+BYTES_PER_WEIGHT = 16
+"""The weight, its gradient and two means of the optimizer, in float32."""
+BACKWARD = 2
+"""What a forward pass keeps, and as much again for the gradients of it."""
+ROWS_LOOKED_AT = 64
+
+
+def choose_micro_batch_size(
+    args: ExperimentArgs,
+    devices: Devices,
+    model: PreTrainedModel,
+    objective: Objective,
+    modules: nn.ModuleDict,
+    rows: RowSource,
+) -> int:
+    """Rows of a forward pass: as many as there is something to gain from, fit into memory, and divide the step.
+
+    Args:
+        args: the experiment.
+        devices: what it computes on.
+        model: the network, on the device `meta`.
+        objective: what it learns.
+        modules: the objective's own networks, there too.
+        rows: of the training text.
+    """
+    enough = ENOUGH_TOKENS.get(devices.accelerator, ENOUGH_TOKENS_OF_A_GPU)
+    kept, longest = kept_bytes_per_token(model, objective, modules, rows), args.data.max_length
+    budget = args.batch.max_tokens_per_batch
+    if kept is None:  # nothing is known of its memory: no more tokens than a small device takes
+        most: float = ENOUGH_TOKENS["cpu"] // longest
+    else:
+        weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
+        room = USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights
+        most = room // (BACKWARD * kept * longest)
+    length = longest if budget is not None else tokens_per_sample(rows)
+    step = args.batch.batch_size if budget is None else budget // longest
+    return largest_micro_batch_size(step, devices.world_size, max(1, int(min(most, math.ceil(enough / length)))))
+
+
+def memory_bytes(devices: Devices) -> float:
+    """Memory of a device; of a machine that computes itself, a process's share; of a GPU that is not here, no end."""
+    if devices.accelerator == "cuda" and not torch.cuda.is_available():
+        return math.inf  # devices of a job, which are described
+    if devices.accelerator == "cuda":
+        return float(min(torch.cuda.get_device_properties(index).total_memory for index in devices.indices))
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / len(devices.indices)
+
+
+def kept_bytes_per_token(
+    model: PreTrainedModel, objective: Objective, modules: nn.ModuleDict, rows: RowSource
+) -> float | None:
+    """What a forward pass keeps of a token for the backward pass, in bytes; None where that cannot be told.
+
+    It is looked up in forward passes without memory, by what a second row adds to a first that is long among its like.
+    """
+    sample = longest_sample(rows)
+    own = copy(objective)
+    own.modules = modules
+    try:
+        one, two = (kept_bytes(model.train(), own, [sample] * count) for count in (1, 2))
+    except Exception:  # whatever a network does that asks for the values of its tensors: there are none
+        return None
+    return (two - one) / sample.num_tokens
+
+
+def kept_bytes(model: PreTrainedModel, objective: Objective, samples: Sequence[Sample]) -> int:
+    """What the forward pass of a micro-batch keeps for the backward pass, weights included, in bytes."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor  # views share their memory
+        return tensor
+
+    batch = objective.collate(samples)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, saved_tensors_hooks(keep, lambda tensor: tensor):
+        # transformers knows such tensors, and asks for none of their values
+        loss = objective.loss_sum(model, {name: mode.from_tensor(each.to("meta")) for name, each in batch.items()})
+        assert loss.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def longest_sample(rows: RowSource) -> Sample:
+    """The longest of some rows, from all over the text."""
+    numbers = range(0, len(rows), max(1, len(rows) // ROWS_LOOKED_AT))
+    samples = (rows.sample(number, ("evaluation", number)) for number in numbers)
+    return max(samples, key=lambda sample: sample.num_tokens)

@@ -1,0 +1,76 @@
+"""`--micro_batch_size auto`: what is gained, what fits, and what is left alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dlib.args import BatchArgs, DataArgs, ExperimentArgs
+from dlib.training import micro_batch
+from dlib.training.devices import Devices
+from dlib.training.micro_batch import choose_micro_batch_size, kept_bytes_per_token
+from tests.toys import CAUSAL_CONFIGS, ListRows, build_toy, token_prediction, toy_row
+
+CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
+ROWS = ListRows([toy_row(32, seed) for seed in range(20)])
+ARGS = ExperimentArgs(batch=BatchArgs(batch_size=1024), data=DataArgs(max_length=32))
+NONE = nn.ModuleDict()
+
+
+def toy_without_memory(name: str = "bert") -> Any:
+    with torch.device("meta"):
+        return build_toy(name, dropout=True)
+
+
+def chosen(args: ExperimentArgs = ARGS, devices: Devices = CPU, rows: ListRows = ROWS) -> int:
+    return choose_micro_batch_size(args, devices, toy_without_memory(), token_prediction("mlm"), NONE, rows)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "llama"])
+def test_what_a_pass_keeps_is_counted_without_memory(name: str) -> None:
+    kind = "clm" if name in CAUSAL_CONFIGS else "mlm"
+    kept = kept_bytes_per_token(toy_without_memory(name), token_prediction(kind), NONE, ROWS)
+    layers, width, bytes_a_number = 2, 16, 4
+    assert kept is not None
+    assert 10 * layers * width * bytes_a_number < kept < 100 * layers * width * bytes_a_number
+
+
+def test_it_has_as_many_rows_as_make_a_step_faster_where_memory_is_no_matter() -> None:
+    assert chosen() == 128  # 4096 tokens
+    assert chosen(replace(ARGS, batch=BatchArgs(batch_size=64))) == 32  # two processes can share it
+
+
+def test_rows_are_counted_by_their_length_and_not_by_the_longest_that_is_allowed() -> None:
+    short = ListRows([toy_row(8, seed) for seed in range(20)])
+    assert chosen(rows=short) == 256
+
+
+def test_a_step_of_tokens_has_micro_batches_of_the_longest_rows() -> None:
+    short = ListRows([toy_row(8, seed) for seed in range(20)])
+    assert chosen(replace(ARGS, batch=BatchArgs(max_tokens_per_batch=32 * 1024)), rows=short) == 128
+
+
+def test_it_shrinks_to_what_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = kept_bytes_per_token(toy_without_memory(), token_prediction("mlm"), NONE, ROWS)
+    assert kept is not None
+    weights = 16 * sum(weight.numel() for weight in build_toy("bert").parameters())
+    for rows, expected in ((17, 16), (1, 1), (0, 1)):
+        monkeypatch.setattr(micro_batch, "memory_bytes", lambda devices, n=rows: 2 * (weights + 2 * n * 32 * kept + 1))
+        assert chosen() == expected
+
+
+def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(micro_batch, "kept_bytes_per_token", lambda *_: None)
+    gpu = Devices("cuda", (0,), 1, "bf16-mixed", ("GPU",))
+    assert chosen(devices=gpu) == 128
+    model = toy_without_memory()
+    model.base_model.register_forward_hook(lambda module, args, output: print(output[0].sum().item()))
+    assert kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS) is None
+
+
+def test_nothing_is_drawn_for_it() -> None:
+    model, before = toy_without_memory(), torch.get_rng_state()
+    choose_micro_batch_size(ARGS, CPU, model, token_prediction("mlm"), NONE, ROWS)
+    assert torch.equal(torch.get_rng_state(), before)
