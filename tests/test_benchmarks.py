@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer
 from benchmarks import startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
-from benchmarks.trainer_parts import measuring
+from benchmarks.trainer_parts import measuring, watched_train
 from benchmarks.trainer_parts.peers import train_plainly
 from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows
 from tests.launching import ROOT, environment, start_warm
@@ -181,6 +182,47 @@ def test_trainers_are_compared_by_their_medians() -> None:
 def test_trainers_prints_a_table(objective: str) -> None:
     sizes = "--rounds 1 --steps 4 --rows 4 --length 16 --vocab_size 300 --size tiny"
     assert "| train.py |" in run("trainers", objective, *sizes.split())
+
+
+def test_a_clock_tells_what_is_in_no_part_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(watched_train.time, "perf_counter", lambda: now)
+
+    class Step:
+        def __iter__(self) -> Iterator[int]:
+            while True:
+                self.last(1.0)
+                yield 1
+
+        def last(self, seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+        def forward(self) -> None:
+            self.last(4.0)
+
+        def train(self) -> None:
+            self.forward()
+            self.last(2.0)
+
+    clock = watched_train.Clock()
+    clock.watch(Step, "forward", watched_train.FORWARD)
+    clock.watch(Step, "train", watched_train.STEP)
+    clock.begin_steps_with(Step, "train")
+    clock.watch_iteration(Step, watched_train.DATA)
+    step = Step()
+    for _ in zip(range(30), step, strict=False):
+        step.train()
+        step.last(3.0)
+    means = clock.means()
+    expected = {"forward": 4.0, "waiting for data": 1.0, "in the step besides": 2.0, "between two steps": 3.0}
+    assert {part: seconds for part, seconds in means.items() if seconds} == expected
+
+
+@pytest.mark.slow
+def test_overheads_prints_a_line_for_each_way() -> None:
+    sizes = "--rounds 1 --steps 4 --rows 4 --length 16 --vocab_size 300 --size tiny"
+    assert "| one thread, --exact_reduce |" in run("overheads", *sizes.split())
 
 
 @pytest.mark.slow
