@@ -72,6 +72,7 @@ def make_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
 def training_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
     """The job of a training, in the folder of its run."""
     from dlib.config.validation import check_name
+    from dlib.launch.container_paths import refuse_hidden
     from dlib.launch.job import Job
     from dlib.process.ranks import say
     from dlib.training.described import Described, check_training
@@ -87,7 +88,9 @@ def training_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Jo
         )
     if args.plan:
         say(training.plan())
-    return Job((*command, *flags), run.job, cluster, args.job_name or run.name, run=run.root)
+    job = Job((*command, *flags), run.job, cluster, args.job_name or run.name, run=run.root)
+    refuse_hidden(job, training.args)
+    return job
 
 
 def other_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":

@@ -69,6 +69,7 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     """Check all points that are due for the devices that they get, and queue them as one array."""
     from dlib.launch.clusters import load_cluster
     from dlib.launch.commands import cluster_overrides
+    from dlib.launch.container_paths import refuse_hidden
     from dlib.launch.launchers import make_launcher, shown_number
     from dlib.launch.submission import refuse_live_job
     from dlib.launch.sweep_submission import array_job, submit_sweep
@@ -85,10 +86,13 @@ def submit(asked: Namespace, order: SweepOrder) -> None:
     if not due:
         return
     described = Described(cluster.nodes, cluster.gpus_per_node, cluster.tasks, same_files=not cluster.container.image)
-    flags = [check_training(order.command(each.point)[1:], described).flags(cluster.clock) for each in due]
+    trainings = [check_training(order.command(each.point)[1:], described) for each in due]
+    flags = [training.flags(cluster.clock) for training in trainings]
     # One script for all: where some points have a clock of their own, it cannot say one.
     clock = flags[0] if all(each == flags[0] for each in flags) else []
     job = array_job(order, due, cluster, asked.limit, clock)
+    for training in trainings:
+        refuse_hidden(job, training.args)
     if asked.dry_run:
         print(make_launcher(cluster.launcher).script(job), end="")
         return

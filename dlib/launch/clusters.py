@@ -37,6 +37,12 @@ class Container:
     name: str = setting("dlib")
     """Name of the unpacked image on a node, which steps share; a signal to a step leaves it mounted."""
 
+    @property
+    def sources(self) -> list[tuple[Path, Path]]:
+        """What is mounted, and where."""
+        words = (mount.split(":") for mounts in self.mounts for mount in mounts.split(","))
+        return [(Path(here), Path(there[0] if there else here)) for here, *there in words]
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -179,9 +185,7 @@ def _check(cluster: Cluster) -> None:
             raise UserError(
                 f"--environment {name}: a key would stand in the job's script; export it in the shell you submit from"
             )
-    image = cluster.container.image
-    if image and not image.startswith(("/", "./")) and "://" not in image:
-        raise UserError(f"--container.image {image}: a file's path begins with / or ./, else pyxis asks a registry")
+    _check_container(cluster.container)
 
 
 def _check_setup(lines: Sequence[str]) -> None:
@@ -192,3 +196,14 @@ def _check_setup(lines: Sequence[str]) -> None:
     read = subprocess.run(words, input="\n".join([*lines, ""]), env=english, capture_output=True, text=True)
     if read.stderr:
         raise UserError(f"--setup: the shell cannot read it: {read.stderr.splitlines()[0].removeprefix('/bin/bash: ')}")
+
+
+def _check_container(container: Container) -> None:
+    """Refuse an image or a mount that is not there."""
+    image, is_address = container.image, "://" in container.image
+    if image and not is_address and not image.startswith(("/", "./")):
+        raise UserError(f"--container.image {image}: a file's path begins with / or ./, else pyxis asks a registry")
+    images = [("image", Path(image))] if image and not is_address else []
+    for key, path in [*images, *(("mounts", here) for here, _ in container.sources)]:
+        if not path.exists():
+            raise UserError(f"--container.{key} {path}: it is not there; where nodes alone see it, submit from a node")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlib.config.durations import parse_clock
 from dlib.launch.clusters import Cluster
+from dlib.launch.container_paths import own_folders
 from dlib.launch.job import INDEX, Job, log_of
 from dlib.process.errors import UserError
 from dlib.runs.paths import RunPaths
@@ -172,7 +173,7 @@ def _container_options(job: Job) -> Iterator[str]:
     container = job.cluster.container
     if not container.image:
         return
-    mounts = ",".join([*_own_mounts(job), *container.mounts])
+    mounts = ",".join([*(f"{folder}:{folder}" for folder in own_folders(job)), *container.mounts])
     yield quoted(f"--container-image={container.image}")
     yield f'{quoted(f"--container-name={container.name}-")}"$SLURM_JOB_ID"'
     yield quoted(f"--container-mounts={mounts}")
@@ -180,16 +181,6 @@ def _container_options(job: Job) -> Iterator[str]:
     yield f"--container-env={','.join(_environment(job.cluster))}"  # else the image's own win
     if container.writable:
         yield "--container-writable"
-
-
-def _own_mounts(job: Job) -> Iterator[str]:
-    """The folders that a job cannot do without, each by its own path: where it was submitted, and where it writes."""
-    # The tasks of an array write into runs beside the folder of sweeps, to which `run` is a link.
-    written = job.folder.parents[1] if job.array is not None else (job.run or job.folder).parent
-    needed = {job.cwd, written, Path(__file__).parents[2]}
-    for folder in sorted(needed):
-        if not any(other in folder.parents for other in needed):
-            yield f"{folder}:{folder}"
 
 
 def quoted(word: str) -> str:

@@ -21,15 +21,17 @@ def test_what_is_shipped_can_be_read(name: str) -> None:
 
 
 def test_a_file_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
-    text = "partition: gpu\ncpus_per_task: 4\nsetup:\n  - module load a\ncontainer:\n  image: ./a.sqsh\noptions:\n"
-    expected = Cluster(partition="gpu", cpus_per_task=4, setup=["module load a"], container=Container(image="./a.sqsh"))
+    text = "partition: gpu\ncpus_per_task: 4\nsetup:\n  - module load a\ncontainer:\n  image: docker://a\noptions:\n"
+    expected = Cluster(
+        partition="gpu", cpus_per_task=4, setup=["module load a"], container=Container(image="docker://a")
+    )
     assert load_cluster(written(tmp_path, text)) == expected
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = written(tmp_path, "nodes: 4\ntime: 01:00:00\n")
-    cluster = load_cluster(file, {"nodes": "2", "container.image": "/a.sqsh", "environment": {"A": "1"}})
-    assert (cluster.nodes, cluster.time, cluster.container.image) == (2, "01:00:00", "/a.sqsh")
+    cluster = load_cluster(file, {"nodes": "2", "container.image": "docker://a", "environment": {"A": "1"}})
+    assert (cluster.nodes, cluster.time, cluster.container.image) == (2, "01:00:00", "docker://a")
     assert cluster.environment == {"A": "1"}
 
 
@@ -86,6 +88,16 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
             "--setup: the shell cannot read it: line 3: syntax error",
         ),
         ("", {"setup": ["cat <<END"]}, "--setup: the shell cannot read it: line 1: warning: here-document"),
+        (
+            "",
+            {"container.image": "/nowhere/a.sqsh"},
+            "--container.image /nowhere/a.sqsh: it is not there; where nodes alone",
+        ),
+        (
+            "",
+            {"container.image": "docker://a", "container.mounts": ["/:/x,/nowhere:/b"]},
+            "--container.mounts /nowhere: it is",
+        ),
         ("container:\n  mounts: []\n", {}, "--container.image is missing: "),
         ("", {"container.workdir": "/work"}, "--container.image is missing: "),
         ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),

@@ -99,7 +99,8 @@ def test_one_place_says_the_folder_of_a_run(place: Place, tmp_path: Path) -> Non
 
 
 def test_a_training_in_a_container_gets_a_clock_unless_it_has_one(place: Place) -> None:
-    words = ("submit", "--cluster", "slurm-pyxis", "--container.image", "/a.sqsh", "--dry_run", "--", "train.py")
+    words = ["submit", "--cluster", "slurm-pyxis", "--container.image", "docker://a", "--dry_run"]
+    words += ["--container.mounts", f"{place.data.parent}:{place.data.parent}", "--", "train.py"]
     scripts = [jobs(*words, *place.arguments("big", *own)).stdout for own in ((), ("--max_time", "01:00:00"))]
     assert [script.count("--max_time 23:57:00") for script in scripts] == [2, 0]  # in the title, too
     assert [script.count("--max_time 01:00:00") for script in scripts] == [0, 2]
@@ -160,7 +161,10 @@ def test_a_sweep_in_a_container_of_which_some_points_have_a_clock_gets_no_other(
     own = place.arguments("x")
     for flag in ("-n", "--out_dir"):
         del own[own.index(flag) : own.index(flag) + 2]
-    words = ["--submit", "slurm-pyxis", "--container.image", "/a.sqsh", "--dry_run", "--out_dir", str(place.runs)]
+    words = ["--submit", "slurm-pyxis", "--container.image", "docker://a", "--dry_run", "--out_dir", str(place.runs)]
     command = [sys.executable, "sweep.py", str(tmp_path / "s.json"), *words, "--", *own]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count(f"--container.mounts {place.data}:{place.data}")) == (2, 1), done.stderr
+    command[5:5] = ["--container.mounts", f"{place.data.parent}:{place.data.parent}"]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, "--max_time" in done.stdout) == (0, False), done.stderr
