@@ -1,6 +1,7 @@
 """`scripts/train.sh`: what it makes of environment variables, here and in a job whose commands of SLURM stand in."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,12 @@ JOB = {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH", "SLURM_PROCID": "0", "DLIB_C
 def test_what_sbatch_prints_beside_the_script_is_no_code() -> None:
     names = ["slurm-46.out", "scripts/slurm-46_3.out"]
     assert git(ROOT, "check-ignore", *names).split() == names
+
+
+def test_each_variable_stands_in_the_docs() -> None:
+    names = set(re.findall(r"DLIB_\w+", (ROOT / "scripts" / "train.sh").read_text()))
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    assert {name for name in names if f"| `{name}" not in page} == set()
 
 
 @pytest.fixture
