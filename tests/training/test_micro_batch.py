@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from dlib.args import BatchArgs, DataArgs, ExperimentArgs
-from dlib.training import micro_batch
+from dlib.process.errors import UserError
+from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
 from dlib.training.micro_batch import choose_micro_batch_size, kept_bytes_per_token
 from tests.toys import CAUSAL_CONFIGS, ListRows, build_toy, token_prediction, toy_row
@@ -68,6 +69,18 @@ def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkey
     model = toy_without_memory()
     model.base_model.register_forward_hook(lambda module, args, output: print(output[0].sum().item()))
     assert kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS) is None
+
+
+def test_processes_that_chose_differently_all_refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(found: list[Any], own: Any) -> None:
+        found[:] = [own, (own[0], "8 sequences a step = 2 micro_batch_size")]
+
+    monkeypatch.setattr(trainer.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(trainer.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(trainer.dist, "all_gather_object", gather)
+    with pytest.raises(UserError, match=r"^--micro_batch_size auto: the devices differ, .* = 2 .* or .* = 4 "):
+        trainer.refuse_different_starts(3, "8 sequences a step = 4 micro_batch_size")
+    trainer.refuse_different_starts(3, "8 sequences a step = 2 micro_batch_size")
 
 
 def test_nothing_is_drawn_for_it() -> None:
