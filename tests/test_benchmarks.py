@@ -4,18 +4,24 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
-from benchmarks import startup, tokenize
+from benchmarks import gpu, startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
 from benchmarks.trainer_parts import measuring, watched_train
 from benchmarks.trainer_parts.peers import train_plainly
-from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows
+from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows, read_shape
+from dlib.models.pretrained import draw_model
+from dlib.process.errors import status_of
 from tests.launching import ROOT, environment, start_warm
 
 
@@ -175,6 +181,93 @@ def test_trainers_are_compared_by_their_medians() -> None:
         "| train.py | 200 | 1.00 x | 300 | 1.00 x | 3.000 |",
         "| plain | 100 | 2.00 x | 600 | 0.50 x | 5.000 |",
     ]
+
+
+@pytest.mark.parametrize(("objective", "weights"), [("mlm", 124_697_433), ("clm", 124_439_808)])
+def test_what_a_gpu_trains_is_roberta_base_and_gpt2(objective: str, weights: int, tmp_path: Path) -> None:
+    workload = gpu.build_workload(objective, str(tmp_path), gpu.parse([]))
+    config = read_shape(workload)
+    config.save_pretrained(workload.model)
+    with torch.device("meta"):
+        model = draw_model(workload.auto_model, config, trust_remote_code=False)
+    assert model.num_parameters() == weights
+    assert (config.vocab_size, workload.is_on_gpu, workload.tokens_per_step) == (workload.vocab_size, True, 32_768)
+    share, layers, width = {"mlm": 0.15, "clm": 1023 / 1024}[objective], 12, 768
+    by_hand = 6 * layers * 12 * width**2 + 12 * layers * width * workload.length + share * 6 * config.vocab_size * width
+    assert gpu.needed_flops(workload, share) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("objective", gpu.TASKS)
+def test_a_toy_of_what_a_gpu_trains_is_trained_in_bfloat16(objective: str, tmp_path: Path) -> None:
+    workload = gpu.build_workload(objective, str(tmp_path), gpu.parse(["--toy"]))
+    prepare(workload)
+    losses = train_plainly(workload).losses
+    assert 0 < losses[4] < 2 * math.log(300)
+    in_float32 = train_plainly(replace(workload, precision="32-true")).losses
+    assert 0 < abs(in_float32[4] - losses[4]) < 0.1
+
+
+def test_without_a_gpu_that_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert status_of(gpu.main) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: benchmarks.gpu: torch finds no CUDA GPU here; run it where one is, or small on the CPU: --toy\n",
+    )
+
+
+def test_a_training_that_fails_or_has_no_time_left_spoils_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    result = measuring.Result(100, 300, {10: 5.0})
+
+    def train(name: str, workload: Workload, **options: Any) -> measuring.Result:
+        if name == "plain_compiled":
+            raise RuntimeError("-m peers ended with 1:\nTraceback\nOutOfMemoryError: CUDA out of memory")
+        return result
+
+    monkeypatch.setattr(gpu, "measure_any", train)
+    monkeypatch.setattr(measuring, "find_spec", lambda package: None)
+    workload = gpu.build_workload("mlm", str(tmp_path), gpu.parse(["--toy"]))
+    best = "train.py --micro_batch_size 4 --compile"
+    assert gpu.measure(workload, 1, time.monotonic() + 60) == {
+        "train.py": [result],
+        "plain_compiled": [None],
+        best: [result],
+    }
+    told = capsys.readouterr().out
+    assert "plain_compiled: not measured, it failed: OutOfMemoryError: CUDA out of memory" in told
+    assert "trainer_compiled: not measured, it needs accelerate and datasets" in told
+    assert gpu.measure_one("train.py", workload, time.monotonic()) is None
+    assert capsys.readouterr().out == "train.py: not measured, the time is up; --minutes gives more\n"
+
+
+def test_a_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    workload = Workload("mlm", str(tmp_path), "tiny", vocab_size=100, rows=4, length=16, steps=4)
+    with pytest.raises(RuntimeError, match="ended with -9"):
+        measuring.run(["-c", "import time; time.sleep(100)"], workload, most_seconds=0.2)
+
+
+def test_utilization_is_what_a_token_needs_by_what_the_gpu_could_do() -> None:
+    measured = {"plain": [measuring.Result(500_000, 600, {10: 9.0})]}
+    assert list(measuring.table("clm", measured, 600e6 / 1000e12)) == [
+        "| clm | tokens/s | ours to it | MFU | peak memory, MiB | ours to it | final loss |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        "| plain | 500,000 |  | 30.0% | 600 |  | 9.000 |",
+        "",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", gpu.TASKS)
+def test_gpu_prints_a_table_of_toys(objective: str, tmp_path: Path) -> None:
+    printed = run("gpu", objective, "--toy", "-o", str(tmp_path / "gpu.json"), timeout_seconds=600)
+    for name in ("train.py", "plain_compiled", "train.py --micro_batch_size 4 --compile"):
+        assert f"| {name} |" in printed
+    assert (tmp_path / "gpu.json").is_file()
 
 
 @pytest.mark.slow

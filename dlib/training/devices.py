@@ -16,7 +16,10 @@ from dlib.process.ranks import in_slurm_step, is_told_place, was_launched, world
 from dlib.process.threads import usable_cores
 
 PEAK_FLOPS = {
+    "B200": 2250e12,
     "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "GH200": 989e12,
     "A100": 312e12,
@@ -31,7 +34,8 @@ PEAK_FLOPS = {
     "RTX 3090": 71e12,
     "RTX A6000": 155e12,
 }
-"""Peak of dense 16-bit matrix arithmetic, FLOP/s, by a word of the device's name; from the makers' data sheets."""
+"""Peak of dense 16-bit matrix arithmetic, FLOP/s, by words of the device's name, of which the first that fit count;
+from the makers' data sheets."""
 
 
 PROCESSES_A_CORE, MOST_ON_A_SMALL_CPU = 4, 16
@@ -63,8 +67,7 @@ class Devices:
         """FLOP/s that one device could do at best in 16 bits; None where it is not known or not used."""
         if self.precision in ("32-true", "64-true"):
             return None
-        words = self.names[0].replace("-", " ")
-        return next((peak for name, peak in PEAK_FLOPS.items() if f" {name} " in f" {words} "), None)
+        return known_peak(self.names[0])
 
     def __str__(self) -> str:
         """In words, for the summary."""
@@ -94,6 +97,12 @@ class Devices:
         import torch  # only here and below, where a GPU is asked for: it takes seconds
 
         return torch.get_num_threads()
+
+
+def known_peak(device: str) -> float | None:
+    """FLOP/s of a GPU in dense 16-bit matrix arithmetic, by its name; None where its data sheet is not in the table."""
+    words = device.replace("-", " ")
+    return next((peak for name, peak in PEAK_FLOPS.items() if f" {name} " in f" {words} "), None)
 
 
 def find_devices(args: HardwareArgs) -> Devices:

@@ -79,6 +79,8 @@ def test_wanted_precision_is_kept() -> None:
     [
         ("NVIDIA A100-SXM4-80GB", "bf16-mixed", 312e12),
         ("NVIDIA H200", "bf16-true", 989e12),
+        ("NVIDIA H100 80GB HBM3", "bf16-mixed", 989e12),
+        ("NVIDIA H100 PCIe", "bf16-mixed", 756e12),
         ("Tesla V100-SXM2-32GB", "16-mixed", 125e12),
         ("NVIDIA GeForce RTX 4090", "bf16-mixed", 165e12),
         ("NVIDIA H200", "32-true", None),
