@@ -27,6 +27,7 @@ for name in SHIPPED_MODELS:
         importlib.import_module(f"transformers.models.{name}.modeling_{name}")
 for module in pkgutil.walk_packages(dlib.__path__, "dlib."):
     importlib.import_module(module.name)
-with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+# No GPU's state is looked at: CUDA would begin here, and could not in a process that is forked from this one.
+with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
     GPT2LMHeadModel(GPT2Config(vocab_size=8, n_positions=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
 parse_args(["--name", "preloaded"], description="")

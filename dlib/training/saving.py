@@ -93,7 +93,14 @@ def _write_state(folder: Path, state: dict[str, Any]) -> None:
     checkpoint = CheckpointFolder(folder)
     checksums = {file.name: crc32_of(file) for file in weight_files(checkpoint)}
     with checkpoint.state.open("wb") as file:  # by a file of Python's, whose errors say what the disk refused
-        torch.save({**state, "weights_crc32": checksums}, file)
+        torch.save({**_on_host(state), "weights_crc32": checksums}, file)
+
+
+def _on_host(state: dict[str, Any]) -> dict[str, Any]:
+    """The state without the names of GPUs, which torch would write into the file beside each tensor."""
+    copies: dict[int, Tensor] = {}
+    on_host: dict[str, Any] = with_tensors(state, lambda tensor: copies.setdefault(id(tensor), tensor.cpu()))
+    return on_host
 
 
 def _deep_copy(value: Copied, name: str, done: dict[int, Any]) -> Copied:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.oldest
 SCHEDULES = ("linear", "cosine", "constant", "wsd", "inverse_sqrt")
 PEAK = 0.5
 
+on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 needs_fused_kernel = pytest.mark.skipif("cpu" not in fused_devices(), reason="torch has no fused AdamW for the CPU")
 
 
@@ -113,9 +115,11 @@ def test_optimizer_takes_the_arguments() -> None:
     assert (group["lr"], group["betas"], group["eps"]) == (0.3, (0.8, 0.7), 1e-3)
 
 
-@needs_fused_kernel
-def test_fused_kernel_gives_the_same_weights() -> None:
-    models = [build_toy("bert"), build_toy("bert")]
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=needs_fused_kernel), pytest.param("cuda", marks=on_gpu)])
+def test_fused_kernel_gives_the_same_weights(device: str) -> None:
+    models: list[Any] = [build_toy("bert"), build_toy("bert")]
+    for model in models:
+        model.to(device)
     optimizers = [
         build_optimizer(model, OptimArgs(learning_rate=1e-2), fused=fused)
         for model, fused in zip(models, (True, False), strict=True)
