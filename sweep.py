@@ -55,13 +55,12 @@ def train_here(order: SweepOrder, number: int) -> int:
     from dlib.training.described import Described, check_training
 
     places = environments(order.args.hardware, number)
-    found = states(order)
-    refuse_other_arguments(order, found)
+    refuse_other_arguments(order, states(order))
     has_gpu = "CUDA_VISIBLE_DEVICES" in places[0] or order.args.hardware.accelerator == "mps"
     device = Described(nodes=1, gpus=int(has_gpu), tasks=1)
-    for each in found:
-        if each.is_due(retry_failed=order.retry_failed):
-            check_training(order.command(each.point)[1:], device)
+    for point in order.points:  # each looked at in its turn: the same command elsewhere may begin some meanwhile
+        if state_of(order, point).is_due(retry_failed=order.retry_failed):
+            check_training(order.command(point)[1:], device)
     return run_locally(order, places, REPOSITORY)
 
 

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dlib.args import HardwareArgs
+from dlib.launch.sweep_commands import parse_order
 from dlib.launch.sweep_locally import environments
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
+from dlib.training.described import Described
+from sweep import train_here
 from tests.launching import ROOT
 from tests.runs.folders import held
 
@@ -209,6 +213,24 @@ def test_what_flags_and_files_tell_against_a_point_is_told_before_any_is_trained
     assert (status, len(printed.splitlines())) == (2, 1)
     assert "s-seed=3 exists and is no run" in printed
     assert sweeping.begun == []
+
+
+def test_a_point_that_another_process_begins_while_others_are_checked_is_left_to_it(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, order = parse_order([str(sweeping.folder / "s.yml"), "--out_dir", str(sweeping.workspace), "--local", "1"])
+    checked = []
+    with ExitStack() as begun:
+
+        def check(words: Sequence[str], _: Described) -> None:
+            checked.append(words[words.index("-n") + 1])
+            if len(checked) == 1:
+                begun.enter_context(held(RunFolder(sweeping.workspace / "s-seed=2")))
+
+        monkeypatch.setattr("dlib.training.described.check_training", check)
+        monkeypatch.setattr("dlib.launch.sweep_locally.run_locally", lambda *_: 0)
+        assert train_here(order, 1) == 0
+    assert checked == ["s-seed=1", "s-seed=3"]
 
 
 def test_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
