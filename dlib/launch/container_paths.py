@@ -59,8 +59,9 @@ def _paths(args: ExperimentArgs, start: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_shown(path: Path, shown: list[tuple[Path, Path]]) -> bool:
     """Whether a path, and what a link in it leads to, is below one of the folders here that stand there."""
-    for here, there in shown:
+    for here, there in shown:  # any of them: one mount may stand within another, or over a link in it
         if path.is_relative_to(there):
             real = (here / path.relative_to(there)).resolve()
-            return real.is_relative_to(here.resolve()) or any(real.is_relative_to(folder) for _, folder in shown)
+            if real.is_relative_to(here.resolve()) or any(real.is_relative_to(folder) for _, folder in shown):
+                return True
     return False

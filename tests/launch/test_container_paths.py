@@ -54,3 +54,7 @@ def test_what_is_here_and_not_in_the_container_is_refused_with_the_mount_that_sh
 @pytest.mark.parametrize("data_dir", ["data", "/data/wiki", "/only/in/the/image"])
 def test_what_is_mounted_or_may_stand_in_the_image_is_taken(shared: Path, data_dir: str) -> None:
     refuse_hidden(job(shared, f"{shared}/data:/data"), args(data_dir))
+
+
+def test_a_mount_within_a_folder_that_is_shown_counts(shared: Path) -> None:
+    refuse_hidden(job(shared, f"{shared}/data:{shared}/clone/linked"), args("linked"))
