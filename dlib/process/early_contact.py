@@ -105,7 +105,7 @@ def open_meeting() -> Meeting | None:
     """This process's end; None under torchrun, whose agents look after the processes, at the same port.
 
     Raises:
-        UserError: nobody has said where they meet; or another program listens there.
+        UserError: nobody has said where they meet, or it is no port; or another program listens there.
     """
     if Contact.held is not None:
         return Contact.held.take()
@@ -116,6 +116,8 @@ def open_meeting() -> Meeting | None:
             f"WORLD_SIZE={world_size()} in the environment, without {' and '.join(missing)}: set or unset all"
         )
     port = from_environment("MASTER_PORT", 0)
+    if not 0 < port < 1 << 16:
+        raise UserError(f"MASTER_PORT={port}: a port is a number from 1 to 65535")
     return First(port) if global_rank() == 0 else Further(os.environ["MASTER_ADDR"], port)
 
 

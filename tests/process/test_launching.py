@@ -132,6 +132,15 @@ def test_processes_that_nobody_told_where_to_meet_are_refused(monkeypatch: pytes
         open_meeting()
 
 
+@pytest.mark.parametrize("number", ["0", "1"])
+@pytest.mark.parametrize("port", ["0", "-1", "65536"])
+def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, number: str, port: str) -> None:
+    place = {"RANK": number, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    set_environment(monkeypatch, place)
+    with pytest.raises(UserError, match=rf"MASTER_PORT={port}: a port is a number from 1 to 65535"):
+        open_meeting()
+
+
 def test_a_start_by_hand_says_for_whom_it_waits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
