@@ -15,6 +15,7 @@ from dlib.config.files import explain_interpolation
 from dlib.config.spelling import did_you_mean
 from dlib.config.strict_yaml import read_yaml
 from dlib.process.errors import UserError
+from dlib.process.ranks import logger
 from dlib.runs.redaction import holds_secret, names_secret
 
 UNPACKING_SECONDS = 60
@@ -199,11 +200,12 @@ def _check_setup(lines: Sequence[str]) -> None:
 
 
 def _check_container(container: Container) -> None:
-    """Refuse an image or a mount that is not there."""
+    """Refuse an image that is not there, and tell of mounts that are not: nodes may have disks of their own."""
     image, is_address = container.image, "://" in container.image
     if image and not is_address and not image.startswith(("/", "./")):
         raise UserError(f"--container.image {image}: a file's path begins with / or ./, else pyxis asks a registry")
-    images = [("image", Path(image))] if image and not is_address else []
-    for key, path in [*images, *(("mounts", here) for here, _ in container.sources)]:
-        if not path.exists():
-            raise UserError(f"--container.{key} {path}: it is not there; where nodes alone see it, submit from a node")
+    if image and not is_address and not Path(image).exists():
+        raise UserError(f"--container.image {image}: it is not there; where nodes alone see it, submit from a node")
+    for here, _ in container.sources:
+        if not here.exists():
+            logger().warning("--container.mounts %s: it is not there, and a node without it fails", here)

@@ -93,11 +93,6 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
             {"container.image": "/nowhere/a.sqsh"},
             "--container.image /nowhere/a.sqsh: it is not there; where nodes alone",
         ),
-        (
-            "",
-            {"container.image": "docker://a", "container.mounts": ["/:/x,/nowhere:/b"]},
-            "--container.mounts /nowhere: it is",
-        ),
         ("container:\n  mounts: []\n", {}, "--container.image is missing: "),
         ("", {"container.workdir": "/work"}, "--container.image is missing: "),
         ("", {"container.image": "dlib.sqsh"}, "--container.image dlib.sqsh: a file's path begins with / or ./"),
@@ -115,6 +110,15 @@ def test_mistakes_name_the_key_and_what_to_do(tmp_path: Path, text: str, flags: 
     with pytest.raises(UserError) as caught:
         load_cluster(written(tmp_path, text), flags)
     assert error in str(caught.value)
+
+
+def test_a_mount_that_is_not_here_is_told_and_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    mounts = ["/:/x,/nowhere:/b"]
+    cluster = load_cluster("slurm-pyxis", {"container.image": "docker://a", "container.mounts": mounts})
+    assert cluster.container.mounts == mounts, "it may be a disk that nodes alone have"
+    assert capsys.readouterr().err == (
+        "warning: --container.mounts /nowhere: it is not there, and a node without it fails\n"
+    )
 
 
 def test_an_unknown_cluster_is_told_with_those_that_are_there() -> None:
