@@ -11,7 +11,15 @@ from dlib.launch.job import Job
 from dlib.process.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
-PATHS = ("data.data_dir", "data.cache_dir", "model.model", "model.tokenizer", "model.checkpoint", "run.branch")
+PATHS = (
+    "data.data_dir",
+    "data.cache_dir",
+    "model.model",
+    "model.tokenizer",
+    "model.checkpoint",
+    "run.branch",
+    "run.out_dir",
+)
 FILES = ("data.train_file", "data.dev_file")
 """Those in the data folder."""
 
@@ -27,7 +35,7 @@ def own_folders(job: Job) -> Iterator[Path]:
 
 
 def refuse_hidden(job: Job, args: ExperimentArgs) -> None:
-    """Refuse what a training reads here and would not find in its container.
+    """Refuse what a training reads here and would not find in its container, and runs that would stay in there.
 
     What is not here either may stand in the image, or be a name on the hub: the job will tell.
 
@@ -37,7 +45,14 @@ def refuse_hidden(job: Job, args: ExperimentArgs) -> None:
     if not job.cluster.container.image:
         return
     shown = [*((folder, folder) for folder in own_folders(job)), *job.cluster.container.sources]
-    for flag, path in _paths(args, Path(job.cluster.container.workdir or job.cwd)):
+    start = Path(job.cluster.container.workdir or job.cwd)
+    runs = (job.cwd / args.run.out_dir).resolve()
+    if all(real != runs for _, real in _places(Path(os.path.normpath(start / args.run.out_dir)), shown)):
+        raise UserError(
+            f"--out_dir {args.run.out_dir}: the command starts in {start} (--container.workdir), so the run would be "
+            f"lost with the container; give --out_dir {runs}"
+        )
+    for flag, path in _paths(args, start):
         if path.exists() and not _is_shown(path, shown):
             place = path if path.is_dir() else path.parent
             raise UserError(f"{flag} {path}: the container does not show it; give --container.mounts {place}:{place}")
@@ -59,9 +74,14 @@ def _paths(args: ExperimentArgs, start: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_shown(path: Path, shown: list[tuple[Path, Path]]) -> bool:
     """Whether a path, and what a link in it leads to, is below one of the folders here that stand there."""
-    for here, there in shown:  # any of them: one mount may stand within another, or over a link in it
+    return any(
+        real.is_relative_to(here.resolve()) or any(real.is_relative_to(folder) for _, folder in shown)
+        for here, real in _places(path, shown)
+    )
+
+
+def _places(path: Path, shown: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+    """What a path of the container is here, by each folder that it is below: one mount may stand within another."""
+    for here, there in shown:
         if path.is_relative_to(there):
-            real = (here / path.relative_to(there)).resolve()
-            if real.is_relative_to(here.resolve()) or any(real.is_relative_to(folder) for _, folder in shown):
-                return True
-    return False
+            yield here, (here / path.relative_to(there)).resolve()

@@ -1,10 +1,11 @@
 """What a container does not show of what a training reads is told before a job waits for it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dlib.args import DataArgs, ExperimentArgs, ModelArgs
+from dlib.args import DataArgs, ExperimentArgs, ModelArgs, RunArgs
 from dlib.launch.clusters import Cluster, Container
 from dlib.launch.container_paths import refuse_hidden
 from dlib.launch.job import Job
@@ -58,3 +59,21 @@ def test_what_is_mounted_or_may_stand_in_the_image_is_taken(shared: Path, data_d
 
 def test_a_mount_within_a_folder_that_is_shown_counts(shared: Path) -> None:
     refuse_hidden(job(shared, f"{shared}/data:{shared}/clone/linked"), args("linked"))
+
+
+def test_a_folder_of_runs_that_is_a_link_needs_a_mount(shared: Path) -> None:
+    (shared / "disk").mkdir()
+    (shared / "clone" / "runs").symlink_to(shared / "disk")
+    with pytest.raises(UserError, match=f"--out_dir {shared}/clone/runs: the container does not show it"):
+        refuse_hidden(job(shared), args("/data"))
+    refuse_hidden(job(shared, f"{shared}/disk:{shared}/disk"), args("/data"))
+
+
+def test_a_run_that_would_stay_in_the_container_is_refused(shared: Path) -> None:
+    runs, started = shared / "clone" / "runs", replace(job(shared).cluster.container, workdir="/workspace")
+    elsewhere = replace(job(shared), cluster=Cluster(container=started))
+    with pytest.raises(UserError, match=f"--out_dir runs: the command starts in /workspace .*; give --out_dir {runs}$"):
+        refuse_hidden(elsewhere, args("linked"))
+    refuse_hidden(elsewhere, replace(args("linked"), run=RunArgs(out_dir=str(runs))))
+    mounted = replace(started, mounts=[f"{shared}/clone:/workspace"])
+    refuse_hidden(replace(elsewhere, cluster=Cluster(container=mounted)), args("data"))
