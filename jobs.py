@@ -96,8 +96,7 @@ def training_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Jo
 def other_job(args: Namespace, command: list[str], cluster: "Cluster") -> "Job":
     """The job of any other script, in a folder of its own."""
     from dlib.config.validation import check_name
-    from dlib.launch.job import Job
-    from dlib.launch.job_list import OTHER_JOBS
+    from dlib.launch.job import OTHER_JOBS, Job
 
     script, *words = command
     if args.plan:

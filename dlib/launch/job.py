@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dlib.launch.clusters import Cluster
 
+OTHER_JOBS, SWEEPS = ".jobs", ".sweeps"
+"""Folders of a workspace: of jobs that train no run of their own, and of sweeps."""
 LINKS = "points"
 """The folder of an array in which links, named after its tasks, lead to what each writes."""
 INDEX = "{index}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlib.browse.tables import table
-from dlib.launch.job import LINKS, log_of
+from dlib.launch.job import LINKS, OTHER_JOBS, SWEEPS, log_of
 from dlib.launch.launchers import GONE, RUNNING, JobState, shown_number, task_number
 from dlib.launch.submission import read_id, states_of
 from dlib.process.errors import UserError
@@ -13,8 +13,6 @@ from dlib.runs.liveness import KILLED, UNKNOWN
 from dlib.runs.paths import RunPaths
 from dlib.runs.registry import RunSummary, list_runs
 
-OTHER_JOBS, SWEEPS = ".jobs", ".sweeps"
-"""Folders of a workspace: of jobs that train no run of their own, and of sweeps."""
 HEADER = ("name", "run", "step", "job", "state", "why, when, where")
 
 

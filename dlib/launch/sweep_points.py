@@ -17,6 +17,7 @@ from dlib.config.corpora import corpus_text
 from dlib.config.durations import parse_duration
 from dlib.config.fields import flag_of
 from dlib.launch.grids import Point
+from dlib.launch.job import SWEEPS
 from dlib.launch.sweep_file import Sweep
 from dlib.process.errors import UserError
 from dlib.runs import session
@@ -27,8 +28,6 @@ from dlib.runs.registry import NOT_BEGUN, RunSummary, summarize
 
 GOAL = "durations.training_goal"
 SHORTER = "shorter"
-SWEEPS = ".sweeps"
-"""The folder in a workspace that keeps what belongs to no single run."""
 
 
 @dataclass(frozen=True)
