@@ -69,8 +69,9 @@ class SweepFile(SweepContent):
         name = str(self.content.get("name") or self.path.stem)
         check_name(name, f"{self.path}: name")
         paths = self.content.get("config_path") or []
+        parts = list(self._parts())  # first: it refuses what is no list
         self._refuse_twice()
-        own = unique(combinations(self._parts()))
+        own = unique(combinations(parts))
         repeat = self.number("repeat", 1)
         if repeat > 1 and any(SEED in point for point in own):
             self.refuse(("repeat",), "the seed is varied, too: leave one of them out")
