@@ -4,11 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
+from dlib.process.errors import UserError
 from dlib.process.ranks import logger
 from dlib.reproduce.code_copy import copy_code, remove_copy
 from dlib.runs.folder import RunFolder
 from dlib.runs.git_commands import top_folder
-from dlib.runs.working_tree import describe_git, save_uncommitted_code
+from dlib.runs.working_tree import NO_ANSWER, describe_git, save_uncommitted_code
 
 
 def take_snapshot(project: Path, code: Path) -> None:
@@ -18,7 +19,7 @@ def take_snapshot(project: Path, code: Path) -> None:
     no git, no commit, or a repository around the project, the folder is linked, and what is queued changes with it.
 
     Raises:
-        UserError: the commit cannot be checked out.
+        UserError: the commit cannot be checked out, or git does not tell what no commit holds.
     """
     top = top_folder(project)
     record = {"git": describe_git(project)}
@@ -29,8 +30,12 @@ def take_snapshot(project: Path, code: Path) -> None:
         code.symlink_to(project, target_is_directory=True)
         return
     changes = RunFolder(code.with_name(".changes"))
-    record["code"] = save_uncommitted_code(changes, project)
     try:
+        record["code"] = save_uncommitted_code(changes, project)
+        if NO_ANSWER in record["code"]["left_out"].values():
+            raise UserError(
+                f"{project}: git does not tell what is uncommitted, and a job would do without it; try again"
+            )
         copy_code(changes, record, top, code, f"no copy of {project} can be made for the job")
     finally:
         shutil.rmtree(changes.root, ignore_errors=True)

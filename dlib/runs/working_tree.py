@@ -19,6 +19,8 @@ MAX_FILE_BYTES = 1 << 20
 MAX_SAVED_BYTES = 20 << 20
 MAX_CHANGED_FILES = 1000
 MAX_LISTED_FILES = 100
+NO_ANSWER = "git did not answer"
+"""Why changes are left out of which nobody knows."""
 # A diff that `git apply` takes, whatever the user's own settings of git are.
 DIFF_OPTIONS = (
     "--binary --full-index --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/".split()
@@ -104,7 +106,8 @@ def save_uncommitted_code(folder: RunFolder, repository: Path, code: CodeFolder 
         diff = b"".join(_tracked_changes(top, sieve))
         copied = [_printable(name) for name in _copy_untracked(top, folder, sieve, code.untracked)]
     except SilentGitError as error:
-        sieve.left_out[f"what `git {error}` tells"] = "git did not answer"
+        # The first, as only so many are listed.
+        sieve.left_out = {f"what `git {error}` tells": NO_ANSWER, **sieve.left_out}
     if diff:
         code.root.mkdir(parents=True, exist_ok=True)
         code.diff.write_bytes(diff)

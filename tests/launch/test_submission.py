@@ -19,7 +19,7 @@ from dlib.launch.submission import cancel_job, read_id, requeue_job, state_of, s
 from dlib.process.errors import TrainingError, UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.working_tree import hash_uncommitted_code, save_uncommitted_code
-from tests.repositories import git
+from tests.repositories import git, slow_git
 
 SECONDS = 20
 
@@ -111,6 +111,15 @@ def test_without_git_a_job_runs_what_stands_there(job: Job, tmp_path: Path, caps
     assert (
         "has no commit of git of its own: the job will run the code as it then stands there" in capsys.readouterr().err
     )
+
+
+def test_a_job_is_refused_whose_uncommitted_code_git_does_not_tell(
+    job: Job, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_git(tmp_path / "bin", monkeypatch, "ls-files")
+    with pytest.raises(UserError, match="git does not tell what is uncommitted, and a job would do without it"):
+        submit_job(job, repository)
+    assert not job.folder.exists()
 
 
 def test_a_refused_job_leaves_nothing(job: Job, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
