@@ -28,7 +28,8 @@ from dlib.launch.sweep_commands import parse_order
 from dlib.launch.sweep_points import SweepOrder, counted, ledger, listed, refuse_other_arguments, state_of, states
 from dlib.process.errors import TRAINING_ERROR_STATUS, UserError, run_script
 from dlib.process.ranks import is_rank_zero, say
-from dlib.runs.liveness import LIVE_STATES, UNKNOWN
+from dlib.runs.folder import RunFolder
+from dlib.runs.liveness import LIVE_STATES, UNKNOWN, is_held
 
 REPOSITORY = Path(__file__).parent
 
@@ -59,6 +60,8 @@ def train_here(order: SweepOrder, number: int) -> int:
     has_gpu = "CUDA_VISIBLE_DEVICES" in places[0] or order.args.hardware.accelerator == "mps"
     device = Described(nodes=1, gpus=int(has_gpu), tasks=1)
     for point in order.points:  # each looked at in its turn: the same command elsewhere may begin some meanwhile
+        if is_held(RunFolder(order.workspace / point.name)):
+            continue  # it goes on there, though its status may not say so yet
         if state_of(order, point).is_due(retry_failed=order.retry_failed):
             check_training(order.command(point)[1:], device)
     return run_locally(order, places, REPOSITORY)

@@ -215,7 +215,7 @@ def test_what_flags_and_files_tell_against_a_point_is_told_before_any_is_trained
     assert sweeping.begun == []
 
 
-def test_a_point_that_another_process_begins_while_others_are_checked_is_left_to_it(
+def test_points_that_others_begin_while_the_first_is_checked_are_left_to_them(
     sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, order = parse_order([str(sweeping.folder / "s.yml"), "--out_dir", str(sweeping.workspace), "--local", "1"])
@@ -224,13 +224,15 @@ def test_a_point_that_another_process_begins_while_others_are_checked_is_left_to
 
         def check(words: Sequence[str], _: Described) -> None:
             checked.append(words[words.index("-n") + 1])
-            if len(checked) == 1:
-                begun.enter_context(held(RunFolder(sweeping.workspace / "s-seed=2")))
+            second, third = (RunFolder(sweeping.workspace / f"s-seed={seed}") for seed in (2, 3))
+            begun.enter_context(held(second))
+            begun.enter_context(third.hold())
+            third.write_status("preempted", 1, 5)  # it does not say yet that it goes on
 
         monkeypatch.setattr("dlib.training.described.check_training", check)
         monkeypatch.setattr("dlib.launch.sweep_locally.run_locally", lambda *_: 0)
         assert train_here(order, 1) == 0
-    assert checked == ["s-seed=1", "s-seed=3"]
+    assert checked == ["s-seed=1"]
 
 
 def test_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
