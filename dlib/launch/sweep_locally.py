@@ -16,12 +16,11 @@ from dlib.launch.grids import Point
 from dlib.launch.sweep_points import PointState, SweepOrder, counted, state_of, states
 from dlib.process.durable import refusals_told
 from dlib.process.errors import UserError
-from dlib.process.stop_signals import STOPPED_STATUS
+from dlib.process.stop_signals import STOP_SIGNALS, STOPPED_STATUS
 from dlib.process.threads import usable_cores
 from dlib.runs.registry import NOT_BEGUN
 
 SECONDS_BETWEEN_LOOKS = 0.2
-HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COUNT_DEVICES = "import torch; print(torch.cuda.device_count())"
 
 
@@ -74,7 +73,7 @@ class Workers:
     """Processes of `train.py`, each in one of some places; leaving the `with` block waits for them."""
 
     def __init__(self, order: SweepOrder, places: Sequence[dict[str, str]], repository: Path) -> None:
-        self._signals = 0  # that were heard
+        self._signals: list[int] = []  # that were heard
         self._order = order
         self._free = list(places)
         self._script = repository / "train.py"
@@ -84,7 +83,7 @@ class Workers:
     @property
     def stopped(self) -> bool:
         """Whether a signal asked for an end."""
-        return self._signals > 0
+        return bool(self._signals)
 
     def __enter__(self) -> "Workers":
         with refusals_told(self._logs):
@@ -93,7 +92,7 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         """Have all that run save, if an error ended the work."""
-        self._ask_to_stop()
+        self._ask_to_stop(signal.SIGTERM)
         for process in self._running:
             process.wait()
 
@@ -102,8 +101,8 @@ class Workers:
         waiting, told = self._due(), 0
         with self._heard():
             while not self.stopped or self._running:
-                for _ in range(told, self._signals):  # here and not in the handler: what is just being started, too
-                    self._ask_to_stop()
+                for number in self._signals[told:]:  # here and not in the handler: what is just being started, too
+                    self._ask_to_stop(number)
                     told += 1
                 while self._free and not self.stopped and (point := next(waiting, None)):
                     self._start(point)
@@ -164,7 +163,7 @@ class Workers:
     @contextmanager
     def _heard(self) -> Iterator[None]:
         """Take signals as the wish to stop, but for those that are ignored (`nohup`)."""
-        heard = [number for number in HEARD if signal.getsignal(number) != signal.SIG_IGN]
+        heard = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._stop) for number in heard}
         try:
             yield
@@ -173,10 +172,13 @@ class Workers:
                 signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
+        self._signals.append(number)
 
-    def _ask_to_stop(self) -> None:
-        """Have all that run save and end; asked twice, they end at once."""
+    def _ask_to_stop(self, number: int) -> None:
+        """Hand a signal on to all that run: they save and end, at a second Ctrl-C at once.
+
+        The same one: SLURM may have sent it to them, too, and a Ctrl-C after it would not let them save.
+        """
         for process in list(self._running):
             with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)

@@ -29,11 +29,13 @@ from pathlib import Path
 from dlib.config.configuration import dump_config, load_config
 from dlib.config.command_line import parse_flags
 from dlib.process.errors import UserError, run_script
+from dlib.process.stop_signals import STOP_SIGNALS
 from dlib.runs.folder import RunFolder
 
 def main() -> int:
     stopped = []
-    signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: stopped.append(1))
     flags = parse_flags(None, "")
     args = load_config(flags.config_paths, flags.overrides)
     run = RunFolder(Path(args.run.out_dir, args.run.name))
@@ -156,11 +158,12 @@ def test_a_failure_does_not_keep_the_others_and_is_tried_again_on_request_only(s
     assert sweeping.begun == ["1", "2", "3", "1"]
 
 
-def test_a_signal_saves_what_runs_and_the_same_command_goes_on(sweeping: Sweeping) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_what_runs_and_the_same_command_goes_on(sweeping: Sweeping, number: int) -> None:
     sweeping.tell(s1="wait", s2="wait")
     process = sweeping.start("--local", "2")
     wait_for(lambda: sweeping.state(1) == sweeping.state(2) == "running")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     printed, _ = process.communicate(timeout=60)
     assert (process.returncode, printed.splitlines()[-1]) == (75, "3 points: 2 preempted, 1 not begun")
     sweeping.tell()
