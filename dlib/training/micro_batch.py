@@ -63,7 +63,7 @@ def choose_micro_batch_size(
     else:
         weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
         room = USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights
-        most = room // (BACKWARD * kept * longest)
+        most = room / (BACKWARD * kept * longest)
     length = longest if budget is not None else tokens_per_sample(rows)
     step = args.batch.batch_size if budget is None else budget // longest
     return largest_micro_batch_size(step, devices.world_size, max(1, int(min(most, math.ceil(enough / length)))))
@@ -71,7 +71,7 @@ def choose_micro_batch_size(
 
 def memory_bytes(devices: Devices) -> float:
     """Memory of a device; of a machine that computes itself, a process's share; of a GPU that is not here, no end."""
-    if devices.accelerator == "cuda" and not torch.cuda.is_available():
+    if devices.accelerator == "cuda" and max(devices.indices) >= torch.cuda.device_count():
         return math.inf  # devices of a job, which are described
     if devices.accelerator == "cuda":
         return float(min(torch.cuda.get_device_properties(index).total_memory for index in devices.indices))

@@ -62,6 +62,12 @@ def test_it_shrinks_to_what_the_memory_holds(monkeypatch: pytest.MonkeyPatch) ->
         assert chosen() == expected
 
 
+@pytest.mark.parametrize("here", [0, 1])
+def test_gpus_of_a_job_that_are_not_here_have_memory_enough(monkeypatch: pytest.MonkeyPatch, here: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: here)
+    assert chosen(devices=Devices("cuda", (0, 1), 1, "bf16-mixed", ("GPU", "GPU"))) == 256
+
+
 def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(micro_batch, "kept_bytes_per_token", lambda *_: None)
     gpu = Devices("cuda", (0,), 1, "bf16-mixed", ("GPU",))
