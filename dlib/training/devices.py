@@ -4,7 +4,9 @@ torch is imported where a GPU is asked for, so that what does not fit a CPU is t
 """
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +188,8 @@ def refuse_idle_gpus() -> None:
 
 def count_gpus(accelerator: str) -> int:
     """Number of GPUs that torch can use here, of the kind `cuda` or `mps`."""
-    with without_collecting():
+    # Once: what a program around it (a notebook) makes later is not to be kept from the collector time and again.
+    with nullcontext() if "torch" in sys.modules else without_collecting():
         import torch
 
     return torch.cuda.device_count() if accelerator == "cuda" else int(torch.backends.mps.is_available())

@@ -1,5 +1,7 @@
 """Devices, chosen on a machine that may have none but its CPU."""
 
+import gc
+
 import pytest
 import torch
 
@@ -19,6 +21,12 @@ def test_cpu_has_as_many_processes_as_are_asked_for(num_devices: int, processes:
     assert devices.precision == "32-true"
     assert devices.gpus == ()
     assert str(devices) == f"{processes} x CPU process on each of 2 nodes, 32-true"
+
+
+def test_what_a_program_has_made_is_not_hidden_from_the_collector_by_a_look_for_devices() -> None:
+    before = gc.get_freeze_count()
+    find_devices(HardwareArgs())
+    assert gc.get_freeze_count() == before
 
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
