@@ -22,7 +22,6 @@ from dlib.data.packing import RowSource
 from dlib.data.samples import Sample
 from dlib.objectives.objective import Objective
 from dlib.training.devices import Devices
-from dlib.training.plan import tokens_per_sample
 
 ENOUGH_TOKENS = {"cpu": 4096}
 """Tokens of a micro-batch past which a step gets no faster: each adds its gradient to that of all weights, which is
@@ -64,7 +63,8 @@ def choose_micro_batch_size(
         weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
         room = USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights
         most = room / (BACKWARD * kept * longest)
-    length = longest if budget is not None else tokens_per_sample(rows)
+    # With its padding, to the longest beside it: many rows of unlike lengths compute little else.
+    length = longest if budget is not None else longest_sample(rows).num_tokens
     step = args.batch.batch_size if budget is None else budget // longest
     return largest_micro_batch_size(step, devices.world_size, max(1, int(min(most, math.ceil(enough / length)))))
 

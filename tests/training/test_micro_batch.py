@@ -48,6 +48,10 @@ def test_rows_are_counted_by_their_length_and_not_by_the_longest_that_is_allowed
     assert chosen(rows=short) == 256
 
 
+def test_rows_of_unlike_lengths_are_counted_with_their_padding() -> None:
+    assert chosen(rows=ListRows([toy_row(32 if seed == 3 else 4, seed) for seed in range(20)])) == 128
+
+
 def test_a_step_of_tokens_has_micro_batches_of_the_longest_rows() -> None:
     short = ListRows([toy_row(8, seed) for seed in range(20)])
     assert chosen(replace(ARGS, batch=BatchArgs(max_tokens_per_batch=32 * 1024)), rows=short) == 128
