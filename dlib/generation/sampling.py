@@ -87,7 +87,7 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 
 def is_in_nucleus(ordered: Tensor, top_p: float) -> Tensor:
     """Whether those before it are less than `top_p`, of each row (B, N) of probabilities, the largest first."""
-    return ordered.cumsum(-1) - ordered < top_p
+    return ~(ordered.cumsum(-1) - ordered >= top_p)  # so that what is no number stays, and fails as without a nucleus
 
 
 def ends_within(ordered: Tensor, is_kept: Tensor) -> bool:

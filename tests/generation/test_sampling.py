@@ -66,6 +66,11 @@ def test_the_nucleus_is_that_of_all_tokens_in_order_bit_by_bit(decimals: int, to
     assert torch.equal(nucleus(probabilities, top_p), sorted_nucleus(probabilities, top_p))
 
 
+@pytest.mark.parametrize("width", [5, 2 * CANDIDATES])
+def test_what_is_no_number_is_not_passed_over(width: int) -> None:
+    assert likeliest(torch.full((1, width), torch.nan), 1.0, None, 0.9).isnan().all()
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-3])
 def test_a_low_temperature_draws_the_likeliest_token(temperature: float) -> None:
     chosen = sampling([1, 2, 3], temperature=temperature)(torch.empty(3, 0), LOGITS.expand(3, -1))
