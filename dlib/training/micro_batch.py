@@ -85,6 +85,8 @@ def kept_bytes_per_token(
 
     It is looked up in forward passes without memory, by what a second row adds to a first that is long among its like.
     """
+    if getattr(model.config, "_attn_implementation", None) == "flex_attention":
+        return None  # it compiles itself, and what is compiled stays: a session that goes on would have other code
     sample = longest_sample(rows)
     own = copy(objective)
     own.modules = modules

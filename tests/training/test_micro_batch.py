@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.utils
 from torch import nn
 
 from dlib.args import BatchArgs, DataArgs, ExperimentArgs
@@ -79,6 +80,18 @@ def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkey
     model = toy_without_memory()
     model.base_model.register_forward_hook(lambda module, args, output: print(output[0].sum().item()))
     assert kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS) is None
+
+
+def test_nothing_is_compiled_for_it() -> None:
+    model, before = toy_without_memory("llama"), frames_seen()
+    model.config._attn_implementation = "flex_attention"
+    assert kept_bytes_per_token(model, token_prediction("clm"), NONE, ROWS) is None
+    assert frames_seen() == before
+
+
+def frames_seen() -> dict[str, int]:
+    """What torch.compile has looked at so far in this process."""
+    return dict(torch._dynamo.utils.counters["frames"])
 
 
 def test_processes_that_chose_differently_all_refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
