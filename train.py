@@ -16,7 +16,7 @@ if __name__ == "__main__":
     stop_unsaved_when_asked()
 
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ import dlib.process.installation  # noqa: F401 - first: it says what is missing
 from dlib.args import ExperimentArgs
 from dlib.config.configuration import parse_args
 from dlib.process.early_contact import in_touch, tell_loss
-from dlib.process.errors import outlast_reader, run_script
+from dlib.process.errors import UserError, outlast_reader, run_script
 from dlib.process.importing import without_collecting
 from dlib.process.launching import launched, refuse_missing_launcher
 from dlib.process.messages import quiet_libraries
@@ -62,7 +62,10 @@ def begin_or_go_on(started: float) -> int:
     parsed = with_trunk(with_recorded_run(parse_args(description=DESCRIPTION)))
     args = shorten(parsed.args) if parsed.flags.fast_dev_run else parsed.args
     folder = RunFolder(Path(args.run.out_dir, args.run.name))
-    if not parsed.flags.plan:
+    if parsed.flags.plan:
+        with suppress(UserError):  # a plan may be of anything; that of a run which is there has what the run chose
+            args = session.check(folder, args)
+    else:
         refuse_idle_nodes(args.hardware.num_nodes)
         refuse_missing_launcher(args.hardware.num_nodes)
         args = session.check(folder, args)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlib.config.configuration import load_config
+from dlib.config.configuration import dump_config, load_config, parse_args
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BestMetric, best, read_metrics
 from dlib.runs.paths import CheckpointFolder
@@ -241,6 +241,16 @@ def test_a_plan_tells_what_a_run_would_do_and_makes_no_folder(place: Place, plan
     ):
         assert re.search(told, printed), told
     assert not place.folder("planned").root.exists()
+
+
+def test_a_plan_of_a_run_that_is_there_has_what_the_run_chose(place: Place, scratch: Path) -> None:
+    arguments, folder = place.arguments("begun", *GOAL), place.folder("begun")
+    folder.root.mkdir(parents=True)
+    chosen = parse_args([*arguments, "--micro_batch_size", "1"], description="").args
+    folder.config.write_text(dump_config(chosen))
+    result = train([*arguments, "--micro_batch_size", "auto", "--plan"], scratch)
+    shutil.rmtree(folder.root)
+    assert "8 sequences a step = 1 micro_batch_size x 1 devices x 8 accumulation" in result.stdout, result.stderr
 
 
 def test_a_plan_from_another_run_names_the_head_that_is_drawn_anew(
