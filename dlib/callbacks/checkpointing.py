@@ -106,10 +106,9 @@ class Checkpointing(StepCallback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Let a checkpoint become whole before the run is let go; the exception is told, and not what this meets."""
-        if self.under_way is not None:
-            wait([self.under_way[1]])
-            if error := self.under_way[1].exception():
-                logger().error("%s", error)
+        self.thread.shutdown()  # which waits: a signal may have come before `under_way` was set
+        if self.under_way is not None and (error := self.under_way[1].exception()):
+            logger().error("%s", error)
 
     def _begin(self, saving: Saving) -> None:
         """Publish a checkpoint, or have it published."""

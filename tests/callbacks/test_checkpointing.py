@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,4 +98,20 @@ def test_an_exception_waits_for_the_checkpoint_that_is_being_written(folder: Slo
 
     with pytest.raises(RuntimeError, match="of the second step"):
         train_three_steps(folder, fail)
+    assert folder.steps == [1]
+
+
+def test_a_signal_right_after_it_was_handed_over_waits_as_well(
+    folder: SlowFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = ThreadPoolExecutor.submit
+
+    def be_interrupted(*args: Any) -> None:
+        submit(*args)
+        threading.Timer(0.1, folder.allowed.set).start()
+        raise SystemExit(130)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", be_interrupted)
+    with pytest.raises(SystemExit):
+        train_three_steps(folder, lambda module: None)
     assert folder.steps == [1]
