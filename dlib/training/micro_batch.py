@@ -8,7 +8,9 @@ same again, whatever else the machine does at the moment.
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +72,38 @@ def choose_micro_batch_size(
 
 
 def memory_bytes(devices: Devices) -> float:
-    """Memory of a device; of a machine that computes itself, a process's share; of a GPU that is not here, no end."""
+    """Memory of a device; of a machine, or of a job on it, a process's share; of a GPU that is not here, no end."""
     if devices.accelerator == "cuda" and max(devices.indices) >= torch.cuda.device_count():
         return math.inf  # devices of a job, which are described
     if devices.accelerator == "cuda":
         return float(min(torch.cuda.get_device_properties(index).total_memory for index in devices.indices))
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / len(devices.indices)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(there, allowed_bytes()) / len(devices.indices)
+
+
+def allowed_bytes(root: Path = Path("/")) -> float:
+    """Memory that a job or a container has on this machine, by its control groups; no end where none limits it.
+
+    Args:
+        root: where `proc` and `sys` are.
+    """
+    limits = [math.inf]
+    with suppress(OSError):  # not Linux
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            is_second = not controllers  # version of the groups
+            if is_second or "memory" in controllers.split(","):
+                name = "memory.max" if is_second else "memory.limit_in_bytes"
+                group = root / "sys/fs/cgroup" / ("" if is_second else "memory") / path.lstrip("/")
+                limits += [limit_of(folder / name) for folder in (group, *group.parents)]
+    return min(limits)
+
+
+def limit_of(file: Path) -> float:
+    """The limit of a control group; none where the file is missing or says `max`."""
+    with suppress(OSError, ValueError):
+        return int(file.read_text())
+    return math.inf
 
 
 def kept_bytes_per_token(

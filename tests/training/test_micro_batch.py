@@ -1,6 +1,8 @@
 """`--micro_batch_size auto`: what is gained, what fits, and what is left alone."""
 
+import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from dlib.args import BatchArgs, DataArgs, ExperimentArgs
 from dlib.process.errors import UserError
 from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
-from dlib.training.micro_batch import choose_micro_batch_size, kept_bytes_per_token
+from dlib.training.micro_batch import allowed_bytes, choose_micro_batch_size, kept_bytes_per_token
 from tests.toys import CAUSAL_CONFIGS, ListRows, build_toy, token_prediction, toy_row
 
 CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
@@ -65,6 +67,26 @@ def test_it_shrinks_to_what_the_memory_holds(monkeypatch: pytest.MonkeyPatch) ->
     for rows, expected in ((17, 16), (1, 1), (0, 1)):
         monkeypatch.setattr(micro_batch, "memory_bytes", lambda devices, n=rows: 2 * (weights + 2 * n * 32 * kept + 1))
         assert chosen() == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "limited", "said", "limit"),
+    [
+        ("0::/job/step", "sys/fs/cgroup/job/memory.max", "4096", 4096),
+        ("0::/", "sys/fs/cgroup/memory.max", "4096", 4096),
+        ("0::/job", "sys/fs/cgroup/job/memory.max", "max", math.inf),
+        ("3:cpu:/\n2:memory:/not/seen/here", "sys/fs/cgroup/memory/memory.limit_in_bytes", "4096", 4096),
+    ],
+)
+def test_a_job_or_container_has_the_memory_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, limited: str, said: str, limit: float
+) -> None:
+    for name, text in (("proc/self/cgroup", groups), (limited, said)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert allowed_bytes(tmp_path) == limit
+    monkeypatch.setattr(micro_batch, "allowed_bytes", lambda: 4096.0)
+    assert micro_batch.memory_bytes(replace(CPU, indices=(0, 1))) == 2048
 
 
 @pytest.mark.parametrize("here", [0, 1])
