@@ -22,7 +22,7 @@ from dlib.args import ExperimentArgs
 from dlib.data.batching import largest_micro_batch_size
 from dlib.data.packing import RowSource
 from dlib.data.samples import Sample
-from dlib.objectives.objective import Objective
+from dlib.objectives.objective import Objective, learns
 from dlib.training.devices import Devices
 
 ENOUGH_TOKENS = {"cpu": 4096}
@@ -118,6 +118,8 @@ def kept_bytes_per_token(
     sample = longest_sample(rows)
     own = copy(objective)
     own.modules = modules
+    for module in modules.values():  # as `TrainingModule.train` does
+        module.train(learns(module))
     try:
         one, two = (kept_bytes(model.train(), own, [sample] * count) for count in (1, 2))
     except Exception:  # whatever a network does that asks for the values of its tensors: there are none

@@ -104,6 +104,14 @@ def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkey
     assert kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS) is None
 
 
+def test_networks_of_the_objective_are_in_the_mode_of_a_training() -> None:
+    learner, teacher = toy_without_memory().eval(), toy_without_memory().requires_grad_(False).train()
+    modules = nn.ModuleDict({"learner": learner, "teacher": teacher})
+    assert kept_bytes_per_token(toy_without_memory(), token_prediction("mlm"), modules, ROWS) is not None
+    assert learner.training
+    assert not any(module.training for module in teacher.modules())
+
+
 def test_nothing_is_compiled_for_it() -> None:
     model, before = toy_without_memory("llama"), frames_seen()
     model.config._attn_implementation = "flex_attention"
