@@ -9,8 +9,10 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
+from copy import copy, deepcopy
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +55,7 @@ def choose_micro_batch_size(
         devices: what it computes on.
         model: the network, on the device `meta`.
         objective: what it learns.
-        modules: the objective's own networks, there too.
+        modules: the objective's own networks.
         rows: of the training text.
     """
     enough = ENOUGH_TOKENS.get(devices.accelerator, ENOUGH_TOKENS_OF_A_GPU)
@@ -117,14 +119,24 @@ def kept_bytes_per_token(
         return None  # it compiles itself, and what is compiled stays: a session that goes on would have other code
     sample = longest_sample(rows)
     own = copy(objective)
-    own.modules = modules
-    for module in modules.values():  # as `TrainingModule.train` does
-        module.train(learns(module))
     try:
+        own.modules = without_memory(modules)
+        for module in own.modules.values():  # as `TrainingModule.train` does
+            module.train(learns(module))
         one, two = (kept_bytes(model.train(), own, [sample] * count) for count in (1, 2))
     except Exception:  # whatever a network does that asks for the values of its tensors: there are none
         return None
     return (two - one) / sample.num_tokens
+
+
+def without_memory(modules: nn.ModuleDict) -> nn.ModuleDict:
+    """Networks like these on the device `meta`; what they share, with a model that is there, too, is shared."""
+    copies: dict[int, Any] = {}
+    for tensor in chain(modules.parameters(), modules.buffers()):
+        empty = tensor.detach().to("meta")
+        learned = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+        copies[id(tensor)] = tensor if tensor.is_meta else learned
+    return deepcopy(modules, copies)
 
 
 def kept_bytes(model: PreTrainedModel, objective: Objective, samples: Sequence[Sample]) -> int:

@@ -16,6 +16,7 @@ from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
 from dlib.training.micro_batch import allowed_bytes, choose_micro_batch_size, kept_bytes_per_token
 from tests.toys import CAUSAL_CONFIGS, ListRows, build_toy, token_prediction, toy_row
+from tests.training.test_own_modules import generating
 
 CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
 ROWS = ListRows([toy_row(32, seed) for seed in range(20)])
@@ -104,12 +105,18 @@ def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkey
     assert kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS) is None
 
 
-def test_networks_of_the_objective_are_in_the_mode_of_a_training() -> None:
-    learner, teacher = toy_without_memory().eval(), toy_without_memory().requires_grad_(False).train()
-    modules = nn.ModuleDict({"learner": learner, "teacher": teacher})
-    assert kept_bytes_per_token(toy_without_memory(), token_prediction("mlm"), modules, ROWS) is not None
-    assert learner.training
-    assert not any(module.training for module in teacher.modules())
+def test_networks_of_the_objective_are_counted_in_the_mode_of_a_training() -> None:
+    """They are drawn, or loaded, wherever they are, and share weights with the model without memory."""
+    with torch.device("meta"):
+        model = build_toy("bert", dtype=torch.float64)
+    modules = nn.ModuleDict(generating().build_modules(model))
+    before = {name: (id(weight), weight.device) for name, weight in modules.named_parameters()}
+    kept = kept_bytes_per_token(model, generating(), modules, ROWS)
+    alone = kept_bytes_per_token(model, token_prediction("mlm"), NONE, ROWS)
+    assert kept is not None
+    assert alone is not None
+    assert kept > 1.5 * alone
+    assert before == {name: (id(weight), weight.device) for name, weight in modules.named_parameters()}
 
 
 def test_nothing_is_compiled_for_it() -> None:
