@@ -19,7 +19,9 @@ def build_tokenizer(vocab_size: int) -> PreTrainedTokenizerBase:
     """A tokenizer of so many words, the special ones among them."""
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder, "tokenizer"), vocab_size)
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(Path(folder, "tokenizer")))
+        return cast(
+            PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(Path(folder, "tokenizer"), trust_remote_code=False)
+        )
 
 
 def draw_for(tokenizer: PreTrainedTokenizerBase, folder: str, head: str) -> PreTrainedModel:

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes that make them")
     flags = parser.parse_args()
     files = dict(zip(("train", "validation"), flags.texts, strict=True))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(flags.tokenizer)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(flags.tokenizer, trust_remote_code=False)
     rows = grouped_texts(files, tokenizer, flags.max_length, Path(flags.cache), flags.processes)
     if flags.steps == 0:
         return
@@ -69,8 +69,8 @@ def main() -> None:
         output_dir=flags.output, per_device_train_batch_size=flags.rows, max_steps=flags.steps, report_to="none"
     )
     transformers.set_seed(training.seed)
-    config = transformers.AutoConfig.from_pretrained(flags.model, vocab_size=len(tokenizer))
-    model = transformers.AutoModelForMaskedLM.from_config(config)
+    config = transformers.AutoConfig.from_pretrained(flags.model, vocab_size=len(tokenizer), trust_remote_code=False)
+    model = transformers.AutoModelForMaskedLM.from_config(config, trust_remote_code=False)
     trainer = transformers.Trainer(
         model=model,
         args=training,

@@ -113,7 +113,8 @@ def test_transformers_loads_through_one_door_where_it_is_told_whether_code_may_r
     for path in SOURCES:
         for name, call in calls_in(path):
             if name.endswith((".from_pretrained", ".from_config")):
-                assert path.name == "pretrained.py", f"{path}: use dlib/models/pretrained.py"
+                is_peer = "benchmarks" in path.parts  # what is measured beside ours
+                assert is_peer or path.name == "pretrained.py", f"{path}: use dlib/models/pretrained.py"
                 assert "trust_remote_code" in {keyword.arg for keyword in call.keywords}, name
 
 

@@ -191,4 +191,5 @@ def load(workload: Workload) -> tuple[Any, Any]:
     import transformers
 
     auto_model = getattr(transformers, workload.auto_model)
-    return transformers.AutoTokenizer.from_pretrained(workload.model), auto_model.from_pretrained(workload.model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(workload.model, trust_remote_code=False)
+    return tokenizer, auto_model.from_pretrained(workload.model, trust_remote_code=False)
