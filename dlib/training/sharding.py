@@ -47,13 +47,12 @@ def shard(module: nn.Module, device_type: str) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device_type, (dist.get_world_size(),))
-    layers = separate_layers(module)
-    for layer in layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+    parts: list[Any] = [*separate_layers(module), module]
+    for part in parts:
+        fully_shard(part, mesh=mesh)
     # What comes next in a backward pass is said, and not left to the newest forward passes: after an evaluation these
     # differ where a process had no rows, and each would wait for another gathering of weights.
-    for part, next_one in zip([*layers, module], [module, *layers], strict=True):
+    for part, next_one in zip(parts, [module, *parts[:-1]], strict=True):
         part.set_modules_to_backward_prefetch([next_one] if next_one is not part else [])
     for part in sharded_parts(module):
         # gloo adds up where it is asked for a mean (pytorch issue 162338): so it adds up, and FSDP divides.
