@@ -12,6 +12,7 @@ import argparse
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from benchmarks.side_by_side import in_turn
 from benchmarks.target_projection import make_batch, project_targets, seconds
 from dlib.models.pretrained import draw_model, read_config
 from dlib.objectives.objective import Batch
@@ -69,11 +71,11 @@ def main(words: Sequence[str] | None = None) -> None:
     usual = build(args.attention, "sdpa")
     other = build(args.attention, "eager" if args.attention else "sdpa")
     batch = make_batch(args.rows, args.length, usual.config.vocab_size)
-    times: dict[str, list[float]] = {"micro-batch": [], "sample": []}
-    for _ in range(args.repeats + 1):
-        times["micro-batch"].append(seconds(project_targets, usual, batch))
-        times["sample"].append(seconds(by_sample, other, batch))
-    by_batch, by_row = (statistics.median(measured[1:]) for measured in times.values())  # the first warms up
+    ways = {
+        "micro-batch": partial(seconds, project_targets, usual, batch),
+        "sample": partial(seconds, by_sample, other, batch),
+    }
+    by_batch, by_row = map(statistics.median, in_turn(ways, args.repeats).values())
     print(f"BERT-mini, {args.rows} x {args.length} tokens, dropout in attention {args.attention:g}")
     print(f"by sample / by micro-batch: {by_row / by_batch:.3f} x the time (medians of {args.repeats})")
 

@@ -10,10 +10,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
+from benchmarks.side_by_side import in_turn
 from dlib.models.pretrained import draw_model, read_config
 from dlib.objectives.token_prediction import Batch, predict_targets
 
@@ -61,11 +63,8 @@ def main() -> None:
     config.vocab_size = args.vocab_size
     model = draw_model("AutoModelForMaskedLM", config, trust_remote_code=False).train()
     batch = make_batch(args.rows, args.length, args.vocab_size)
-    times: dict[str, list[float]] = {"ours": [], "usual": []}
-    for _ in range(args.repeats + 1):
-        times["ours"].append(seconds(project_targets, model, batch))
-        times["usual"].append(seconds(project_everything, model, batch))
-    ours, usual = (statistics.median(measured[1:]) for measured in times.values())  # the first warms up
+    ways = {way.__name__: partial(seconds, way, model, batch) for way in (project_targets, project_everything)}
+    ours, usual = map(statistics.median, in_turn(ways, args.repeats).values())
     print(f"{args.model}, {args.rows} x {args.length} tokens, {args.vocab_size} in the vocabulary")
     print(f"usual / ours: {usual / ours:.2f} x the time (medians of {args.repeats})")
 
