@@ -83,11 +83,18 @@ function axisOf(values) {
   if (!different.every((value) => typeof value === "number")) {
     different.sort((a, b) => inOrder([a], [b]));
     const places = different.map((_, place) => place);
-    return { toX: (value) => different.indexOf(value), nameOf: (place) => tickText(String(different[place])), xScale: { ticks: places, margin: 0.15 } };
+    const same = lengthOfSame(different.map(String));
+    return { toX: (value) => different.indexOf(value), nameOf: (place) => tickText(String(different[place]).slice(same)), xScale: { ticks: places, margin: 0.15 } };
   }
   different.sort((a, b) => a - b);
   const log = different[0] > 0 && different[different.length - 1] >= 20 * different[0];
   return { toX: (value) => value, xScale: { ticks: different, margin: 0.08, log } };
+}
+
+// How far words begin alike, up to the last of = / and blank: what a short label under an axis need not repeat.
+function lengthOfSame(words) {
+  const differsAt = [...words[0]].findIndex((letter, place) => words.some((word) => word[place] !== letter));
+  return differsAt < 1 ? 0 : Math.max(...["=", "/", " "].map((mark) => words[0].lastIndexOf(mark, differsAt - 1))) + 1;
 }
 
 function effectPoint(group, argument, metric, toX) {
@@ -98,11 +105,11 @@ function effectPoint(group, argument, metric, toX) {
   return { x: toX(group.values[argument]), y: typeof mean === "number" ? mean : null, low: mean - spread, high: mean + spread, hollow: !group.whole, tip };
 }
 
-// Numbers by size, words by the alphabet, the first that differs decides.
+// Numbers by size, words by the alphabet and the numbers in them, the first that differs decides.
 function inOrder(a, b) {
   const place = a.findIndex((value, each) => value !== b[each]);
   if (place < 0) return 0;
-  return typeof a[place] === "number" && typeof b[place] === "number" ? a[place] - b[place] : String(a[place]).localeCompare(String(b[place]), "en");
+  return typeof a[place] === "number" && typeof b[place] === "number" ? a[place] - b[place] : String(a[place]).localeCompare(String(b[place]), "en", { numeric: true });
 }
 
 function drawEffects() {
