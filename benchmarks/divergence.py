@@ -37,6 +37,7 @@ CHANGES = (
     Change("two threads", threads=2),
     Change("`--eval_batch_size 16`", ("--eval_batch_size", "16")),
     Change("`--attn_implementation eager`", ("--attn_implementation", "eager")),
+    Change("`--loss_chunk 4`", ("--loss_chunk", "4")),
     Change("`--precision bf16-mixed`", ("--precision", "bf16-mixed")),
     Change("`--compile`: draws its own dropout", ("--compile",)),
     Change("`--micro_batch_size 4`: dropout is drawn by micro-batch", ("--micro_batch_size", "4")),

@@ -105,9 +105,9 @@ def toy_roles(*, mask_id: int | None = MASK, vocab_size: int = VOCAB_SIZE, start
     )
 
 
-def token_prediction(kind: str) -> TokenPrediction:
-    """The objective `mlm` or `clm` for the toy vocabulary."""
-    objective = build_objective(ObjectiveArgs(objective=kind), toy_roles())
+def token_prediction(kind: str, **args: Any) -> TokenPrediction:
+    """The objective `mlm` or `clm`, with its arguments, for the toy vocabulary."""
+    objective = build_objective(ObjectiveArgs(objective=kind, **args), toy_roles())
     assert isinstance(objective, TokenPrediction)
     return objective
 

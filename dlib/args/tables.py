@@ -41,7 +41,9 @@ class ProcessStrategy(NamedTuple):
 
 OBJECTIVES: dict[str, Plugin] = {
     "mlm": Plugin("dlib.objectives.mlm:MaskedLanguageModeling", "dlib.objectives.mlm_args:MlmArgs"),
-    "clm": Plugin("dlib.objectives.clm:CausalLanguageModeling"),
+    "clm": Plugin(
+        "dlib.objectives.clm:CausalLanguageModeling", "dlib.objectives.token_prediction_args:TokenPredictionArgs"
+    ),
     "metadata_clm": Plugin(
         "dlib.objectives.metadata_clm:MetadataLanguageModeling", "dlib.objectives.metadata_clm_args:MetadataArgs"
     ),

@@ -51,13 +51,13 @@ class CausalLanguageModeling(TokenPrediction):
             batch["is_whole"] = torch.tensor([sample.is_whole for sample in samples])
         return batch
 
-    def sums(self, losses: Tensor, logits: Tensor, batch: Batch) -> dict[str, float]:
+    def sums(self, losses: Tensor, predicted: Tensor, batch: Batch) -> dict[str, float]:
         """Also the number of whole documents, and of those in which every token was predicted."""
-        sums = super().sums(losses, logits, batch)
+        sums = super().sums(losses, predicted, batch)
         if "is_whole" in batch:
             rows = batch["target_positions"] // batch["input_ids"].shape[1]  # (K,)
             is_right = batch["is_whole"].clone()
-            is_right[rows[logits.argmax(-1) != batch["targets"]]] = False
+            is_right[rows[predicted != batch["targets"]]] = False
             sums |= {"sequences": float(batch["is_whole"].sum()), "right_sequences": float(is_right.sum())}
         return sums
 

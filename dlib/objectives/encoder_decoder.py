@@ -9,10 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from dlib.objectives.chunked_loss import (
+    chunk_of,
+    chunked_losses,
+    chunked_predictions,
+    find_projection,
+    has_no_memory,
+    taking_inputs,
+)
 from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import model_inputs, stack_rows
 
@@ -34,19 +43,45 @@ class EncoderDecoder(Objective):
         labels = stack_rows(targets, NO_TARGET)["input_ids"]
         return {**stack_rows(sources, self.roles.pad_id), "labels": labels}
 
+    smoothing: float = 0.0
+    """Share of each target token that is spread over the vocabulary; in training alone."""
+
+    def losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Cross-entropy in nats of each target token (B, T), 0 where there is none, with a gradient."""
+        labels, inputs = batch["labels"], inputs_of(model, batch)
+        chunk = 0 if self.smoothing else chunk_of(self.args.loss_chunk, labels)
+        layer = find_projection(model, inputs) if chunk else None
+        if layer is None:
+            return token_losses(model, batch, self.smoothing)[0]
+        hidden, targets, places = hidden_targets(model, layer, inputs, labels)
+        return put_back(chunked_losses(hidden, layer, targets, chunk), places, labels)
+
+    @torch.no_grad()
+    def predictions(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The same without smoothing and gradient, and the likeliest tokens (B, T): what an evaluation measures."""
+        labels, inputs = batch["labels"], inputs_of(model, batch)
+        chunk = chunk_of(self.args.loss_chunk, labels)
+        layer = find_projection(model, inputs) if chunk else None
+        if layer is None:
+            losses, logits = token_losses(model, batch)
+            return losses, logits.argmax(-1)
+        hidden, targets, places = hidden_targets(model, layer, inputs, labels)
+        losses, likeliest = chunked_predictions(hidden, layer, targets, chunk)
+        return put_back(losses, places, labels), put_back(likeliest, places, labels)
+
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
-        return token_losses(model, batch)[0].sum()
+        return self.losses(model, batch).sum()
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sums of the losses of each row's target tokens, (B,) with a gradient."""
-        return token_losses(model, batch)[0].sum(1)
+        return self.losses(model, batch).sum(1)
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The loss, and how many target tokens and whole targets would have been written as they are."""
-        losses, logits = token_losses(model, batch)
+        losses, likeliest = self.predictions(model, batch)
         is_target = batch["labels"] != NO_TARGET
-        is_right = (logits.argmax(-1) == batch["labels"]) | ~is_target
+        is_right = (likeliest == batch["labels"]) | ~is_target
         sums = {
             "loss": float(losses.cpu().double().sum()),
             "targets": float(is_target.sum()),
@@ -65,7 +100,7 @@ class EncoderDecoder(Objective):
 def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Cross-entropy in nats of each target token (B, T), 0 where there is none, and logits (B, T, V)."""
     labels = batch["labels"]
-    logits = model(**model_inputs(batch), decoder_input_ids=shift_right(model, labels), **NO_CACHE).logits
+    logits = model(**inputs_of(model, batch), **NO_CACHE).logits
     losses = F.cross_entropy(
         widened(logits).flatten(0, 1),
         labels.flatten(),
@@ -74,6 +109,37 @@ def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -
         reduction="none",
     )
     return losses.view_as(labels), logits
+
+
+def inputs_of(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """What a model is told of a batch, by name: sources (B, S), and what the decoder sees of its targets (B, T)."""
+    return {**model_inputs(batch), "decoder_input_ids": shift_right(model, batch["labels"])}
+
+
+def hidden_targets(
+    model: PreTrainedModel, layer: nn.Module, inputs: Mapping[str, Tensor], labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the layer that gives the logits would project for each target (K, H), these (K,), and their places (K,).
+
+    Args:
+        model: whose layer computes nothing here.
+        layer: of the model.
+        inputs: of the model.
+        labels: targets, and padding (B, T); places count through them.
+    """
+    with taking_inputs(layer) as taken:
+        model(**inputs, **NO_CACHE)
+    targets = labels.flatten()
+    if has_no_memory(labels):  # then nobody knows which are padding
+        places = torch.arange(len(targets), device=labels.device)
+    else:
+        places = (targets != NO_TARGET).nonzero()[:, 0]
+    return taken[0].flatten(0, 1)[places], targets[places], places
+
+
+def put_back(numbers: Tensor, places: Tensor, labels: Tensor) -> Tensor:
+    """Numbers of the targets (K,) at their places among the labels (B, T), 0 elsewhere."""
+    return numbers.new_zeros(labels.numel()).index_copy(0, places, numbers).view_as(labels)
 
 
 def shift_right(model: Any, labels: Tensor) -> Tensor:

@@ -109,9 +109,9 @@ class MetadataLanguageModeling(CausalLanguageModeling):
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of the loss with metadata, of that without, and of documents that have a field."""
-        losses, logits = self.losses(model, batch)
+        losses, predicted = self.predictions(model, batch)
         count = len(losses) // 2
-        sums = self.sums(losses[:count], logits[:count], {**batch, "targets": batch["targets"][:count]})
+        sums = self.sums(losses[:count], predicted[:count], {**batch, "targets": batch["targets"][:count]})
         wide = losses.cpu().double()
         sums["loss without metadata"] = float(wide[count:].sum())
         for name, has in zip(self.names, batch["written"].cpu().unbind(1), strict=True):

@@ -22,7 +22,7 @@ from dlib.process.errors import UserError
 from dlib.process.seeding import keyed_generator
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
-PREDICTION = ("auto_model", "collate", "losses", "evaluate", "sums", "metrics")
+PREDICTION = ("auto_model", "collate", "predictions", "evaluate", "sums", "metrics")
 """What a pseudo-perplexity is made of; which tokens a subclass hides, and what it learns besides, do not change it."""
 
 

@@ -18,7 +18,7 @@ from dlib.data.samples import Columns, Sample
 from dlib.data.token_roles import Frame, TokenRoles, find_frame
 from dlib.data.token_store import TokenStore
 from dlib.models.limits import max_positions
-from dlib.objectives.encoder_decoder import EncoderDecoder, token_losses
+from dlib.objectives.encoder_decoder import EncoderDecoder
 from dlib.objectives.objective import Batch, Evaluated
 from dlib.objectives.padding import model_inputs, pack_texts, unpack_texts
 from dlib.objectives.text_metrics import DECIDING, describe_scores, refuse_missing_sacrebleu, score_texts
@@ -48,6 +48,7 @@ class SequenceToSequence(EncoderDecoder):
             UserError: BLEU or chrF is asked for, and sacrebleu is not installed.
         """
         super().__init__(args, roles, tokenizer)
+        self.smoothing = self.args.label_smoothing_factor
         self.frame = frame_of(tokenizer, roles) if tokenizer is not None else Frame([], [roles.separator_id])
         if self.args.eval_generate_samples:
             refuse_missing_sacrebleu(self.args.eval_metrics)
@@ -95,14 +96,6 @@ class SequenceToSequence(EncoderDecoder):
         """Whether an evaluation generates for a row."""
         most = self.args.eval_generate_samples
         return sample.key[:1] == ("evaluation",) and (most < 0 or sample.number < most)
-
-    def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """Sum of the losses of the target tokens, smoothed where that is asked for."""
-        return token_losses(model, batch, self.args.label_smoothing_factor)[0].sum()
-
-    def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """The same for each row, (B,)."""
-        return token_losses(model, batch, self.args.label_smoothing_factor)[0].sum(1)
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of the loss without smoothing, and what is written for a row; None where nothing is."""

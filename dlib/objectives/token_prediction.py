@@ -15,12 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
 from dlib.models.parts import output_layer
+from dlib.objectives.chunked_loss import (
+    chunk_of,
+    chunked_losses,
+    chunked_predictions,
+    find_projection,
+    losses_and_likeliest,
+    taking_inputs,
+)
 from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import stack_documents, stack_rows
 
@@ -64,37 +72,55 @@ class TokenPrediction(Objective):
             "targets": torch.from_numpy(np.concatenate(targets)),
         }
 
-    def losses(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy in nats (K,) and logits (K, V) of each target token."""
-        logits = widened(predict_targets(model, batch, **self.forward_options))
-        return F.cross_entropy(logits, batch["targets"], reduction="none"), logits
+    def losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Cross-entropy in nats of each target token (K,), with a gradient: what a training lowers.
+
+        Where there are more than a chunk, their logits are never whole (`chunked_loss`).
+        """
+        chunk = chunk_of(self.args.loss_chunk, batch["targets"])
+        layer = find_projection(model, {"input_ids": batch["input_ids"]}) if chunk else None
+        if layer is None:
+            logits = widened(predict_targets(model, batch, **self.forward_options))
+            return F.cross_entropy(logits, batch["targets"], reduction="none")
+        hidden = hidden_targets(model, layer, batch, **self.forward_options)
+        return chunked_losses(hidden, layer, batch["targets"], chunk)
+
+    @torch.no_grad()
+    def predictions(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The same without a gradient (K,), and the likeliest token (K,): what an evaluation measures."""
+        chunk = chunk_of(self.args.loss_chunk, batch["targets"])
+        layer = find_projection(model, {"input_ids": batch["input_ids"]}) if chunk else None
+        if layer is None:
+            return losses_and_likeliest(predict_targets(model, batch, **self.forward_options), batch["targets"])
+        hidden = hidden_targets(model, layer, batch, **self.forward_options)
+        return chunked_predictions(hidden, layer, batch["targets"], chunk)
 
     def loss_sum(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sum of the losses of the batch's target tokens, in nats: a scalar with a gradient."""
-        return self.losses(model, batch)[0].sum()
+        return self.losses(model, batch).sum()
 
     def row_losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Sums of the losses of each row's target tokens, (B,) with a gradient."""
-        losses, (rows, width) = self.losses(model, batch)[0], batch["input_ids"].shape
+        losses, (rows, width) = self.losses(model, batch), batch["input_ids"].shape
         is_of_row = batch["target_positions"] // width == torch.arange(rows, device=losses.device)[:, None]
         return torch.where(is_of_row, losses, 0).sum(1)
 
     def evaluate(self, model: PreTrainedModel, batch: Batch) -> Evaluated:
         """The sums of an evaluation, and nothing else."""
-        return Evaluated(self.sums(*self.losses(model, batch), batch))
+        return Evaluated(self.sums(*self.predictions(model, batch), batch))
 
-    def sums(self, losses: Tensor, logits: Tensor, batch: Batch) -> dict[str, float]:
+    def sums(self, losses: Tensor, predicted: Tensor, batch: Batch) -> dict[str, float]:
         """Loss in nats, summed in float64, number of target tokens, and how many of them were predicted.
 
         Args:
             losses: of each target token (K,).
-            logits: for each of them (K, V).
+            predicted: the likeliest tokens in their places (K,).
             batch: what they are of.
         """
         return {
             "loss": float(losses.cpu().double().sum()),
             "targets": float(len(losses)),
-            "correct": float((logits.argmax(-1) == batch["targets"]).sum()),
+            "correct": float((predicted == batch["targets"]).sum()),
         }
 
     def metrics(self, evaluated: Evaluated, tokens_per_byte: float) -> dict[str, float]:
@@ -116,9 +142,21 @@ class TokenPrediction(Objective):
 
 def predict_targets(model: PreTrainedModel, batch: Batch, **options: Any) -> Tensor:
     """Logits (K, V) at the batch's target positions, see `predict_at`."""
-    if "documents" in batch:
-        options["documents"] = batch["documents"]
-    return predict_at(model, batch["input_ids"], batch["target_positions"], batch.get("attention_mask"), **options)
+    return predict_at(model, batch["input_ids"], batch["target_positions"], **inputs_beside(batch), **options)
+
+
+def hidden_targets(model: PreTrainedModel, layer: nn.Module, batch: Batch, **options: Any) -> Tensor:
+    """What the layer that gives the logits would project (K, H), at the batch's target positions; it does not."""
+    positions = batch["target_positions"]
+    with taking_inputs(layer) as taken:
+        _, is_cut = forward_at(model, batch["input_ids"], positions, **inputs_beside(batch), **options)
+    return kept_at(taken[0], positions, is_cut)
+
+
+def inputs_beside(batch: Batch) -> dict[str, Any]:
+    """What a model is told of a batch's tokens, by name: which are padding, which document they are of."""
+    documents = {"documents": batch["documents"]} if "documents" in batch else {}
+    return {"attention_mask": batch.get("attention_mask"), **documents}
 
 
 def predict_at(
@@ -136,16 +174,27 @@ def predict_at(
     Raises:
         RuntimeError: the trunk's hidden states are not (B, T, H), so positions cannot be found in them.
     """
+    output, is_cut = forward_at(model, input_ids, positions, attention_mask=attention_mask, **options)
+    return kept_at(output.logits, positions, is_cut)
+
+
+def kept_at(numbers: Tensor, positions: Tensor, is_cut: bool) -> Tensor:
+    """Those of some positions (K, *), of a tensor that holds no others (1, K, *), or all (B, T, *)."""
+    return numbers.squeeze(0) if is_cut else numbers.flatten(0, 1)[positions]
+
+
+def forward_at(model: PreTrainedModel, input_ids: Tensor, positions: Tensor, **options: Any) -> tuple[Any, bool]:
+    """What a model gives whose head sees some positions alone, and whether it does; see `predict_at`."""
     is_cut = False
 
-    def cut(module: torch.nn.Module, hidden: Tensor) -> Tensor:
+    def cut(module: nn.Module, hidden: Tensor) -> Tensor:
         nonlocal is_cut
         if hidden.shape[:2] != input_ids.shape:
             raise RuntimeError(f"{type(module).__name__}: hidden states {tuple(hidden.shape)} are not (B, T, H)")
         is_cut = True
         return hidden.flatten(0, 1)[positions].unsqueeze(0)
 
-    def keep_targets(trunk: torch.nn.Module, args: Any, output: Any) -> Any:
+    def keep_targets(trunk: nn.Module, args: Any, output: Any) -> Any:
         if isinstance(output, dict) and "last_hidden_state" in output:
             output["last_hidden_state"] = cut(trunk, output["last_hidden_state"])
         return output
@@ -154,11 +203,10 @@ def predict_at(
     hook = (
         model.base_model.register_forward_hook(keep_targets)
         if layer is None
-        else layer.register_forward_pre_hook(lambda layer, args: (cut(layer, args[0]), *args[1:]))
+        else layer.register_forward_pre_hook(lambda layer, args: (cut(layer, args[0]), *args[1:]), prepend=True)
     )
     try:
-        output = model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **options)
+        # Some models (OPT) call a part of their trunk and not the trunk, and a network of one's own may have none.
+        return model(input_ids=input_ids, return_dict=True, **options), is_cut
     finally:
         hook.remove()
-    # Some models (OPT) call a part of their trunk and not the trunk, and a network of one's own may have none.
-    return output.logits.squeeze(0) if is_cut else output.logits.flatten(0, 1)[positions]

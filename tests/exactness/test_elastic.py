@@ -17,11 +17,14 @@ TOTAL_STEPS = 31
 STEPS_OF_A_SESSION = 4
 # Processes of each session, and how many seconds late each of them comes.
 CHAIN = ((0.0,), (0.5, 0.0), (0.0, 0.5, 0.0, 0.0), (0.0,))
+CLM = tuple(
+    "--objective clm --model configs/models/gpt2-tiny --model_overrides n_embd=32 n_layer=2 --loss_chunk 16".split()
+)
 KINDS = {
     "packed": (),
     "lines": ("--line_by_line", "--whole_word_masking", "--max_length", "40"),
     "buckets": ("--line_by_line", "--max_tokens_per_batch", "256", "--training_goal", "31"),
-    "clm": ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2"),
+    "clm": CLM,
 }
 EXACT = ("--exact_reduce",)
 

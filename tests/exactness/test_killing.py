@@ -13,11 +13,11 @@ from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import read_metrics
 from tests.exactness.comparing import contents, damage, differences
 from tests.exactness.faults import LANDED, LISTED, Fault
+from tests.exactness.test_elastic import CLM
 from tests.launching import Place, Training, start, start_warm, train, write_corpus
 
 # The dev loss rises at step 16, after the last kill: what was the best before it must not be forgotten.
 UNEVEN = ("--learning_rate", "3e-2")
-CLM = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_overrides", "n_embd=32", "n_layer=2")
 LINES = ("--line_by_line", "--max_length", "40")
 WORDS = ("--tokenizer_type", "whitespace", "--unknown_token", "token")
 IN_BACKGROUND = "--save_in_background"

@@ -178,7 +178,7 @@ def test_pseudo_perplexity_of_a_subclass_is_refused_where_it_would_be_that_of_ml
             return 1
 
     class Smoothed(HidesOthers):
-        def losses(self, model: Any, batch: Any) -> Any:
+        def predictions(self, model: Any, batch: Any) -> Any:
             raise NotImplementedError
 
     options, store = {"pseudo_perplexity": True, "max_documents": None}, SimpleNamespace(num_documents=3)
@@ -188,7 +188,7 @@ def test_pseudo_perplexity_of_a_subclass_is_refused_where_it_would_be_that_of_ml
     ]
     assert [[further.prefix for further in its] for its in measured] == [["pseudo_"], ["pseudo_"]]
     smoothed = Smoothed(ObjectiveArgs(), toy_roles())
-    with pytest.raises(UserError, match="--pseudo_perplexity: mlm has its own losses, and this would be measured"):
+    with pytest.raises(UserError, match="--pseudo_perplexity: mlm has its own predictions, and this would be measured"):
         smoothed.further_evaluations(store, 16, options)  # type: ignore[arg-type]
     assert smoothed.further_evaluations(store, 16, {"pseudo_perplexity": False}) == ()  # type: ignore[arg-type]
 

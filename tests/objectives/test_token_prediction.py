@@ -46,7 +46,7 @@ def test_logits_are_those_of_the_plain_model_at_the_target_positions(name: str, 
     model, batch = build_toy(name, dtype=torch.float64), batch_of(name, LENGTHS[rows])
     assert ("attention_mask" in batch) == (rows == "padded")
     torch.testing.assert_close(predict_targets(model, batch), plain_logits(model, batch), rtol=1e-12, atol=1e-12)
-    losses, _ = objective_of(name).losses(model, batch)
+    losses = objective_of(name).losses(model, batch)
     expected = F.cross_entropy(plain_logits(model, batch), batch["targets"], reduction="none")
     torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
 
@@ -109,8 +109,8 @@ def test_rows_are_padded_to_a_multiple_of_eight_only_where_their_lengths_differ(
 @torch.no_grad()
 def test_half_precision_logits_are_compared_in_single_precision() -> None:
     model = build_toy("gpt2", dtype=torch.bfloat16)
-    losses, logits = objective_of("gpt2").losses(model, batch_of("gpt2", (9, 5)))
-    assert losses.dtype == logits.dtype == torch.float32
+    objective, batch = objective_of("gpt2"), batch_of("gpt2", (9, 5))
+    assert objective.losses(model, batch).dtype == objective.predictions(model, batch)[0].dtype == torch.float32
 
 
 def test_metrics_by_hand() -> None:

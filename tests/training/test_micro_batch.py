@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo.utils
+import transformers
 from torch import nn
 
 from dlib.args import BatchArgs, DataArgs, ExperimentArgs
@@ -15,7 +16,7 @@ from dlib.process.errors import UserError
 from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
 from dlib.training.micro_batch import allowed_bytes, choose_micro_batch_size, kept_bytes_per_token
-from tests.toys import CAUSAL_CONFIGS, ListRows, build_toy, token_prediction, toy_row
+from tests.toys import CAUSAL_CONFIGS, VOCAB_SIZE, ListRows, build_toy, token_prediction, toy_row
 from tests.training.test_own_modules import generating
 
 CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
@@ -40,6 +41,18 @@ def test_what_a_pass_keeps_is_counted_without_memory(name: str) -> None:
     layers, width, bytes_a_number = 2, 16, 4
     assert kept is not None
     assert 10 * layers * width * bytes_a_number < kept < 100 * layers * width * bytes_a_number
+
+
+def test_what_a_pass_keeps_does_not_grow_with_the_vocabulary() -> None:
+    kept = []
+    for vocab_size in (VOCAB_SIZE, 50 * VOCAB_SIZE):
+        config = CAUSAL_CONFIGS["gpt2"]()
+        config.vocab_size = vocab_size
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config)
+        kept.append(kept_bytes_per_token(model, token_prediction("clm"), NONE, ROWS))
+    assert kept[0] is not None
+    assert kept[1] == pytest.approx(kept[0], rel=0.05)
 
 
 def test_it_has_as_many_rows_as_make_a_step_faster_where_memory_is_no_matter() -> None:

@@ -1,0 +1,209 @@
+"""Losses of target tokens of which only some have their logits in memory at a time (`--loss_chunk`).
+
+The logits of all targets are the largest activation of a causal model: with the loss's own copy and their gradient,
+three times K x V numbers, which no cache holds. Here the gradients of a chunk are worked out together with its losses
+and added up: what stays is of the size of the hidden states and of the projection (Hsu et al. 2024, "Liger Kernel",
+section 3.2, without their kernels).
+
+Letters: K targets, H hidden size, V vocabulary size, c targets of a chunk, B rows, T tokens a row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from dlib.models.parts import output_layer
+from dlib.objectives.objective import widened
+
+_projections: "WeakKeyDictionary[PreTrainedModel, nn.Linear | None]" = WeakKeyDictionary()
+
+
+LOSS_CHUNK = {"cpu": 128}
+"""Targets of a chunk, where nobody says so: their logits stay in a cache,"""
+LOSS_CHUNK_OF_A_GPU = 2048
+"""... and here they are enough for a kernel."""
+
+
+def chunk_of(chosen: int | None, targets: Tensor) -> int:
+    """How many of some targets have their logits in memory at a time; 0: all.
+
+    Args:
+        chosen: `--loss_chunk`; None: by the device.
+        targets: of any shape.
+    """
+    chunk = LOSS_CHUNK.get(targets.device.type, LOSS_CHUNK_OF_A_GPU) if chosen is None else chosen
+    # Without memory a row stands for many: what they would keep is asked for (--micro_batch_size auto).
+    return chunk if targets.numel() > chunk or has_no_memory(targets) else 0
+
+
+def has_no_memory(tensor: Tensor) -> bool:
+    """Whether nothing is computed of it, and only shapes are asked for."""
+    return tensor.device.type == "meta"
+
+
+def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> nn.Linear | None:
+    """The linear layer whose outputs are a model's logits; None where more is done to them, or nothing tells.
+
+    Args:
+        model: it is tried with a row when it is first asked about.
+        inputs: rows (B, T), by the name of the model's argument.
+    """
+    if model not in _projections:
+        _projections[model] = None
+        try:
+            layer: Any = output_layer(model) or model.get_output_embeddings()
+            row = {name: rows[:1] for name, rows in inputs.items()}
+            if is_whole_projection(layer) and (has_no_memory(layer.weight) or gives_logits(model, layer, row)):
+                _projections[model] = layer
+        except Exception:  # whatever a network of one's own raises that has no such layer, or takes no such row
+            return None
+    return _projections[model]
+
+
+def is_whole_projection(layer: nn.Module | None) -> bool:
+    """Whether it is a linear layer and nothing more, such as an adapter; DeepSpeed's are cut into shards."""
+    return type(layer) is nn.Linear and not hasattr(layer.weight, "ds_id")
+
+
+@torch.no_grad()
+def gives_logits(model: PreTrainedModel, layer: nn.Module, row: Mapping[str, Tensor]) -> bool:
+    """Whether a model's logits for a row (1, T) of each input are a layer's outputs bit by bit: not scaled, say."""
+    outputs: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda layer, args, output: outputs.append(output))
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        logits = model.eval()(**row, return_dict=True).logits
+    finally:
+        hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return len(outputs) == 1 and torch.equal(widened(outputs[0]), widened(logits))
+
+
+@contextmanager
+def taking_inputs(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Within it a layer computes nothing; its inputs (..., H) are in the list."""
+    taken: list[Tensor] = []
+
+    def take(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        taken.append(args[0])
+        return (args[0][..., :0, :], *args[1:])
+
+    hook = layer.register_forward_pre_hook(take)
+    try:
+        yield taken
+    finally:
+        hook.remove()
+
+
+def chunked_losses(hidden: Tensor, layer: nn.Linear, targets: Tensor, chunk: int) -> Tensor:
+    """Cross-entropy of each target in nats (K,), with a gradient.
+
+    Args:
+        hidden: what the layer projects (K, H).
+        layer: onto the vocabulary.
+        targets: the right tokens (K,).
+        chunk: how many have their logits in memory at a time.
+    """
+    dtype = layer(hidden[:0]).dtype  # autocast's, where it is on
+    bias = None if layer.bias is None else layer.bias.to(dtype)
+    losses: Tensor = ChunkedCrossEntropy.apply(hidden.to(dtype), layer.weight.to(dtype), bias, targets, chunk)
+    return losses
+
+
+@torch.no_grad()
+def chunked_predictions(hidden: Tensor, layer: nn.Linear, targets: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Cross-entropy (K,) without a gradient, and the likeliest token (K,), see `chunked_losses`."""
+    pairs = zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    parts = [losses_and_likeliest(layer(some), right) for some, right in pairs]
+    losses, likeliest = zip(*parts, strict=True)
+    return torch.cat(losses), torch.cat(likeliest)
+
+
+def losses_and_likeliest(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats (K,) of logits (K, V), and the likeliest token (K,)."""
+    return F.cross_entropy(widened(logits), targets, reduction="none"), logits.argmax(-1)
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Losses, and gradients that are made with them, as those of the losses' sum.
+
+    Where the sum weighs them unequally, gradients are made anew when that is known.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
+        """Losses (K,) in nats; see `go_through`."""
+        ctx.chunk = chunk
+        inputs = (hidden, weight, bias)
+        losses, gradients = go_through(inputs, targets, chunk, ctx.needs_input_grad)
+        ctx.save_for_backward(*inputs, targets, *gradients)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *shares: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the projection's inputs (K, H), weight (V, H) and bias (V,); `shares` of the losses (K,)."""
+        (share,), (*inputs, targets), gradients = shares, ctx.saved_tensors[:4], ctx.saved_tensors[4:]
+        factor: Tensor | None = share[:1]
+        if share.stride() != (0,) and not torch.equal(share, share[:1].expand_as(share)):  # not what a sum gives
+            gradients, factor = go_through(inputs, targets, ctx.chunk, ctx.needs_input_grad, share)[1], None
+        return *(scaled(each, factor, like) for each, like in zip(gradients, inputs, strict=True)), None, None
+
+
+def go_through(
+    inputs: Sequence[Tensor | None],
+    targets: Tensor,
+    chunk: int,
+    wanted: Sequence[bool],
+    shares: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Losses (K,) in nats, and gradients of their sum in single precision at least.
+
+    Args:
+        inputs: of the projection (K, H), its weight (V, H) and its bias (V,), all of a dtype.
+        targets: the right tokens (K,).
+        chunk: targets whose logits are there at a time.
+        wanted: which inputs are to have a gradient.
+        shares: of each loss in the sum (K,); none: 1.
+    """
+    hidden, weight, bias = cast(tuple[Tensor, Tensor, Tensor | None], inputs)
+    pairs = zip(inputs, wanted, strict=False)
+    gradients = [widened(torch.zeros_like(each)) if each is not None and want else None for each, want in pairs]
+    losses = []
+    for start in range(0, len(targets) or 1, chunk):
+        part, right = hidden[start : start + chunk], targets[start : start + chunk, None]
+        log_likelihoods = F.log_softmax(widened(F.linear(part, weight, bias)), dim=-1)  # (c, V)
+        losses.append(-log_likelihoods.gather(1, right)[:, 0])
+        errors = log_likelihoods.exp_().scatter_add_(1, right, torch.full_like(right, -1, dtype=log_likelihoods.dtype))
+        if shares is not None:
+            errors *= shares[start : start + chunk, None]
+        add_gradients(gradients, errors.to(part.dtype), part, weight, start)
+    return torch.cat(losses), gradients
+
+
+def add_gradients(
+    gradients: Sequence[Tensor | None], errors: Tensor, hidden: Tensor, weight: Tensor, start: int
+) -> None:
+    """Add those of a chunk that begins at a target, by the gradient of its logits (c, V)."""
+    of_hidden, of_weight, of_bias = gradients
+    if of_hidden is not None:
+        of_hidden[start : start + len(errors)] = errors @ weight
+    if of_weight is not None and of_weight.dtype == errors.dtype:
+        of_weight.addmm_(errors.T, hidden)  # in place: a sum of its own would be as large as the weights
+    elif of_weight is not None:
+        of_weight += errors.T @ hidden
+    if of_bias is not None:
+        of_bias += errors.sum(0)
+
+
+def scaled(gradient: Tensor | None, factor: Tensor | None, like: Tensor | None) -> Tensor | None:
+    """A gradient times a factor, in the dtype of what it is of."""
+    if gradient is None or like is None:
+        return None
+    return (gradient if factor is None else gradient * factor).to(like.dtype)

@@ -1,0 +1,171 @@
+"""Losses by chunks: those of whole logits and their gradients, in a part of the memory."""
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel
+
+from dlib.args import ObjectiveArgs
+from dlib.data.samples import Sample
+from dlib.objectives.chunked_loss import find_projection
+from dlib.objectives.encoder_decoder import NO_TARGET, inputs_of
+from dlib.objectives.objective import Batch
+from dlib.objectives.seq2seq import SequenceToSequence
+from dlib.objectives.token_prediction import TokenPrediction
+from tests.objectives.test_seq2seq import SHAPES, build_shape, samples
+from tests.toys import (
+    BERT_SIZES,
+    CAUSAL_CONFIGS,
+    MASKED_CONFIGS,
+    VOCAB_SIZE,
+    build_toy,
+    token_prediction,
+    toy_roles,
+    toy_row,
+)
+
+CHUNK = 3
+ARCHITECTURES = [*MASKED_CONFIGS, *CAUSAL_CONFIGS]
+
+
+def objective_of(name: str, chunk: int) -> TokenPrediction:
+    kind = "mlm" if name in MASKED_CONFIGS else "clm"
+    return token_prediction(kind, loss_chunk=chunk, mask_fraction=0.5)
+
+
+def batch_of(objective: TokenPrediction, *lengths: int) -> Batch:
+    rows = [toy_row(length, seed) for seed, length in enumerate(lengths)]
+    return objective.collate([Sample((row,), key=(1, 0, number)) for number, row in enumerate(rows)])
+
+
+def ids_of(objective: TokenPrediction) -> dict[str, Tensor]:
+    return {"input_ids": batch_of(objective, 9)["input_ids"]}
+
+
+def gradients(model: PreTrainedModel, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that anything computes within it."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = function(*args, **(kwargs or {}))
+        for each in output if isinstance(output, tuple | list) else [output]:
+            if isinstance(each, Tensor):
+                self.numbers = max(self.numbers, each.numel())
+        return output
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_losses_and_gradients_are_those_of_whole_logits(name: str) -> None:
+    model = build_toy(name, dtype=torch.float64)
+    chunked, whole = objective_of(name, CHUNK), objective_of(name, 0)
+    batch = batch_of(whole, 13, 4, 21)
+    assert find_projection(model, {"input_ids": batch["input_ids"]}) is model.get_output_embeddings()
+    torch.testing.assert_close(chunked.losses(model, batch), whole.losses(model, batch), rtol=1e-12, atol=1e-12)
+    wanted = gradients(model, whole.loss_sum(model, batch) / 7)
+    torch.testing.assert_close(gradients(model, chunked.loss_sum(model, batch) / 7), wanted, rtol=1e-10, atol=1e-12)
+    own, others = chunked.predictions(model, batch), whole.predictions(model, batch)
+    torch.testing.assert_close(own[0], others[0], rtol=1e-12, atol=1e-12)
+    assert own[1].tolist() == others[1].tolist()
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_of_an_encoder_decoder_too(name: str, smoothing: float) -> None:
+    model = build_shape(name).double()
+    found, of_weights = [], []
+    for chunk in (CHUNK, 0):
+        args = ObjectiveArgs(objective="seq2seq", loss_chunk=chunk, label_smoothing_factor=smoothing)
+        objective = SequenceToSequence(args, toy_roles())
+        batch = objective.collate(samples())
+        assert find_projection(model, inputs_of(model, batch)) is model.get_output_embeddings()
+        losses, (plain, likeliest) = objective.losses(model, batch), objective.predictions(model, batch)
+        found.append([losses.detach(), plain, likeliest[batch["labels"] != NO_TARGET]])
+        of_weights.append(gradients(model, objective.row_losses(model, batch).sum() / 7))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*of_weights, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["roberta", "llama"])
+def test_targets_may_have_shares_of_their_own(name: str) -> None:
+    model = build_toy(name, dtype=torch.float64)
+    found = []
+    for chunk in (CHUNK, 0):
+        objective = objective_of(name, chunk)
+        batch = batch_of(objective, 9, 14)
+        shares = torch.linspace(0, 2, len(batch["targets"]), dtype=torch.float64)
+        found.append(gradients(model, (objective.losses(model, batch) * shares).sum()))
+        found.append(gradients(model, objective.row_losses(model, batch) @ torch.tensor([0.5, 2.0]).double()))
+    for own, wanted in zip(found[:2], found[2:], strict=True):
+        torch.testing.assert_close(own, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["roberta", "llama", "opt"])
+def test_no_tensor_has_a_number_for_each_target_and_token(name: str) -> None:
+    model = build_toy(name).train()
+    largest = {}
+    for chunk in (CHUNK, 0):
+        objective = objective_of(name, chunk)
+        batch = batch_of(objective, *[30] * 8)
+        objective.losses(model, batch)  # what is tried once is not counted
+        with Largest() as seen:
+            objective.loss_sum(model, batch).backward()
+            objective.predictions(model, batch)
+        largest[chunk] = seen.numbers
+    assert largest[0] >= len(batch["targets"]) * VOCAB_SIZE > largest[CHUNK]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_exact_as_with_whole_logits(dtype: torch.dtype) -> None:
+    exact = build_toy("llama", dtype=torch.float64)
+    objective = objective_of("llama", 0)
+    batch = batch_of(objective, *[30] * 8)
+    wanted = gradients(exact, objective.loss_sum(exact, batch))["lm_head.weight"]
+    errors = {}
+    for chunk in (CHUNK, 0):
+        model = build_toy("llama")
+        with torch.autocast("cpu", dtype=dtype):
+            loss = objective_of("llama", chunk).loss_sum(model, batch)
+        assert loss.dtype == torch.float32
+        errors[chunk] = (gradients(model, loss)["lm_head.weight"] - wanted).norm().item()
+    assert errors[CHUNK] < 1.5 * errors[0]
+
+
+def test_scaled_logits_are_whole() -> None:
+    config = transformers.CohereConfig(**BERT_SIZES, num_key_value_heads=1, logit_scale=0.25)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    chunked, whole = objective_of("llama", CHUNK), objective_of("llama", 0)
+    batch = batch_of(whole, 13, 4)
+    assert find_projection(model, {"input_ids": batch["input_ids"]}) is None
+    assert torch.equal(chunked.losses(model, batch), whole.losses(model, batch))
+
+
+def test_looking_for_the_projection_draws_nothing_and_leaves_modes_alone() -> None:
+    model, objective = build_toy("gpt2", dropout=True).train(), objective_of("gpt2", CHUNK)
+    model.transformer.h[0].eval()
+    modes, state = [module.training for module in model.modules()], torch.get_rng_state()
+    assert find_projection(model, ids_of(objective)) is not None
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_layer_that_does_more_than_project_is_no_projection() -> None:
+    class Doubled(torch.nn.Linear):
+        def forward(self, hidden: Tensor) -> Tensor:
+            return 2 * super().forward(hidden)
+
+    model: Any = build_toy("llama")
+    model.lm_head = Doubled(16, VOCAB_SIZE, bias=False)
+    assert find_projection(model, ids_of(objective_of("llama", 0))) is None
