@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks import gpu, startup, tokenize
+from benchmarks import gpu, guard, startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
 from benchmarks.trainer_parts import measuring, watched_train
@@ -268,6 +268,18 @@ def test_gpu_prints_a_table_of_toys(objective: str, tmp_path: Path) -> None:
     for name in ("train.py", "plain_compiled", "train.py --micro_batch_size 4 --compile"):
         assert f"| {name} |" in printed
     assert (tmp_path / "gpu.json").is_file()
+
+
+@pytest.mark.parametrize(("speed", "memory", "holds"), [(120, 300, True), (90, 300, False), (120, 3000, False)])
+def test_the_guard_tells_a_ratio_that_is_broken(
+    speed: float, memory: float, holds: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = {
+        guard.PLAIN: [measuring.Result(100, 500, {1: 5.0})],
+        guard.OURS: [measuring.Result(speed, memory, {1: 5.0})],
+    }
+    assert guard.compare("clm", measured) is holds
+    assert ("BROKEN" in capsys.readouterr().out) is not holds
 
 
 @pytest.mark.slow

@@ -8,21 +8,15 @@ section 3.2, without their kernels).
 Letters: K targets, H hidden size, V vocabulary size, c targets of a chunk, B rows, T tokens a row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
-from dlib.models.parts import output_layer
+from dlib.models.projection import has_no_memory
 from dlib.objectives.objective import widened
-
-_projections: "WeakKeyDictionary[PreTrainedModel, nn.Linear | None]" = WeakKeyDictionary()
-
 
 LOSS_CHUNK = {"cpu": 128}
 """Targets of a chunk, where nobody says so: their logits stay in a cache,"""
@@ -40,66 +34,6 @@ def chunk_of(chosen: int | None, targets: Tensor) -> int:
     chunk = LOSS_CHUNK.get(targets.device.type, LOSS_CHUNK_OF_A_GPU) if chosen is None else chosen
     # Without memory a row stands for many: what they would keep is asked for (--micro_batch_size auto).
     return chunk if targets.numel() > chunk or has_no_memory(targets) else 0
-
-
-def has_no_memory(tensor: Tensor) -> bool:
-    """Whether nothing is computed of it, and only shapes are asked for."""
-    return tensor.device.type == "meta"
-
-
-def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> nn.Linear | None:
-    """The linear layer whose outputs are a model's logits; None where more is done to them, or nothing tells.
-
-    Args:
-        model: it is tried with a row when it is first asked about.
-        inputs: rows (B, T), by the name of the model's argument.
-    """
-    if model not in _projections:
-        _projections[model] = None
-        try:
-            layer: Any = output_layer(model) or model.get_output_embeddings()
-            row = {name: rows[:1] for name, rows in inputs.items()}
-            if is_whole_projection(layer) and (has_no_memory(layer.weight) or gives_logits(model, layer, row)):
-                _projections[model] = layer
-        except Exception:  # whatever a network of one's own raises that has no such layer, or takes no such row
-            return None
-    return _projections[model]
-
-
-def is_whole_projection(layer: nn.Module | None) -> bool:
-    """Whether it is a linear layer and nothing more, such as an adapter; DeepSpeed's are cut into shards."""
-    return type(layer) is nn.Linear and not hasattr(layer.weight, "ds_id")
-
-
-@torch.no_grad()
-def gives_logits(model: PreTrainedModel, layer: nn.Module, row: Mapping[str, Tensor]) -> bool:
-    """Whether a model's logits for a row (1, T) of each input are a layer's outputs bit by bit: not scaled, say."""
-    outputs: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda layer, args, output: outputs.append(output))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        logits = model.eval()(**row, return_dict=True).logits
-    finally:
-        hook.remove()
-        for module, mode in modes:
-            module.training = mode
-    return len(outputs) == 1 and torch.equal(widened(outputs[0]), widened(logits))
-
-
-@contextmanager
-def taking_inputs(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Within it a layer computes nothing; its inputs (..., H) are in the list."""
-    taken: list[Tensor] = []
-
-    def take(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        taken.append(args[0])
-        return (args[0][..., :0, :], *args[1:])
-
-    hook = layer.register_forward_pre_hook(take)
-    try:
-        yield taken
-    finally:
-        hook.remove()
 
 
 def chunked_losses(hidden: Tensor, layer: nn.Linear, targets: Tensor, chunk: int) -> Tensor:

@@ -14,14 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.objectives.chunked_loss import (
-    chunk_of,
-    chunked_losses,
-    chunked_predictions,
-    find_projection,
-    has_no_memory,
-    taking_inputs,
-)
+from dlib.models.projection import find_projection, has_no_memory, taking_inputs
+from dlib.objectives.chunked_loss import chunk_of, chunked_losses, chunked_predictions
 from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import model_inputs, stack_rows
 
@@ -50,8 +44,8 @@ class EncoderDecoder(Objective):
         """Cross-entropy in nats of each target token (B, T), 0 where there is none, with a gradient."""
         labels, inputs = batch["labels"], inputs_of(model, batch)
         chunk = 0 if self.smoothing else chunk_of(self.args.loss_chunk, labels)
-        layer = find_projection(model, inputs) if chunk else None
-        if layer is None:
+        layer = find_projection(model, inputs)
+        if layer is None or not chunk:
             return token_losses(model, batch, self.smoothing)[0]
         hidden, targets, places = hidden_targets(model, layer, inputs, labels)
         return put_back(chunked_losses(hidden, layer, targets, chunk), places, labels)
@@ -61,8 +55,8 @@ class EncoderDecoder(Objective):
         """The same without smoothing and gradient, and the likeliest tokens (B, T): what an evaluation measures."""
         labels, inputs = batch["labels"], inputs_of(model, batch)
         chunk = chunk_of(self.args.loss_chunk, labels)
-        layer = find_projection(model, inputs) if chunk else None
-        if layer is None:
+        layer = find_projection(model, inputs)
+        if layer is None or not chunk:
             losses, logits = token_losses(model, batch)
             return losses, logits.argmax(-1)
         hidden, targets, places = hidden_targets(model, layer, inputs, labels)

@@ -59,18 +59,17 @@ def choose_micro_batch_size(
         rows: of the training text.
     """
     enough = ENOUGH_TOKENS.get(devices.accelerator, ENOUGH_TOKENS_OF_A_GPU)
-    kept, longest = kept_bytes_per_token(model, objective, modules, rows), args.data.max_length
-    budget = args.batch.max_tokens_per_batch
-    if kept is None:  # nothing is known of its memory: no more tokens than a small device takes
-        most: float = ENOUGH_TOKENS["cpu"] // longest
-    else:
-        weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
-        room = USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights
-        most = room / (BACKWARD * kept * longest)
+    longest, budget = args.data.max_length, args.batch.max_tokens_per_batch
     # With its padding, to the longest beside it: many rows of unlike lengths compute little else.
     length = longest if budget is not None else longest_sample(rows).num_tokens
+    gained = math.ceil(enough / length)
+    weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
+    room = (USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights) / (BACKWARD * longest)
+    kept = kept_bytes_per_token(model, objective, modules, rows, small=room / gained)
+    # Where nothing is known of its memory: no more tokens than a small device takes.
+    most = ENOUGH_TOKENS["cpu"] // longest if kept is None else room / kept
     step = args.batch.batch_size if budget is None else budget // longest
-    return largest_micro_batch_size(step, devices.world_size, max(1, int(min(most, math.ceil(enough / length)))))
+    return largest_micro_batch_size(step, devices.world_size, max(1, int(min(most, gained))))
 
 
 def memory_bytes(devices: Devices) -> float:
@@ -109,11 +108,12 @@ def limit_of(file: Path) -> float:
 
 
 def kept_bytes_per_token(
-    model: PreTrainedModel, objective: Objective, modules: nn.ModuleDict, rows: RowSource
+    model: PreTrainedModel, objective: Objective, modules: nn.ModuleDict, rows: RowSource, *, small: float = 0.0
 ) -> float | None:
     """What a forward pass keeps of a token for the backward pass, in bytes; None where that cannot be told.
 
     It is looked up in forward passes without memory, by what a second row adds to a first that is long among its like.
+    A first that keeps no more than `small` bytes a token, weights included, is not looked at more closely.
     """
     if getattr(model.config, "_attn_implementation", None) == "flex_attention":
         return None  # it compiles itself, and what is compiled stays: a session that goes on would have other code
@@ -123,10 +123,12 @@ def kept_bytes_per_token(
         own.modules = without_memory(modules)
         for module in own.modules.values():  # as `TrainingModule.train` does
             module.train(learns(module))
-        one, two = (kept_bytes(model.train(), own, [sample] * count) for count in (1, 2))
+        one = kept_bytes(model.train(), own, [sample])
+        if one <= small * sample.num_tokens:
+            return one / sample.num_tokens
+        return (kept_bytes(model, own, [sample] * 2) - one) / sample.num_tokens
     except Exception:  # whatever a network does that asks for the values of its tensors: there are none
         return None
-    return (two - one) / sample.num_tokens
 
 
 def without_memory(modules: nn.ModuleDict) -> nn.ModuleDict:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from dlib.args import ObjectiveArgs
 from dlib.data.samples import Sample
-from dlib.objectives.chunked_loss import find_projection
+from dlib.models.projection import find_projection
 from dlib.objectives.encoder_decoder import NO_TARGET, inputs_of
 from dlib.objectives.objective import Batch
 from dlib.objectives.seq2seq import SequenceToSequence

@@ -1,6 +1,7 @@
 """`--micro_batch_size auto`: what is gained, what fits, and what is left alone."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import torch
 import torch._dynamo.utils
 import transformers
 from torch import nn
+from transformers import PreTrainedModel
 
 from dlib.args import BatchArgs, DataArgs, ExperimentArgs
+from dlib.data.samples import Sample
+from dlib.objectives.objective import Objective
 from dlib.process.errors import UserError
 from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
@@ -83,6 +87,21 @@ def test_it_shrinks_to_what_the_memory_holds(monkeypatch: pytest.MonkeyPatch) ->
         assert chosen() == expected
 
 
+@pytest.mark.parametrize(("gibibytes", "passes"), [(64, 1), (0.002, 2)])
+def test_where_all_fits_one_pass_is_enough(monkeypatch: pytest.MonkeyPatch, gibibytes: float, passes: int) -> None:
+    counted: list[int] = []
+    count = micro_batch.kept_bytes
+
+    def counting(model: PreTrainedModel, objective: Objective, samples: Sequence[Sample]) -> int:
+        counted.append(len(samples))
+        return count(model, objective, samples)
+
+    monkeypatch.setattr(micro_batch, "kept_bytes", counting)
+    monkeypatch.setattr(micro_batch, "memory_bytes", lambda devices: gibibytes * 2**30)
+    chosen()
+    assert counted == [*range(1, passes + 1)]
+
+
 @pytest.mark.parametrize(
     ("groups", "limited", "said", "limit"),
     [
@@ -110,7 +129,7 @@ def test_gpus_of_a_job_that_are_not_here_have_memory_enough(monkeypatch: pytest.
 
 
 def test_a_network_that_asks_for_values_takes_no_more_than_a_small_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(micro_batch, "kept_bytes_per_token", lambda *_: None)
+    monkeypatch.setattr(micro_batch, "kept_bytes_per_token", lambda *_, **__: None)
     gpu = Devices("cuda", (0,), 1, "bf16-mixed", ("GPU",))
     assert chosen(devices=gpu) == 128
     model = toy_without_memory()

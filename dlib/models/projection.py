@@ -1,0 +1,97 @@
+"""The layer whose outputs are a model's logits, for those who compute them by themselves, some at a time.
+
+Letters: B rows, T tokens a row, H hidden size.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dlib.models.parts import output_layer
+
+_projections: "WeakKeyDictionary[PreTrainedModel, nn.Linear | None]" = WeakKeyDictionary()
+
+
+def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> nn.Linear | None:
+    """The linear layer whose outputs are a model's logits; None where more is done to them, or nothing tells.
+
+    A model is tried with a row when it is first asked about. Of processes that share its weights (FSDP) all have to ask
+    for the first time at once, in their first forward pass, whatever they do with the answer.
+
+    Args:
+        model: in training or not.
+        inputs: rows (B, T), by the name of the model's argument.
+    """
+    if model not in _projections:
+        _projections[model] = None
+        try:
+            layer: Any = output_layer(model) or model.get_output_embeddings()
+            row = {name: rows[:1] for name, rows in inputs.items()}
+            if is_whole_projection(layer) and (has_no_memory(layer.weight) or gives_logits(model, layer, row)):
+                _projections[model] = layer
+        except Exception:  # whatever a network of one's own raises that has no such layer, or takes no such row
+            return None
+    return _projections[model]
+
+
+def is_whole_projection(layer: nn.Module | None) -> bool:
+    """Whether it is a linear layer and nothing more, such as an adapter; DeepSpeed's are cut into shards."""
+    return type(layer) is nn.Linear and not hasattr(layer.weight, "ds_id")
+
+
+def has_no_memory(tensor: Tensor) -> bool:
+    """Whether nothing is computed of it, and only shapes are asked for."""
+    return tensor.device.type == "meta"
+
+
+@torch.no_grad()
+def gives_logits(model: PreTrainedModel, layer: nn.Module, row: Mapping[str, Tensor]) -> bool:
+    """Whether a model's logits for a row (1, T) of each input are a layer's outputs bit by bit: not scaled, say."""
+    outputs: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda layer, args, output: outputs.append(output))
+    try:
+        with evaluating_unnoticed(model):
+            logits: Tensor = model(**row, return_dict=True).logits
+    finally:
+        hook.remove()
+    # transformers 4 widens logits of half precision
+    return len(outputs) == 1 and torch.equal(outputs[0].to(logits.dtype), logits)
+
+
+@contextmanager
+def evaluating_unnoticed(model: PreTrainedModel) -> Iterator[None]:
+    """Within it a model is in evaluation mode; afterwards its mode and all generators are as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    states = random.getstate(), np.random.get_state()
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@contextmanager
+def taking_inputs(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Within it a layer computes nothing; its inputs (..., H) are in the list."""
+    taken: list[Tensor] = []
+
+    def take(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        taken.append(args[0])
+        return (args[0][..., :0, :], *args[1:])
+
+    hook = layer.register_forward_pre_hook(take)
+    try:
+        yield taken
+    finally:
+        hook.remove()
