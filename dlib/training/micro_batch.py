@@ -61,7 +61,7 @@ def choose_micro_batch_size(
     enough = ENOUGH_TOKENS.get(devices.accelerator, ENOUGH_TOKENS_OF_A_GPU)
     longest, budget = args.data.max_length, args.batch.max_tokens_per_batch
     # With its padding, to the longest beside it: many rows of unlike lengths compute little else.
-    length = longest if budget is not None else longest_sample(rows).num_tokens
+    length = longest if budget is not None else positions(model, longest_sample(rows))
     gained = math.ceil(enough / length)
     weights = sum(weight.numel() for network in (model, modules) for weight in network.parameters())
     room = (USABLE_SHARE * memory_bytes(devices) - BYTES_PER_WEIGHT * weights) / (BACKWARD * longest)
@@ -155,6 +155,11 @@ def kept_bytes(model: PreTrainedModel, objective: Objective, samples: Sequence[S
         loss = objective.loss_sum(model, {name: mode.from_tensor(each.to("meta")) for name, each in batch.items()})
         assert loss.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def positions(model: PreTrainedModel, sample: Sample) -> int:
+    """Tokens of a row that a layer computes together: an encoder has those of the source, a decoder the target's."""
+    return max(map(len, sample.sequences)) if model.config.is_encoder_decoder else sample.num_tokens
 
 
 def longest_sample(rows: RowSource) -> Sample:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,35 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from dlib.args import BatchArgs, DataArgs, ExperimentArgs
-from dlib.data.samples import Sample
+from dlib.args import BatchArgs, DataArgs, ExperimentArgs, ObjectiveArgs
+from dlib.data.samples import Sample, SampleKey
 from dlib.objectives.objective import Objective
+from dlib.objectives.seq2seq import SequenceToSequence
 from dlib.process.errors import UserError
 from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
 from dlib.training.micro_batch import allowed_bytes, choose_micro_batch_size, kept_bytes_per_token
-from tests.toys import CAUSAL_CONFIGS, VOCAB_SIZE, ListRows, build_toy, token_prediction, toy_row
+from tests.objectives.test_seq2seq import build_shape
+from tests.toys import CAUSAL_CONFIGS, VOCAB_SIZE, ListRows, build_toy, token_prediction, toy_roles, toy_row
 from tests.training.test_own_modules import generating
 
 CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
 ROWS = ListRows([toy_row(32, seed) for seed in range(20)])
 ARGS = ExperimentArgs(batch=BatchArgs(batch_size=1024), data=DataArgs(max_length=32))
 NONE = nn.ModuleDict()
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs in a list."""
+
+    samples: list[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int, key: SampleKey = ()) -> Sample:
+        return self.samples[index]
 
 
 def toy_without_memory(name: str = "bert") -> Any:
@@ -67,6 +82,14 @@ def test_it_has_as_many_rows_as_make_a_step_faster_where_memory_is_no_matter() -
 def test_rows_are_counted_by_their_length_and_not_by_the_longest_that_is_allowed() -> None:
     short = ListRows([toy_row(8, seed) for seed in range(20)])
     assert chosen(rows=short) == 256
+
+
+def test_sources_and_targets_are_counted_apart() -> None:
+    with torch.device("meta"):
+        model = build_shape("t5")
+    objective = SequenceToSequence(ObjectiveArgs(objective="seq2seq"), toy_roles())
+    pairs = PairRows([Sample((toy_row(32), toy_row(16)))] * 20)
+    assert choose_micro_batch_size(ARGS, CPU, model, objective, NONE, pairs) == 128
 
 
 def test_rows_of_unlike_lengths_are_counted_with_their_padding() -> None:
