@@ -37,6 +37,10 @@ class PairRows:
 
     samples: list[Sample]
 
+    @property
+    def num_tokens(self) -> int:
+        return sum(sample.num_tokens for sample in self.samples)
+
     def __len__(self) -> int:
         return len(self.samples)
 
