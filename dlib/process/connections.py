@@ -85,7 +85,16 @@ def leads_somewhere(name: str) -> bool:
     """Whether a host's name or address is known here."""
     try:
         socket.getaddrinfo(name, None)
-    except OSError:
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def is_name(text: str) -> bool:
+    """Whether a machine could have such a name or address: nobody can be asked for `a..b`, or a part of 64 letters."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
         return False
     return True
 
@@ -99,7 +108,7 @@ def resolves_own_name() -> bool:
     """Whether this machine's name leads to an address that others reach."""
     try:
         return not is_loopback(socket.gethostbyname(socket.gethostname()))
-    except OSError:
+    except (OSError, UnicodeError):  # the latter where it has 64 letters, which Linux allows
         return False
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from dlib.process import meeting
+from dlib.process.connections import is_name
 from dlib.process.errors import TrainingError, UserError, one_line
 from dlib.process.failures import describe_failure
 from dlib.process.meeting import Meeting
@@ -105,7 +106,7 @@ def open_meeting() -> Meeting | None:
     """This process's end; None under torchrun, whose agents look after the processes, at the same port.
 
     Raises:
-        UserError: nobody has said where they meet, or it is no port; or another program listens there.
+        UserError: nobody has said where they meet, or it is no name or no port; or another program listens there.
     """
     if Contact.held is not None:
         return Contact.held.take()
@@ -118,7 +119,10 @@ def open_meeting() -> Meeting | None:
     port = from_environment("MASTER_PORT", 0)
     if not 0 < port < 1 << 16:
         raise UserError(f"MASTER_PORT={port}: a port is a number from 1 to 65535")
-    return First(port) if global_rank() == 0 else Further(os.environ["MASTER_ADDR"], port)
+    address = os.environ["MASTER_ADDR"]
+    if not is_name(address):
+        raise UserError(f"MASTER_ADDR={address}: no machine can have such a name; {meeting.ADVICE}")
+    return First(port) if global_rank() == 0 else Further(address, port)
 
 
 def end_at_once(cause: str, on_loss: Callable[[str], None]) -> NoReturn:

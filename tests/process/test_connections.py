@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dlib.process.connections import Connection, free_port
+from dlib.process.connections import Connection, free_port, is_name, leads_somewhere, resolves_own_name
 from dlib.process.meeting_first import First
 
 SMALL_BYTES = 1 << 16
@@ -40,3 +40,16 @@ def test_one_at_the_door_for_whom_there_is_no_file_left_ends_nobody(monkeypatch:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             first.leave(in_order=False)
+
+
+@pytest.mark.parametrize("name", ["a..b", ".n1", "n" * 64, "\udcff"])
+def test_what_no_machine_can_be_called_leads_nowhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_name(name)
+    assert not leads_somewhere(name)
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    assert not resolves_own_name()
+
+
+@pytest.mark.parametrize("name", ["n1", "n1.cluster.", "10.0.0.1", "fe80::1%eth0", "bücher.example", "login_1"])
+def test_any_other_name_may_lead_somewhere(name: str) -> None:
+    assert is_name(name)
