@@ -1,8 +1,9 @@
 """What a lab says of its machines, in a file of `configs/clusters/`; each key is a flag of `jobs.py` too."""
 
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def _assign(config: Any, key: str, value: Any, place: str, *, merge: bool = Fals
 
 def _check(cluster: Cluster) -> None:
     """Refuse values that no type sees."""
+    _check_texts(cluster)
     for declared in fields(cluster):
         value, facts = getattr(cluster, declared.name), facts_of(declared)
         if isinstance(value, int) and not facts.accept(value):
@@ -187,6 +189,15 @@ def _check(cluster: Cluster) -> None:
                 f"--environment {name}: a key would stand in the job's script; export it in the shell you submit from"
             )
     _check_container(cluster.container)
+
+
+def _check_texts(cluster: Cluster) -> None:
+    """Refuse texts that no script can hold: halves of surrogate pairs, which YAML can escape and UTF-8 not write."""
+    for name, value in asdict(cluster).items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"--{name}: half a surrogate pair is no character: leave it out") from error
 
 
 def _check_setup(lines: Sequence[str]) -> None:

@@ -87,6 +87,9 @@ def test_in_a_container_the_clock_saves_ahead_of_the_limit(image: str, limit: st
             {},
             "--setup: the shell cannot read it: line 3: syntax error",
         ),
+        ('setup: ["echo \\ud800"]\n', {}, "--setup: half a surrogate pair is no character"),
+        ("", {"environment": {"A": "\udcff"}}, "--environment: half a surrogate pair is no character"),
+        ('container: {image: "/\\ud800"}\n', {}, "--container: half a surrogate pair is no character"),
         ("", {"setup": ["cat <<END"]}, "--setup: the shell cannot read it: line 1: warning: here-document"),
         (
             "",
