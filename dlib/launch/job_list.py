@@ -7,7 +7,7 @@ from pathlib import Path
 from dlib.browse.tables import table
 from dlib.launch.job import LINKS, OTHER_JOBS, SWEEPS, log_of
 from dlib.launch.launchers import GONE, RUNNING, JobState, shown_number, task_number
-from dlib.launch.submission import read_id, states_of
+from dlib.launch.submission import known_states_of, read_id, states_of
 from dlib.process.errors import UserError
 from dlib.runs.liveness import KILLED, UNKNOWN
 from dlib.runs.paths import RunPaths
@@ -96,7 +96,7 @@ def _listed(workspace: Path, wanted: set[Path]) -> Iterator[Listed]:
     folders = [folder for folder in dict.fromkeys([*of_runs, *jobs]) if not wanted or folder in wanted]
     tasks = tasks_of_runs(workspace)
     ids = {folder: found for folder in folders if (found := read_id(folder) or tasks.get(folder.parent))}
-    states = states_of(ids)
+    states = known_states_of(ids)
     for folder in folders:
         run, state = of_runs.get(folder), states.get(folder)
         if state is not None and state.word == GONE and folder not in jobs:  # this array may not have had it
@@ -113,7 +113,7 @@ def _row(one: Listed) -> tuple[str | int | None, ...]:
 
 def actual_run_state(run: str, job: JobState | None) -> str:
     """The state of a run, where its own host is out of sight and its job is asked instead."""
-    if run != UNKNOWN or job is None:
+    if run != UNKNOWN or job is None or job.word == UNKNOWN:
         return run
     return RUNNING if not job.is_over else KILLED
 

@@ -10,8 +10,9 @@ from dlib.launch.job import Job
 from dlib.launch.launchers import GONE, JobState, make_launcher, shown_number
 from dlib.launch.snapshot import remove_snapshot, take_snapshot
 from dlib.process.durable import refusals_told, write_text_atomically
-from dlib.process.errors import UserError
-from dlib.process.ranks import say
+from dlib.process.errors import UserError, one_line
+from dlib.process.ranks import logger, say
+from dlib.runs.liveness import UNKNOWN
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -94,6 +95,19 @@ def states_of(ids: Mapping[Key, tuple[str, str]]) -> dict[Key, JobState]:
         numbers.setdefault(name, []).append(number)
     states = {name: make_launcher(name).states(several) for name, several in numbers.items()}
     return {key: states[name][number] for key, (name, number) in ids.items()}
+
+
+def known_states_of(ids: Mapping[Key, tuple[str, str]]) -> dict[Key, JobState]:
+    """Where jobs stand, as `states_of`; unknown, with a warning that says why, where a launcher does not answer."""
+    states: dict[Key, JobState] = {}
+    for launcher in dict.fromkeys(name for name, _ in ids.values()):
+        own = {key: found for key, found in ids.items() if found[0] == launcher}
+        try:
+            states |= states_of(own)
+        except UserError as error:
+            logger().warning("%s", one_line(str(error)))
+            states |= dict.fromkeys(own, JobState(UNKNOWN))
+    return states
 
 
 def state_of(folder: Path) -> JobState:

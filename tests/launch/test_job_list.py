@@ -102,6 +102,31 @@ def test_the_status_of_all_jobs_is_one_question(
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == ["n1", "n2", "n3"]
 
 
+class Silent(Local):
+    """A launcher that is not on this machine."""
+
+    def states(self, numbers: Collection[str]) -> dict[str, JobState]:
+        """Say so."""
+        raise UserError("squeue: there is no SLURM on this machine")
+
+
+def test_jobs_that_cannot_be_asked_for_are_unknown_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "silent", f"{__name__}:Silent")
+    monkeypatch.setitem(LAUNCHERS, "counting", f"{__name__}:Counting")
+    for name, launcher in (("a", "silent"), ("b", "counting"), ("c", "silent"), ("d", "forgotten")):
+        (tmp_path / ".jobs" / name).mkdir(parents=True)
+        (tmp_path / ".jobs" / name / "id").write_text(f"{launcher} 7\n")
+    print_status(tmp_path, [])
+    told = capsys.readouterr()
+    assert [line.split()[4] for line in told.out.splitlines()[1:]] == ["unknown", "running", "unknown", "unknown"]
+    assert told.err.splitlines() == [
+        "warning: squeue: there is no SLURM on this machine",
+        f"warning: --launcher forgotten: it is one of {', '.join(LAUNCHERS)}",
+    ]
+
+
 class OneKnown(Local):
     """A launcher that knows one task of an array."""
 
@@ -134,6 +159,7 @@ def test_the_points_of_an_array_have_their_tasks_beside_them(
         ("unknown", JobState("completed"), "killed"),
         ("unknown", JobState("gone"), "killed"),
         ("unknown", None, "unknown"),
+        ("unknown", JobState("unknown"), "unknown"),
         ("finished", JobState("running"), "finished"),
     ],
 )
