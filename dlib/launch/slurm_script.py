@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlib.config.durations import parse_clock
 from dlib.launch.clusters import Cluster
 from dlib.launch.container_paths import own_folders
 from dlib.launch.job import INDEX, Job, log_of
@@ -58,11 +57,11 @@ elif [ -e {lock} ]; then  # a start on a node that SLURM has lost may still trai
   flock --shared --timeout 3600 {lock} true
 """
 SPARED = """\
-# It has no step to show: a start that was stopped ahead of its time limit, as by preemption, does not count.
-[ "$SECONDS" -ge {seconds} ] || : >"$starts"
+# It has no step to show: a start that SLURM itself ended, by preemption or a requeue, does not count.
+if [ "${taken:-}" ] || scontrol show job "$SLURM_JOB_ID" | grep -q "PreemptTime=[0-9]"; then
+  : >"$starts"
+fi
 """
-EARLY_SECONDS = 60
-"""How much too early SLURM may send the signal ahead of a time limit."""
 
 
 def sbatch_script(job: Job) -> str:
@@ -88,7 +87,7 @@ def sbatch_script(job: Job) -> str:
         wait=WAIT.format(lock=lock) if lock else "",
         setup="\n".join(["", *setup, ""]) if setup else "",
         srun=_srun(job),
-        spared=_spared(job),
+        spared="" if job.run else SPARED,
         launcher=job.cluster.launcher,
         number="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
         id=shlex.quote(str(job.id_file)),
@@ -125,14 +124,6 @@ def _read_step(run: Path | None) -> str:
     if run is None:
         return "echo 0"
     return f"""grep -o '"step": [0-9]*' {quoted(str(RunPaths(run).status))} 2>/dev/null | grep -o '[0-9]*' || echo 0"""
-
-
-def _spared(job: Job) -> str:
-    """What keeps a job without a run from being given up for the starts that others have ended."""
-    if job.run is not None or job.cluster.time is None:
-        return ""
-    seconds = parse_clock(job.cluster.time, "--time") - job.cluster.signal_seconds - EARLY_SECONDS
-    return SPARED.format(seconds=seconds)
 
 
 def _exports(cluster: Cluster) -> Iterator[str]:

@@ -21,7 +21,10 @@ printf '%s\\n' "$@" >{here}/words
 {command}
 """
 SCONTROL = """#!/bin/bash
-echo "$@" >>{here}/requeues
+case "$1" in
+  show) echo "   PreemptEligibleTime=2026-11-22T10:00:00 PreemptTime=${{PREEMPTED:-None}}" ;;
+  *) echo "$@" >>{here}/requeues ;;
+esac
 """
 
 
@@ -123,13 +126,28 @@ def test_what_comes_further_is_started_as_often_as_it_takes(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("status", [75, 138])
-def test_a_job_without_a_run_counts_what_its_time_limit_ended_and_no_preemption(stage: Stage, status: int) -> None:
-    watching = replace(stage.job, command=("eval.py", "--watch"), run=None, cluster=Cluster(time="24:00:00"))
-    starts = [Stage(stage.here, watching).start(f"exit {status}", restart) for restart in range(6)]
+def test_a_job_without_a_run_counts_every_start_that_was_not_preempted(stage: Stage, status: int) -> None:
+    """Its time limit has ended the others, or they themselves: some scripts end with 75 whatever happens."""
+    watching = Stage(stage.here, replace(stage.job, run=None, cluster=Cluster(time="24:00:00")))
+    preempted = {"PREEMPTED": "2026-11-22T11:00:00"}
+    starts = [watching.start(f"exit {status}", restart, preempted) for restart in range(6)]
     assert [done.returncode for done in starts] == [0] * 6
-    ended = replace(watching, cluster=Cluster(time="00:03:00"))  # any start comes as far as the signal ahead of it
-    starts = [Stage(stage.here, ended).start(f"exit {status}", restart) for restart in range(5)]
+    starts = [watching.start(f"exit {status}", restart) for restart in range(1, 6)]
     assert [done.returncode for done in starts] == [0, 0, 0, 1, 1]
+    assert "given up: 3 more starts (--max_requeues) came no further" in starts[-1].stderr
+
+
+@pytest.mark.parametrize(("has_run", "starts"), [(True, "0\n"), (False, "")])
+def test_a_start_that_slurm_requeues_itself_does_not_count_without_a_run(
+    stage: Stage, has_run: bool, starts: str
+) -> None:
+    job = stage.job if has_run else replace(stage.job, run=None)
+    with Stage(stage.here, job).started(f"touch {stage.here}/runs; sleep 1; exit 143") as process:
+        while not (stage.here / "runs").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+    assert (job.folder / "starts.txt").read_text() == starts
 
 
 def test_a_new_submission_forgets_the_starts_of_the_last_one(stage: Stage) -> None:

@@ -30,7 +30,7 @@ def here(session_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iter
     root = tmp_path_factory.mktemp("jobs")
     (root / "cluster.yml").write_text(CLUSTER)
     yield replace(session_place, runs=root / "runs")
-    for code in root.glob("runs/*/job/code"):  # git would list them as trees of this one
+    for code in root.glob("runs/*/*/code"):  # git would list them as trees of this one
         remove_snapshot(ROOT, code)
 
 
@@ -62,7 +62,7 @@ def starts_of(folder: RunFolder) -> int:
 def cleaned(here: Place) -> Iterator[None]:
     """Ends what a failed test leaves in the queue."""
     yield
-    for path in here.runs.glob("*/job/id"):
+    for path in here.runs.glob("*/*/id"):
         cluster.run(["scancel", path.read_text().split()[1]])
 
 
@@ -108,6 +108,27 @@ def test_a_disturbed_job_ends_by_itself_with_the_bits_of_an_undisturbed_run(here
     assert "run 'run' is finished at step" in followed.stdout
     assert [record["step"] for record in read_metrics(folder.metrics)] == list(range(1, STEPS + 1))
     assert_same_end(folder, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cleaned")
+def test_a_preemption_of_a_job_without_a_run_does_not_count(here: Place) -> None:
+    here.runs.mkdir(exist_ok=True)
+    words = ("--cluster", str(here.runs.parent / "cluster.yml"), "--out_dir", str(here.runs), "--no_follow")
+    submitted = jobs(here, "submit", *words, "--", "eval.py", str(here.runs / "later"), "--watch")
+    assert submitted.returncode == 0, submitted.stderr
+    folder = here.runs / ".jobs" / "eval-later"
+    log, found = folder / "log.txt", read_id(folder)
+    assert found is not None
+
+    def starts() -> int:
+        return log.read_text().count("waiting for a run to begin") if log.exists() else 0
+
+    cluster.wait_until(lambda: starts() == 1, "a start")
+    cluster.preempt(found[1])
+    cluster.wait_until(lambda: starts() == 2, "a start after the preemption")
+    assert "goes back into the queue" in log.read_text(), "SLURM warned it, and it requeued itself"
+    assert (folder / "starts.txt").read_text() == "0\n"
 
 
 @pytest.mark.slow
