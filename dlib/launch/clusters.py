@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class Container:
     """What pyxis is asked for, where the job is to run in an image."""
 
     image: str = setting("", path=True)
-    """The image: a file, `/shared/dlib.sqsh` or `./dlib.sqsh`, or an address, `docker://...`; empty: no container."""
+    """The image: a file, `/shared/dlib.sqsh` or `./dlib.sqsh`, or an address, `docker://...`; empty: no container.
+    The flag says `none` for it."""
     mounts: list[str] = setting([])
     """Folders to show, `host:container`, besides the repository and the workspace, which keep their paths."""
     workdir: str = setting("", path=True)
@@ -128,8 +129,11 @@ def load_cluster(word: str, overrides: Mapping[str, Any] = {}) -> Cluster:
         cluster: Cluster = OmegaConf.to_object(config)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(explain_interpolation(error, f"{path}: {error.full_key}")) from error
-    asks_for_container = isinstance(content.get("container"), Mapping) or any("." in key for key in overrides)
-    if asks_for_container and not cluster.container.image:
+    of_container = [key for key in overrides if "." in key]
+    asks_for_container = isinstance(content.get("container"), Mapping) or of_container
+    if of_container == ["container.image"] and overrides["container.image"] == "none":
+        cluster = replace(cluster, container=Container())
+    elif asks_for_container and not cluster.container.image:
         raise UserError(f"--container.image is missing: {path} and the flags ask for a container, and name none")
     _check(cluster)
     return cluster

@@ -35,6 +35,15 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert cluster.environment == {"A": "1"}
 
 
+def test_the_container_of_a_file_is_switched_off_by_its_image(tmp_path: Path) -> None:
+    container = "container: {image: docker://a, mounts: ['/nowhere:/b']}\n"
+    text, off = "nodes: 2\n", {"container.image": "none"}
+    assert load_cluster(written(tmp_path, text + container), off) == load_cluster(written(tmp_path, text))
+    assert load_cluster("slurm-pyxis", off).python == "", "the interpreter here, not the image's"
+    with pytest.raises(UserError, match=r"--container.image none: a file's path begins"):
+        load_cluster(written(tmp_path, text), {**off, "container.workdir": "/work"})
+
+
 def test_variables_on_the_command_line_are_added_to_those_of_the_file(tmp_path: Path) -> None:
     file = written(tmp_path, "environment: {HF_HOME: /shared, A: '0'}\nsetup: [module load a]\n")
     cluster = load_cluster(file, {"environment": {"A": "1", "B": "2"}, "setup": ["module load b"]})
