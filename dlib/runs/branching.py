@@ -20,7 +20,7 @@ from dlib.config.fields import flag_of
 from dlib.process.durable import write_text_atomically
 from dlib.process.errors import UserError
 from dlib.process.ranks import say
-from dlib.runs.continuity import refuse_other_data
+from dlib.runs.continuity import refuse_other_data, with_recorded_defaults
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import encode, read_metrics
 from dlib.runs.registry import find_run
@@ -37,6 +37,8 @@ MAY_DIFFER = (
 def with_trunk(parsed: ParsedArgs) -> ParsedArgs:
     """The parsed command line, with the arguments of the run that `--branch` names below all that was said.
 
+    Where `auto` was said, the branch takes what that run settled.
+
     Raises:
         UserError: there is no such run or checkpoint, or something differs that was settled with its first step.
     """
@@ -47,15 +49,16 @@ def with_trunk(parsed: ParsedArgs) -> ParsedArgs:
     if own.config.is_file():
         return _with_config(parsed, own, recorded_branch(own, run.branch))
     trunk, step = find_trunk(run.branch, Path(run.out_dir))
-    parsed = _with_config(parsed, trunk, f"{trunk.root.resolve()}@{step}")
-    differences = [d for d in differing_fields(load_config([trunk.config]), parsed.args) if d.key not in MAY_DIFFER]
+    parsed, recorded = _with_config(parsed, trunk, f"{trunk.root.resolve()}@{step}"), load_config([trunk.config])
+    args = replace(with_recorded_defaults(parsed.args, recorded), durations=parsed.args.durations)
+    differences = [d for d in differing_fields(recorded, args) if d.key not in MAY_DIFFER]
     if differences:
         key, old, new = differences[0].key, differences[0].old, differences[0].new
         raise UserError(
             f"--branch {run.branch}: {flag_of(key)} was {old!r} there and is {new!r} here, and a branch goes on with "
             "what was trained; leave it out, or begin with --checkpoint"
         )
-    return parsed
+    return replace(parsed, args=args)
 
 
 def _with_config(parsed: ParsedArgs, base: RunFolder, branch: str) -> ParsedArgs:
