@@ -202,8 +202,13 @@ def test_a_launcher_queues_a_script_that_can_be_run(tree: Path, place: Place, tm
     assert (done.returncode, "job 7.server: " in done.stderr) == (0, True), done.stderr
     assert "#PBS -l walltime=08:00:00\n" in (tmp_path / "queued").read_text()
     status = [sys.executable, "jobs.py", "status", "--out_dir", str(place.runs)]
-    listed = subprocess.run(status, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
-    assert listed.stdout.splitlines()[1].split() == ["big", "not", "begun", "-", "7.server", "C", "-"]
+    errors = ("Unknown Job Id 7.server", "cannot connect to server big (errno=111)")
+    for state, error in (("C", ""), ("gone", f"qstat: {errors[0]}"), ("unknown", f"qstat: {errors[1]}")):
+        if error:
+            (commands / "qstat").write_text(f"#!/bin/sh\necho '{error}' >&2\nexit 1\n")
+        listed = subprocess.run(status, cwd=tree, env=environment, capture_output=True, text=True, timeout=60)
+        assert listed.stdout.splitlines()[1].split() == ["big", "not", "begun", "-", "7.server", state, "-"]
+        assert listed.stderr == (f"warning: qstat: {error}\n" if state == "unknown" else "")
 
 
 def test_a_label_that_was_never_learned_is_told_before_training(served: Path, place: Place, tmp_path: Path) -> None:
