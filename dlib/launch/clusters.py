@@ -208,7 +208,8 @@ def _check_setup(lines: Sequence[str]) -> None:
     """Refuse lines that the shell cannot read; a here-document without an end would take in the command, too."""
     if not lines:
         return
-    words, english = ["/bin/bash", "-n"], {"LC_ALL": "C"}  # which has no warning of a locale that is not there
+    words = ["/bin/bash", "-O", "extglob", "-n"]  # -n executes nothing, no `shopt -s extglob` either
+    english = {"LC_ALL": "C"}  # which has no warning of a locale that is not there
     read = subprocess.run(words, input="\n".join([*lines, ""]), env=english, capture_output=True, text=True)
     if read.stderr:
         raise UserError(f"--setup: the shell cannot read it: {read.stderr.splitlines()[0].removeprefix('/bin/bash: ')}")

@@ -124,6 +124,11 @@ def test_mistakes_name_the_key_and_what_to_do(tmp_path: Path, text: str, flags: 
     assert error in str(caught.value)
 
 
+def test_an_extended_pattern_is_no_mistake(tmp_path: Path) -> None:
+    lines = ["shopt -s extglob", "ls !(a|b)", "if ! (true); then module load a; fi"]
+    assert load_cluster(written(tmp_path, ""), {"setup": lines}).setup == lines
+
+
 def test_a_mount_that_is_not_here_is_told_and_taken(capsys: pytest.CaptureFixture[str]) -> None:
     mounts = ["/:/x,/nowhere:/b"]
     cluster = load_cluster("slurm-pyxis", {"container.image": "docker://a", "container.mounts": mounts})
