@@ -23,6 +23,10 @@ LIVE = {
 """Words of jobs that may still do something: those after the first two are SLURM's."""
 
 
+class NoSchedulerError(UserError):
+    """A scheduler is not on this machine: nobody here is ever told where its jobs stand."""
+
+
 @dataclass(frozen=True)
 class JobState:
     """Where a job stands."""
@@ -40,7 +44,7 @@ class JobState:
 
 
 class Launcher(Protocol):
-    """What a scheduler can do. What it refuses is a `UserError` of one line."""
+    """What a scheduler can do. It refuses by a `UserError` of one line, a `NoSchedulerError` where it is not there."""
 
     def script(self, job: Job) -> str:
         """The text that it starts: everything that the job is, for a person to read."""

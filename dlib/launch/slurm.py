@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dlib.launch.job import Job
-from dlib.launch.launchers import COMPLETED, GONE, PENDING, RUNNING, JobState
+from dlib.launch.launchers import COMPLETED, GONE, PENDING, RUNNING, JobState, NoSchedulerError
 from dlib.launch.slurm_script import sbatch_script
 from dlib.process.errors import UserError
 
@@ -157,7 +157,9 @@ def _ask(program: str, *words: str, without: Collection[str] = ()) -> str:
         UserError: it is not installed, refuses, or does not answer.
     """
     if shutil.which(program) is None:
-        raise UserError(f"{program}: there is no SLURM on this machine; go to a login node, or take --cluster local")
+        raise NoSchedulerError(
+            f"{program}: there is no SLURM on this machine; go to a login node, or take --cluster local"
+        )
     try:
         command, own = [program, *words], _own_environment(without)
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE_SECONDS)

@@ -4,14 +4,16 @@ Watchers share their state in the run's own folder only (`dlib/runs/ledger.py`),
 others go on. Training neither waits for them nor knows them.
 """
 
+import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlib.launch.job_list import has_live_job
+from dlib.launch.launchers import NoSchedulerError
 from dlib.measuring.flags import Order
 from dlib.measuring.subjects import Evaluation, Subject, evaluation_of_run
 from dlib.models.names import find_path
@@ -180,8 +182,8 @@ class Watcher:
         stopped = [run for run in self._runs() if (status := run.read_status()) and status.state != "finished"]
         try:
             is_live = has_live_job(stopped)
-        except UserError:  # nobody answers, as in a container, which has no command of the scheduler
-            is_live = any(status.state != "failed" for run in stopped if (status := run.read_status()))
+        except UserError as error:
+            is_live = may_go_on(stopped, error)
         if is_live:
             self._stopped_at.clear()
         return is_live
@@ -209,6 +211,20 @@ class Watcher:
 def has_begun(path: Path) -> bool:
     """Whether a run has begun; its record is written after its arguments, so then both are there."""
     return RunFolder(path).config.is_file() and RunFolder(path).record.is_file()
+
+
+def may_go_on(stopped: Sequence[RunFolder], error: UserError) -> bool:
+    """Whether to wait for runs of whose jobs nobody tells, by an `error`.
+
+    A scheduler may answer later. The container of a job has no command to ask it, and has its own limit of time. On any
+    other machine without the scheduler, as with a run that was copied, it is told that nobody waits.
+    """
+    names = [run.name for run in stopped if (status := run.read_status()) and status.state != "failed"]
+    if not isinstance(error, NoSchedulerError) or "SLURM_JOB_ID" in os.environ:
+        return bool(names)
+    if names:
+        logger().warning("%s: stopped, and waited for no longer: %s", ", ".join(names), one_line(str(error)))
+    return False
 
 
 def steps_to_do(run: RunFolder, kind: str) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from dlib.launch import slurm
 from dlib.launch.clusters import Cluster
 from dlib.launch.job import Job
-from dlib.launch.launchers import GONE, JobState, shown_number
+from dlib.launch.launchers import GONE, JobState, NoSchedulerError, shown_number
 from dlib.launch.slurm import Slurm
 from dlib.process.errors import UserError
 
@@ -91,7 +91,7 @@ def test_what_sbatch_refuses_names_the_flag(commands: Commands, said: str, told:
 
 def test_no_slurm_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="sbatch: there is no SLURM on this machine; go to a login node"):
+    with pytest.raises(NoSchedulerError, match="sbatch: there is no SLURM on this machine; go to a login node"):
         Slurm().submit(JOB)
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from dlib.data.fingerprint import text_sha256
-from dlib.launch.launchers import LAUNCHERS, JobState
+from dlib.launch.launchers import LAUNCHERS, JobState, NoSchedulerError
 from dlib.launch.local import Local
 from dlib.measuring import watching
 from dlib.measuring.flags import parse_order
@@ -249,14 +249,16 @@ def test_a_run_that_was_stopped_is_given_a_while_to_go_on(place: Place, monkeypa
 
 
 class Queue(Local):
-    """A launcher whose jobs stand as a test says; None: it does not answer."""
+    """A launcher whose jobs stand as a test says; None: it does not answer, "": it is not on this machine."""
 
     word: ClassVar[str | None] = None
 
     def states(self, numbers: Collection[str]) -> dict[str, JobState]:
         """Where they stand."""
         if self.word is None:
-            raise UserError("squeue: there is no SLURM on this machine")
+            raise UserError("squeue: its controller does not answer")
+        if not self.word:
+            raise NoSchedulerError("squeue: there is no SLURM on this machine")
         return {number: JobState(self.word) for number in numbers}
 
 
@@ -292,6 +294,26 @@ def test_a_run_whose_job_waits_or_runs_is_waited_for(
         assert next(subjects) is None
     monkeypatch.setattr(Queue, "word", ended)
     assert list(subjects) == []
+
+
+def test_a_run_whose_job_nobody_here_can_ask_for_is_waited_for_within_a_job_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LAUNCHERS, "queue", f"{__name__}:Queue")
+    monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(Queue, "word", "")
+    folder = saved_run(place, "preempted")
+    folder.ledger.write("step-00000005", "", "{}")
+    folder.job.mkdir()
+    (folder.job / "id").write_text("queue 41\n")
+    subjects = Watcher(parse_order([str(folder.root), "--watch"])).subjects()
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert [next(subjects), next(subjects)] == [None, None], "a container has no command to ask with"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert next(subjects, "ended") == "ended"
+    told = "warning: run: stopped, and waited for no longer: squeue: there is no SLURM on this machine\n"
+    assert capsys.readouterr().err == told
 
 
 def test_each_time_a_run_stops_it_is_given_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
