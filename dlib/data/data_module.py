@@ -3,7 +3,6 @@
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from torch.utils.data import DataLoader
 
 from dlib.data.batching import StepPlan
@@ -27,8 +26,9 @@ class DataModule(pl.LightningDataModule):
         num_workers: int,
         limit_dev_rows: int | None = None,
         eval_max_tokens: int | None = None,
+        pin_memory: bool = False,
     ) -> None:
-        """Keep the rows, the plan and the collator; start at `first_step`."""
+        """Keep the rows, the plan and the collator; start at `first_step`. Pinned memory is for a run on a GPU."""
         super().__init__()
         self.data = data
         self.plan = plan
@@ -38,6 +38,7 @@ class DataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.limit_dev_rows = limit_dev_rows
         self.eval_max_tokens = eval_max_tokens
+        self.pin_memory = pin_memory
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Optimizer steps from `first_step` on: resuming costs nothing at any position."""
@@ -57,7 +58,7 @@ class DataModule(pl.LightningDataModule):
         """
         limits = self.limit_dev_rows, self.eval_max_tokens
         batches = EvaluationBatches(rows, self.collator, self.eval_batch_size, *self._place(), *limits)
-        return DataLoader(batches, batch_size=None, pin_memory=torch.cuda.is_available())
+        return DataLoader(batches, batch_size=None, pin_memory=self.pin_memory)
 
     def _place(self) -> tuple[int, int]:
         assert self.trainer is not None

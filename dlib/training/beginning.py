@@ -98,4 +98,5 @@ def build_data_module(run: Preparation, first_step: int) -> DataModule:
         eval_max_tokens=max_tokens_of_batch(args, eval_batch_size),
         num_workers=args.data.num_workers,
         limit_dev_rows=args.data.limit_dev_rows,
+        pin_memory=run.devices.accelerator == "cuda",
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dlib.args import DataArgs, ObjectiveArgs
+from dlib.args import DataArgs, ExperimentArgs, ObjectiveArgs
 from dlib.data.batching import BatchPlan
 from dlib.data.data_module import DataModule
 from dlib.data.finding import find_text
@@ -22,6 +22,8 @@ from dlib.data.text_data import TextData, build_text_data
 from dlib.data.token_roles import token_roles
 from dlib.objectives import build_objective
 from dlib.process.errors import UserError
+from dlib.training.beginning import build_data_module
+from dlib.training.devices import Devices
 from tests.launching import PRELOADED
 from tests.toys import SENTENCES, ListRows, toy_roles, train_wordpiece, unequal_rows
 
@@ -169,6 +171,19 @@ def test_dev_loaders_of_all_ranks_have_each_row_once(text_data: TextData) -> Non
     for world_size in (1, 2, 7):
         modules = [make_module(data, 0, rank=rank, world_size=world_size) for rank in range(world_size)]
         assert sum(len(b["input_ids"]) for module in modules for b, _ in module.dev_dataloader(data.dev)) == len(ROWS)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_memory_is_pinned_for_the_accelerator_that_was_chosen(
+    text_data: TextData, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    args, devices = ExperimentArgs(), Devices(accelerator, (0,), 1, "32-true", ("a device",))
+    args.batch.micro_batch_size = 2
+    run = SimpleNamespace(args=args, devices=devices, data=text_data, plan=SimpleNamespace(batches=PLAN), objective=MLM)
+    module = build_data_module(cast(Any, run), 0)
+    module.trainer = cast(Any, SimpleNamespace(global_rank=0, world_size=1))
+    assert module.dev_dataloader(ROWS).pin_memory == (accelerator == "cuda")
 
 
 def test_text_becomes_packed_rows_or_lines(tmp_path: Path) -> None:
