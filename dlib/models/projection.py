@@ -17,9 +17,11 @@ from transformers import PreTrainedModel
 from dlib.models.parts import output_layer
 
 _projections: "WeakKeyDictionary[PreTrainedModel, nn.Linear | None]" = WeakKeyDictionary()
+LARGEST = 1000.0
+"""Of the numbers that stand for logits when a model is tried: what caps logits changes them."""
 
 
-def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> nn.Linear | None:
+def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor | None]) -> nn.Linear | None:
     """The linear layer whose outputs are a model's logits; None where more is done to them, or nothing tells.
 
     A model is tried with a row when it is first asked about. Of processes that share its weights (FSDP) all have to ask
@@ -27,14 +29,14 @@ def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> nn.
 
     Args:
         model: in training or not.
-        inputs: rows (B, T), by the name of the model's argument.
+        inputs: rows (B, T), by the name of the model's argument; None is left out.
     """
     if model not in _projections:
         _projections[model] = None
         try:
             layer: Any = output_layer(model) or model.get_output_embeddings()
-            row = {name: rows[:1] for name, rows in inputs.items()}
-            if is_whole_projection(layer) and (has_no_memory(layer.weight) or gives_logits(model, layer, row)):
+            row = {name: rows[:1] for name, rows in inputs.items() if rows is not None}
+            if is_whole_projection(layer) and gives_logits(model, layer, row):
                 _projections[model] = layer
         except Exception:  # whatever a network of one's own raises that has no such layer, or takes no such row
             return None
@@ -53,16 +55,34 @@ def has_no_memory(tensor: Tensor) -> bool:
 
 @torch.no_grad()
 def gives_logits(model: PreTrainedModel, layer: nn.Module, row: Mapping[str, Tensor]) -> bool:
-    """Whether a model's logits for a row (1, T) of each input are a layer's outputs bit by bit: not scaled, say."""
-    outputs: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda layer, args, output: outputs.append(output))
+    """Whether a model's logits for a row (1, T) of each input are a layer's outputs: not scaled, say.
+
+    Other numbers stand in the outputs' place: weights that are zeros yet, or not finite, would hide what is done to
+    them. A weight that does something to them, a scale that is 1 before it learns, is told by its gradient.
+    """
+    given: list[Tensor] = []
+
+    def replace(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+        spread = torch.linspace(-LARGEST, LARGEST, output.shape[-1], dtype=output.dtype, device=output.device)
+        given.append(spread.expand_as(output))
+        torch.set_grad_enabled(True)  # from here on; as it was where this function ends
+        return given[-1]
+
+    hook = layer.register_forward_hook(replace)
     try:
-        with evaluating_unnoticed(model):
+        with evaluating_unnoticed(model), taking_inputs(layer, places=1):
             logits: Tensor = model(**row, return_dict=True).logits
     finally:
         hook.remove()
-    # transformers 4 widens logits of half precision
-    return len(outputs) == 1 and torch.equal(outputs[0].to(logits.dtype), logits)
+    return len(given) == 1 and are_untouched(logits, given[0])
+
+
+def are_untouched(logits: Tensor, given: Tensor) -> bool:
+    """Whether logits are the numbers that were given for them (..., V), and hang on no weight."""
+    if logits.requires_grad or given._version or logits.shape != given.shape:
+        return False
+    # Without memory there is nothing to compare. transformers 4 widens logits of half precision.
+    return logits is given if has_no_memory(given) else torch.equal(logits, given.to(logits.dtype))
 
 
 @contextmanager
@@ -82,13 +102,13 @@ def evaluating_unnoticed(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def taking_inputs(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Within it a layer computes nothing; its inputs (..., H) are in the list."""
+def taking_inputs(layer: nn.Module, places: int = 0) -> Iterator[list[Tensor]]:
+    """Within it a layer computes nothing, or the first places alone; its inputs (..., H) are in the list."""
     taken: list[Tensor] = []
 
     def take(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         taken.append(args[0])
-        return (args[0][..., :0, :], *args[1:])
+        return (args[0][..., :places, :], *args[1:])
 
     hook = layer.register_forward_pre_hook(take)
     try:

@@ -71,7 +71,7 @@ class TokenPrediction(Objective):
 
         Where there are more than a chunk, their logits are never whole (`chunked_loss`).
         """
-        layer = find_projection(model, {"input_ids": batch["input_ids"]})
+        layer = find_projection(model, {"input_ids": batch["input_ids"], **inputs_beside(batch)})
         chunk = chunk_of(self.args.loss_chunk, batch["targets"])
         if layer is None or not chunk:
             logits = widened(predict_targets(model, batch, **self.forward_options))
@@ -82,7 +82,7 @@ class TokenPrediction(Objective):
     @torch.no_grad()
     def predictions(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same without a gradient (K,), and the likeliest token (K,): what an evaluation measures."""
-        layer = find_projection(model, {"input_ids": batch["input_ids"]})
+        layer = find_projection(model, {"input_ids": batch["input_ids"], **inputs_beside(batch)})
         chunk = chunk_of(self.args.loss_chunk, batch["targets"])
         if layer is None or not chunk:
             return losses_and_likeliest(predict_targets(model, batch, **self.forward_options), batch["targets"])

@@ -1,5 +1,6 @@
 """Losses by chunks: those of whole logits and their gradients, in a part of the memory."""
 
+import math
 from typing import Any
 
 import pytest
@@ -150,6 +151,50 @@ def test_scaled_logits_are_whole() -> None:
     batch = batch_of(whole, 13, 4)
     assert find_projection(model, {"input_ids": batch["input_ids"]}) is None
     assert torch.equal(chunked.losses(model, batch), whole.losses(model, batch))
+
+
+class Changed(transformers.LlamaForCausalLM):
+    """Something is done to its logits."""
+
+    def __init__(self, config: Any, change: str) -> None:
+        super().__init__(config)
+        self.change = change
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        output = super().forward(*args, **options)
+        if self.change == "capped":
+            output.logits = 30 * torch.tanh(output.logits / 30)
+        elif self.change == "scaled":
+            output.logits = output.logits * self.scale
+        elif self.change == "scaled in place":
+            output.logits *= 0.5
+        return output
+
+
+@pytest.mark.parametrize("change", ["none", "capped", "scaled", "scaled in place"])
+@pytest.mark.parametrize("first_weight", [0.0, math.nan, None])
+def test_weights_do_not_hide_what_is_done_to_logits(change: str, first_weight: float | None) -> None:
+    model = Changed(CAUSAL_CONFIGS["llama"](), change)
+    if first_weight is not None:
+        torch.nn.init.constant_(model.lm_head.weight, first_weight)
+    found = find_projection(model, ids_of(objective_of("llama", CHUNK)))
+    assert found is (model.lm_head if change == "none" else None)
+    assert not torch.is_grad_enabled() or not any(weight.grad is not None for weight in model.parameters())
+
+
+def test_looking_for_the_projection_computes_no_logits_of_a_row() -> None:
+    model, inputs = build_toy("llama"), batch_of(objective_of("llama", CHUNK), 30)["input_ids"]
+    with Largest() as seen:
+        assert find_projection(model, {"input_ids": inputs}) is not None
+    assert seen.numbers < inputs.numel() * VOCAB_SIZE
+
+
+def test_a_model_is_tried_with_all_that_it_is_told_of_a_row() -> None:
+    model, objective, told = build_toy("gpt2"), objective_of("gpt2", CHUNK), list[set[str]]()
+    model.register_forward_pre_hook(lambda model, args, options: told.append({*options}), with_kwargs=True)
+    objective.predictions(model, batch_of(objective, 13, 4))
+    assert "attention_mask" in told[0]
 
 
 def test_looking_for_the_projection_draws_nothing_and_leaves_modes_alone() -> None:

@@ -22,7 +22,7 @@ from dlib.training import micro_batch, trainer
 from dlib.training.devices import Devices
 from dlib.training.micro_batch import allowed_bytes, choose_micro_batch_size, kept_bytes_per_token
 from tests.objectives.test_seq2seq import build_shape
-from tests.toys import CAUSAL_CONFIGS, VOCAB_SIZE, ListRows, build_toy, token_prediction, toy_roles, toy_row
+from tests.toys import BERT_SIZES, CAUSAL_CONFIGS, VOCAB_SIZE, ListRows, build_toy, token_prediction, toy_roles, toy_row
 from tests.training.test_own_modules import generating
 
 CPU = Devices("cpu", (0,), 1, "32-true", ("CPU process",))
@@ -76,6 +76,16 @@ def test_what_a_pass_keeps_does_not_grow_with_the_vocabulary() -> None:
         kept.append(kept_bytes_per_token(model, token_prediction("clm"), NONE, ROWS))
     assert kept[0] is not None
     assert kept[1] == pytest.approx(kept[0], rel=0.05)
+
+
+def test_logits_that_are_whole_are_counted() -> None:
+    kept = []
+    for vocab_size in (VOCAB_SIZE, 50 * VOCAB_SIZE):
+        config = transformers.CohereConfig(**{**BERT_SIZES, "vocab_size": vocab_size}, logit_scale=0.25)
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config)
+        kept.append(kept_bytes_per_token(model, token_prediction("clm"), NONE, ROWS) or 0)
+    assert kept[1] - kept[0] > 45 * VOCAB_SIZE * 4
 
 
 def test_it_has_as_many_rows_as_make_a_step_faster_where_memory_is_no_matter() -> None:
