@@ -87,18 +87,31 @@ def are_untouched(logits: Tensor, given: Tensor) -> bool:
 
 @contextmanager
 def evaluating_unnoticed(model: PreTrainedModel) -> Iterator[None]:
-    """Within it a model is in evaluation mode; afterwards its mode and all generators are as they were."""
+    """Within it a model is in evaluation mode, and not compiled; afterwards it and all generators are as they were.
+
+    Modes are set one by one: a network's own `train` may change its weights. What is compiled for a row alone takes as
+    long as for a batch, and that for the batch would then be compiled for any number of rows.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    compiled = [(module, vars(module).pop("forward")) for module, _ in modes if is_compiled(module)]
     states = random.getstate(), np.random.get_state()
-    model.eval()
     try:
+        for module, _ in modes:
+            module.training = False
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             yield
     finally:
         for module, mode in modes:
             module.training = mode
+        for module, forward in compiled:
+            module.forward = forward
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether its forward pass is torch.compile's."""
+    return hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
 
 
 @contextmanager

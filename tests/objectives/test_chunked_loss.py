@@ -197,6 +197,31 @@ def test_a_model_is_tried_with_all_that_it_is_told_of_a_row() -> None:
     assert "attention_mask" in told[0]
 
 
+def test_what_is_compiled_is_compiled_for_batches_alone() -> None:
+    model, objective, shapes = build_toy("gpt2").train(), objective_of("gpt2", CHUNK), list[Any]()
+
+    def compile_nothing(graph: Any, inputs: Any) -> Any:
+        shapes.append([tuple(each.shape) for each in inputs if getattr(each, "dtype", None) == torch.int64])
+        return graph.forward
+
+    model.base_model.forward = torch.compile(model.base_model.forward, backend=compile_nothing)
+    objective.loss_sum(model, batch_of(objective, 13, 13)).backward()
+    assert shapes == [[(2, 13)]]
+
+
+def test_a_network_that_changes_its_weights_to_evaluate_is_left_alone() -> None:
+    class Merging(torch.nn.Linear):
+        def train(self, mode: bool = True) -> Any:
+            self.weight.data += self.training - mode
+            return super().train(mode)
+
+    model: Any = build_toy("llama")
+    model.model.layers[0].mlp.down_proj = Merging(model.config.intermediate_size, model.config.hidden_size, bias=False)
+    before = model.train().model.layers[0].mlp.down_proj.weight.clone()
+    assert find_projection(model, ids_of(objective_of("llama", 0))) is not None
+    assert torch.equal(model.model.layers[0].mlp.down_proj.weight, before)
+
+
 def test_looking_for_the_projection_draws_nothing_and_leaves_modes_alone() -> None:
     model, objective = build_toy("gpt2", dropout=True).train(), objective_of("gpt2", CHUNK)
     model.transformer.h[0].eval()
