@@ -84,7 +84,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *shares: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the projection's inputs (K, H), weight (V, H) and bias (V,); `shares` of the losses (K,)."""
         (share,), (*inputs, targets), gradients = shares, ctx.saved_tensors[:4], ctx.saved_tensors[4:]
-        factor: Tensor | None = share[:1]
+        factor: Tensor | None = share[:1].sum()  # that of the first, of none 0
         if share.stride() != (0,) and not torch.equal(share, share[:1].expand_as(share)):  # not what a sum gives
             gradients, factor = go_through(inputs, targets, ctx.chunk, ctx.needs_input_grad, share)[1], None
         return *(scaled(each, factor, like) for each, like in zip(gradients, inputs, strict=True)), None, None

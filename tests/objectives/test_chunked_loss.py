@@ -99,6 +99,15 @@ def test_of_an_encoder_decoder_too(name: str, smoothing: float) -> None:
     torch.testing.assert_close(*of_weights, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_rows_may_have_no_targets(name: str) -> None:
+    model, objective = build_shape(name), SequenceToSequence(ObjectiveArgs(loss_chunk=CHUNK), toy_roles())
+    batch = objective.collate(samples())
+    batch["labels"] = torch.full_like(batch["labels"], NO_TARGET)
+    assert not any(each.any() for each in gradients(model, objective.loss_sum(model, batch)).values())
+    assert not objective.predictions(model, batch)[0].any()
+
+
 @pytest.mark.parametrize("name", ["roberta", "llama"])
 def test_targets_may_have_shares_of_their_own(name: str) -> None:
     model = build_toy(name, dtype=torch.float64)
