@@ -148,5 +148,7 @@ def generate_tokens(model: Any, inputs: Mapping[str, Tensor], max_new_tokens: in
         Tokens (B, 1 + T), the one that the decoder starts with before them, and padding where a text has ended.
     """
     length = min(max_new_tokens, (max_positions(model) or max_new_tokens + 1) - 1)
-    tokens: Tensor = model.generate(**inputs, max_new_tokens=length, num_beams=num_beams, do_sample=False)
+    options = {"max_new_tokens": length, "num_beams": num_beams, "do_sample": False}
+    # Processes have unequal numbers of batches, and with FSDP all weights while they evaluate: none waits for another.
+    tokens: Tensor = model.generate(**inputs, **options, synced_gpus=False)
     return tokens
