@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dlib.models.projection import has_no_memory
 from dlib.objectives.objective import widened
+from dlib.process.errors import UserError
 
 LOSS_CHUNK = {"cpu": 128}
 """Targets of a chunk, where nobody says so: their logits stay in a cache,"""
@@ -82,7 +83,13 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *shares: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the projection's inputs (K, H), weight (V, H) and bias (V,); `shares` of the losses (K,)."""
+        """Gradients of the projection's inputs (K, H), weight (V, H) and bias (V,); `shares` of the losses (K,).
+
+        Raises:
+            UserError: a gradient of these is wanted (`create_graph`), which would be taken for nothing.
+        """
+        if torch.is_grad_enabled():
+            raise UserError("--loss_chunk: the objective takes a gradient of a gradient; give --loss_chunk 0")
         (share,), (*inputs, targets), gradients = shares, ctx.saved_tensors[:4], ctx.saved_tensors[4:]
         factor: Tensor | None = share[:1].sum()  # that of the first, of none 0
         if share.stride() != (0,) and not torch.equal(share, share[:1].expand_as(share)):  # not what a sum gives

@@ -13,10 +13,12 @@ from transformers import PreTrainedModel
 from dlib.args import ObjectiveArgs
 from dlib.data.samples import Sample
 from dlib.models.projection import find_projection
+from dlib.objectives.chunked_loss import chunked_losses
 from dlib.objectives.encoder_decoder import NO_TARGET, inputs_of
 from dlib.objectives.objective import Batch
 from dlib.objectives.seq2seq import SequenceToSequence
 from dlib.objectives.token_prediction import TokenPrediction
+from dlib.process.errors import UserError
 from tests.objectives.test_seq2seq import SHAPES, build_shape, samples
 from tests.toys import (
     BERT_SIZES,
@@ -106,6 +108,14 @@ def test_rows_may_have_no_targets(name: str) -> None:
     batch["labels"] = torch.full_like(batch["labels"], NO_TARGET)
     assert not any(each.any() for each in gradients(model, objective.loss_sum(model, batch)).values())
     assert not objective.predictions(model, batch)[0].any()
+
+
+def test_a_gradient_of_the_gradient_is_refused() -> None:
+    hidden, layer = torch.randn(5, 4, requires_grad=True), torch.nn.Linear(4, 7)
+    inputs = hidden * hidden  # of which alone there would be one
+    losses = chunked_losses(inputs, layer, torch.arange(5), CHUNK)
+    with pytest.raises(UserError, match="give --loss_chunk 0"):
+        torch.autograd.grad(losses.sum(), hidden, create_graph=True)
 
 
 @pytest.mark.parametrize("name", ["roberta", "llama"])
