@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks import gpu, guard, startup, tokenize
+from benchmarks import gpu, guard, scaling, startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.soak_parts import steps, workspace
 from benchmarks.trainer_parts import measuring, watched_train
@@ -282,6 +282,36 @@ def test_the_guard_tells_a_ratio_that_is_broken(
     assert ("BROKEN" in capsys.readouterr().out) is not holds
 
 
+def test_the_plain_loop_learns_the_same_from_a_step_in_parts(tmp_path: Path) -> None:
+    workload = Workload("clm", str(tmp_path), "tiny", vocab_size=100, rows=4, length=16, steps=4)
+    prepare(workload)
+    whole, parts = train_plainly(workload), train_plainly(replace(workload, micro_batch_size=1))
+    assert parts.losses == {4: pytest.approx(whole.losses[4], rel=0.05)}
+
+
+def test_efficiency_is_speed_by_process_and_a_round_is_compared_with_itself() -> None:
+    def speeds(*numbers: float) -> list[measuring.Result]:
+        return [measuring.Result(number, 300, {10: 9.0}) for number in numbers]
+
+    measured = {1: {"train.py": speeds(100, 50, 200), "plain": speeds(100, 50, 100)}}
+    measured[4] = {"train.py": speeds(200, 100, 100), "plain": speeds(400, 100, 200)}
+    assert list(scaling.table("mlm", measured)) == [
+        "| mlm | processes | tokens/s | to the plain loop | efficiency |",
+        "|---|---:|---:|---:|---:|",
+        "| train.py | 1 | 100 | 1.00 x | 1.00 |",
+        "| plain | 1 | 100 | 1.00 x | 1.00 |",
+        "| train.py | 4 | 100 | 0.50 x | 0.50 |",
+        "| plain | 4 | 200 | 1.00 x | 0.50 |",
+    ]
+
+
+def test_rows_that_the_processes_cannot_share_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scaling.parse(["clm", *"--rows 16 --processes 1 2".split()]).processes == [1, 2]
+    with pytest.raises(SystemExit):
+        scaling.parse(["--rows", "16"])
+    assert "--rows 16: 4 processes of 8 rows (--micro_batch_size) cannot share them" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", NETWORKS)
 def test_trainers_prints_a_table(objective: str) -> None:
@@ -328,6 +358,22 @@ def test_a_clock_tells_what_is_in_no_part_of_a_step(monkeypatch: pytest.MonkeyPa
 def test_overheads_prints_a_line_for_each_way() -> None:
     sizes = "--rounds 1 --steps 4 --rows 4 --length 16 --vocab_size 300 --size tiny"
     assert "| one thread, --exact_reduce |" in run("overheads", *sizes.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_scaling_prints_a_row_for_each_way_and_number_of_processes(objective: str, tmp_path: Path) -> None:
+    sizes = (
+        "--rounds 1 --steps 4 --rows 4 --length 16 --vocab_size 300 --size tiny --processes 1 2 --micro_batch_size 1"
+    )
+    output = tmp_path / "scaling.json"
+    printed = run("scaling", objective, *sizes.split(), "-o", str(output), timeout_seconds=600)
+    for way in scaling.WAYS:
+        assert f"| {way} | 1 |" in printed
+        assert f"| {way} | 2 |" in printed
+    measured = json.loads(output.read_text())["measured"]
+    losses = [result["losses"]["4"] for ways in measured.values() for results in ways.values() for result in results]
+    assert losses == [pytest.approx(losses[0], rel=0.1)] * 6
 
 
 @pytest.mark.slow

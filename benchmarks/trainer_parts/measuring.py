@@ -110,7 +110,8 @@ def train_words(workload: Workload, runs: Path, flags: Sequence[str]) -> list[st
         "--eval_interval": "100%",
         "--save_interval": "100%",
         "--accelerator": workload.accelerator,
-        "--num_devices": 1,
+        "--num_devices": workload.processes,
+        "--micro_batch_size": workload.micro_batch_size or "auto",
         "--precision": workload.precision,
         "--trackers": "none",
     }

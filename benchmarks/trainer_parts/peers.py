@@ -1,27 +1,32 @@
 """The trainers that this project is compared with, each in a process of its own.
 
-python -m benchmarks.trainer_parts.peers NAME, with a `Workload` as JSON on stdin; it prints `Measured` as JSON.
+python -m benchmarks.trainer_parts.peers NAME, with a `Workload` as JSON on stdin; it prints `Measured` as JSON. Of
+several processes it is what the first one measured.
 """
 
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
+from benchmarks.trainer_parts.plain_losses import Loss, liger_loss, masked_loss, model_loss
 from benchmarks.trainer_parts.workload import Workload, build_collator, load, prepare, read_rows
 
 LOG_INTERVAL = 10
 """Optimizer steps between two losses that are logged, as this project does by default."""
-NOT_MEASURED = -100
 LOADER_PROCESSES = {"cpu": 1, "cuda": 4}
 """Of the Hugging Face Trainer at its best settings, and on a GPU of the plain loop: of two cores one is enough."""
 MEBIBYTE = 2**20
@@ -65,23 +70,25 @@ class Clock:
 
 
 def train_plainly(workload: Workload, *, loss_of: Callable[..., Any] | None = None, compiles: bool = False) -> Measured:
-    """A loop as one writes it in an afternoon, which projects masked positions alone; torch's AdamW, clipping.
+    """A loop as one writes it in an afternoon, which projects masked positions alone; torch's AdamW, clipping, DDP.
 
     Args:
         workload: what is trained.
         loss_of: the loss of a network and a batch, on a device; none: that of the objective.
         compiles: compile the network; of one whose head sees no whole rows, the trunk.
     """
-    torch.manual_seed(1)
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    torch.manual_seed(1 + rank)
     tokenizer, model = load(workload)
-    device = torch.device(workload.accelerator)
-    model.to(device)
+    model.to(workload.accelerator)
     rows: Any = read_rows(workload, tokenizer)
     collator = build_collator(workload, tokenizer, model)
+    own_rows = workload.rows // workload.processes
+    micro_batch_size = workload.micro_batch_size or own_rows
     loader: Any = DataLoader(
         rows,
-        workload.rows,
-        shuffle=True,
+        micro_batch_size,
+        sampler=DistributedSampler(rows, workload.processes, rank),
         collate_fn=collator,
         num_workers=LOADER_PROCESSES["cuda"] if workload.is_on_gpu else 0,
         pin_memory=workload.is_on_gpu,
@@ -92,12 +99,14 @@ def train_plainly(workload: Workload, *, loss_of: Callable[..., Any] | None = No
     loss_of = loss_of or (masked_loss if workload.objective == "mlm" else model_loss)
     if compiles:
         (model if loss_of is model_loss else model.base_model).compile()
+    network: Any = Loss(model, loss_of, workload)
+    if workload.processes > 1:
+        network = DistributedDataParallel(network)
     clock, losses = Clock(workload), {}
     model.train()
-    for step, batch in enumerate(islice(loader, workload.steps), 1):
-        with torch.autocast(device.type, torch.bfloat16, enabled=workload.precision == "bf16-mixed"):
-            loss = loss_of(model, batch, device)
-        loss.backward()
+    steps = zip(*[iter(loader)] * (own_rows // micro_batch_size), strict=False)
+    for step, batches in enumerate(islice(steps, workload.steps), 1):
+        loss = accumulate(network, batches)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         decay.step()
@@ -108,32 +117,16 @@ def train_plainly(workload: Workload, *, loss_of: Callable[..., Any] | None = No
     return clock.measured(losses)
 
 
-def masked_loss(model: Any, batch: Any, device: Any) -> Any:
-    """The mean loss of the masked tokens of BERT or RoBERTa, whose vocabulary projection sees no others.
-
-    Rows are full, so no mask of padding is needed; and which tokens are masked is looked up before they are on a GPU,
-    as it would be waited for.
-    """
-    labels = batch["labels"].flatten()
-    positions = (labels != NOT_MEASURED).nonzero().squeeze(1)
-    hidden = model.base_model(batch["input_ids"].to(device, non_blocking=True)).last_hidden_state
-    head = model.cls if hasattr(model, "cls") else model.lm_head
-    return cross_entropy(head(hidden.flatten(0, 1)[positions.to(device)]), labels[positions].to(device))
-
-
-def model_loss(model: Any, batch: Any, device: Any) -> Any:
-    """The loss that transformers' networks compute themselves."""
-    return model(**{name: each.to(device, non_blocking=True) for name, each in batch.items()}).loss
-
-
-def liger_loss(model: Any, batch: Any, device: Any) -> Any:
-    """The mean loss of the next tokens of GPT-2 by the kernel of liger-kernel, which keeps no logits."""
-    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-    ids = batch["input_ids"].to(device, non_blocking=True)
-    hidden = model.base_model(ids).last_hidden_state[:, :-1].flatten(0, 1)
-    weights = model.lm_head.weight.to(torch.bfloat16)  # autocast does not know the kernel
-    return LigerFusedLinearCrossEntropyLoss()(weights, hidden.to(torch.bfloat16), ids[:, 1:].flatten())
+def accumulate(network: Any, batches: Sequence[Any]) -> Any:
+    """Add up the gradients of micro-batches, and exchange them with the last; their mean loss."""
+    total = 0
+    for batch in batches:
+        waits = batch is not batches[-1] and isinstance(network, DistributedDataParallel)
+        with network.no_sync() if waits else nullcontext():
+            loss = network(batch) / len(batches)
+            loss.backward()
+        total += loss.detach()
+    return total
 
 
 def train_with_trainer(workload: Workload, *, best: bool = False, compiles: bool = False) -> Measured:
@@ -191,13 +184,29 @@ PEERS: dict[str, Callable[[Workload], Measured]] = {
 }
 
 
+def train_and_tell(rank: int, name: str, workload: Workload, meeting: Path) -> None:
+    """Train in one of the workload's processes, which meet at a file; the first prints what it measured."""
+    if workload.processes > 1:
+        dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=workload.processes)
+    measured = PEERS[name](workload)
+    if rank == 0:
+        print(json.dumps(asdict(measured)))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def main() -> None:
     """Do what the first word says with the workload on stdin."""
     workload = Workload(**json.load(sys.stdin))
     if sys.argv[1] == "prepare":
         prepare(workload)
-    else:
-        print(json.dumps(asdict(PEERS[sys.argv[1]](workload))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        words = sys.argv[1], workload, Path(folder, "meeting")
+        if workload.processes == 1:
+            train_and_tell(0, *words)
+        else:
+            torch.multiprocessing.spawn(train_and_tell, words, workload.processes)
 
 
 if __name__ == "__main__":

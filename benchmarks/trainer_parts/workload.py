@@ -44,6 +44,8 @@ class Workload:
         model_type: of the network; none: that of `NETWORKS`.
         accelerator: "cpu" or "cuda".
         precision: "32-true" or "bf16-mixed".
+        processes: how many share a step; the plain loop and this project can be several.
+        micro_batch_size: rows of a forward pass of these two; None: each chooses.
     """
 
     objective: str
@@ -57,6 +59,8 @@ class Workload:
     model_type: str = ""
     accelerator: str = "cpu"
     precision: str = "32-true"
+    processes: int = 1
+    micro_batch_size: int | None = None
 
     @property
     def model(self) -> Path:
