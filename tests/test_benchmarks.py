@@ -174,6 +174,13 @@ def test_a_trainer_whose_packages_are_missing_is_told(
     assert "trainer: not measured, it needs accelerate: pip install -e '.[benchmark]'" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("steps", "interval"), [(8, 2), (60, 10)])
+def test_train_py_logs_where_the_steps_begin_that_are_measured(steps: int, interval: int, tmp_path: Path) -> None:
+    workload = Workload("mlm", str(tmp_path), "tiny", vocab_size=100, rows=4, length=16, steps=steps)
+    words = measuring.train_words(workload, tmp_path, [])
+    assert words[words.index("--log_interval") + 1] == str(interval)
+
+
 def test_trainers_are_compared_by_their_medians() -> None:
     ours = [measuring.Result(speed, 300, {10: 9.0, 20: 4.0, 30: 2.0}) for speed in (100, 400, 200)]
     measured = {measuring.OURS: ours, "plain": [measuring.Result(100, 600, {10: 9.0, 20: 5.0})]}

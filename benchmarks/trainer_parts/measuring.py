@@ -109,6 +109,7 @@ def train_words(workload: Workload, runs: Path, flags: Sequence[str]) -> list[st
         "--warmup": 0,
         "--eval_interval": "100%",
         "--save_interval": "100%",
+        "--log_interval": workload.warm_up_steps,  # so that what is logged next is without them, as a peer's clock is
         "--accelerator": workload.accelerator,
         "--num_devices": workload.processes,
         "--micro_batch_size": workload.micro_batch_size or "auto",
