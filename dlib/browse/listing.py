@@ -72,6 +72,8 @@ def columns_of(asked: Listing, found: Sequence[RunSummary]) -> list[Quantity]:
 
 def named(columns: Sequence[Quantity], runs: Sequence[RunSummary]) -> list[Quantity]:
     """The columns, with one in place of `best` for each metric that says which checkpoint of a run is the best."""
+    if all(column.word != "best" for column in columns):
+        return list(columns)  # without reading the status of each run once more
     metrics = dict.fromkeys(run.folder.best_metric.key for run in runs if run.is_run)
     return [it for column in columns for it in (map(best_by, metrics) if column.word == "best" else (column,))]
 

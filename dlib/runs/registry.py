@@ -19,7 +19,8 @@ from dlib.runs.status import STATES, Status
 NOT_BEGUN, HALF_WRITTEN, DAMAGED, FOREIGN = "not begun", "half-written", "damaged", "foreign"
 SHOWN_STATES = (*STATES, KILLED, UNKNOWN, NOT_BEGUN, HALF_WRITTEN, DAMAGED, FOREIGN)
 TRASH_NAME = ".trash"
-_NAMES = RunFolder(Path())
+_PATHS = RunFolder(Path())
+_CONFIG, _STATUS, _RECORD, _JOB = (path.name for path in (_PATHS.config, _PATHS.status, _PATHS.record, _PATHS.job))
 _LINKED_STEP = re.compile(r"step-(\d+)/?")
 
 
@@ -135,17 +136,17 @@ def tree_bytes(folder: Path) -> int:
 
 def _problem(folder: RunFolder, sizes: dict[str, int], status: Status | None) -> tuple[str, str] | None:
     """State and fault of a folder that is not a whole run; None for a whole one."""
-    if _NAMES.config.name not in sizes:
+    if _CONFIG not in sizes:
         if folder.is_foreign() or not sizes:
             return FOREIGN, "no run of this program"
         if is_held(folder):
             return None if status else (HALF_WRITTEN, "about to begin")
-        if _NAMES.job.name in sizes:
+        if _JOB in sizes:
             return NOT_BEGUN, "it has a job: jobs.py status tells whether that waits, or has ended"
-        return HALF_WRITTEN, f"ended before its {_NAMES.config.name} was written"
+        return HALF_WRITTEN, f"ended before its {_CONFIG} was written"
     if status is None:
-        return DAMAGED, f"{_NAMES.status.name} is missing or damaged"
-    begun = (_NAMES.config.name, *([_NAMES.record.name] if status.step else []))
+        return DAMAGED, f"{_STATUS} is missing or damaged"
+    begun = (_CONFIG, *([_RECORD] if status.step else []))
     for name in begun:
         if not sizes.get(name):
             return DAMAGED, f"{name} is {'empty' if name in sizes else 'missing'}"

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dlib.browse.listing import in_order, parse_filter, selected
+from dlib.browse.listing import Listing, in_order, parse_filter, print_list, selected
 from dlib.browse.quantities import quantity
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from dlib.runs.registry import RunSummary
+from dlib.runs.status import Status
+from tests.runs.folders import write_run
 
 DAY = 86400
 
@@ -96,3 +98,17 @@ def test_the_most_telling_comes_first_and_what_has_no_value_last(key: str, names
 def test_reversed_the_worst_loss_comes_first_and_what_has_none_still_last() -> None:
     found = in_order(RUNS, quantity("loss", "--sort", RUNS), reverse=True)
     assert [run.name for run in found] == ["gpt", "bert-a", "bert-b", "new"]
+
+
+def test_a_list_reads_the_status_of_a_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, names = RunFolder.read_status, list[str]()
+
+    def counting(folder: RunFolder) -> Status | None:
+        names.append(folder.name)
+        return read(folder)
+
+    for name in ("first", "second"):
+        write_run(tmp_path, name, losses={10: 3.0})
+    monkeypatch.setattr(RunFolder, "read_status", counting)
+    print_list(tmp_path, Listing(), as_json=False)
+    assert names == ["first", "second"]
