@@ -12,7 +12,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.list_runs import write_runs
 from benchmarks.machine import machine
+from benchmarks.soak_parts.processes import children_seconds
 from tests.launching import ROOT, write_corpus
 
 SECONDS_BETWEEN_LOOKS = 0.002
@@ -90,12 +90,6 @@ def write_place(root: Path, num_runs: int) -> None:
     """A text and a workspace of finished runs."""
     write_corpus(root / "data", num_lines=4000)
     write_runs(root / "runs", num_runs)
-
-
-def children_seconds() -> float:
-    """Time on the processor of all processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def ask(question: Question) -> Taken:

@@ -75,14 +75,19 @@ def build(way: str, words: Sequence[str], folder: Path, megabytes: int) -> Built
     return built
 
 
-def measure(root: Path, sizes: Sequence[int], processes: int) -> Iterator[Built]:
-    """All ways at all sizes."""
+def write_place(root: Path) -> None:
+    """The prose, a development text, and a tokenizer that has learned from the prose."""
     write_demo_corpus(root / "prose")
     (root / "data").mkdir()
     shutil.copy(root / "prose" / "dev.txt", root / "data")
     words = ["-d", str(root / "prose"), "--cache_dir", str(root / "trained"), "--out", str(root / "tokenizer")]
     command = [sys.executable, "prepare.py", "tokenizer", *words]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(root: Path, sizes: Sequence[int], processes: int) -> Iterator[Built]:
+    """All ways at all sizes."""
+    write_place(root)
     for megabytes in sizes:
         write_text(root / "prose" / "train.txt", root / "data" / "train.txt", megabytes * MEGABYTE)
         for way, (words, folder) in commands(root, processes).items():

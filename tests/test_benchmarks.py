@@ -14,9 +14,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks import gpu, guard, scaling, startup, tokenize
+from benchmarks import gpu, growth, guard, scaling, startup, tokenize
 from benchmarks.checkpoint_stall import timing_of
-from benchmarks.soak_parts import steps, workspace
+from benchmarks.growth_parts import row
+from benchmarks.soak_parts import processes, steps, workspace
 from benchmarks.trainer_parts import measuring, watched_train
 from benchmarks.trainer_parts.peers import train_plainly
 from benchmarks.trainer_parts.workload import NETWORKS, Workload, prepare, read_rows, read_shape
@@ -116,6 +117,55 @@ def test_loader_prints_rows_beside_those_of_the_model(tmp_path: Path) -> None:
         "loader, 0 workers",
         "model",
     }
+
+
+def test_growth_is_told_as_ratios_to_the_first_row() -> None:
+    figures = [[{"s": 9.0, "MB": 2.0}, {"s": 2.0, "MB": 1.0}, {"s": 1.0, "MB": 2.0}], [{"s": 1234.5, "MB": 0.123}]]
+    rows = [row.Row(size, row.medians(each)) for size, each in zip((1, 1000), figures, strict=True)]
+    assert list(row.table("runs", rows)) == [
+        "| runs | s | MB |",
+        "|---:|---:|---:|",
+        "| 1 | 2 (1.00 x) | 2 (1.00 x) |",
+        "| 1,000 | 1,234 (617.25 x) | 0.123 (0.06 x) |",
+        "",
+    ]
+
+
+def test_growth_is_measured_at_the_sizes_that_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    options = growth.parse("corpus runs --megabytes 1 2000".split())
+    assert (options.tables, options.corpus) == (["corpus", "runs"], [1, 2000])
+    assert options.runs == growth.TABLES["runs"].sizes
+    with pytest.raises(SystemExit):
+        growth.parse(["corpora"])
+    assert "no table corpora; there are corpus, length" in capsys.readouterr().err
+
+
+def test_growth_lists_more_and_more_runs(tmp_path: Path) -> None:
+    output = tmp_path / "growth.json"
+    assert "| 2 |" in run("growth", *f"runs --runs 1 2 --repeats 1 -o {output}".split())
+    assert [measured["size"] for measured in json.loads(output.read_text())["tables"]["runs"]] == [1, 2]
+
+
+def test_a_process_is_observed_until_something_is_so_and_its_children_end_with_it(tmp_path: Path) -> None:
+    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(100)"
+    words = ["-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"]
+    sign = tmp_path / "pid"
+    seen = processes.observe(words, until=lambda: startup.has_content(sign))
+    assert (seen.status, seen.seconds < 100) == (-9, True)
+    deadline = time.monotonic() + 10
+    while processes.resident_bytes(int(sign.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes.resident_bytes(int(sign.read_text())) == 0
+
+
+@pytest.mark.slow
+def test_growth_prints_a_table_for_each(tmp_path: Path) -> None:
+    sizes = "--megabytes 1 2 --length 16 32 --vocabulary 100 200 --processes 1 2 --checkpoints 1 3 --runs 1 2"
+    trained = "--repeats 1 --steps 4 --tokens 256 --size tiny"
+    printed = run("growth", *sizes.split(), *trained.split(), timeout_seconds=600)
+    assert printed.count("(1.00 x) |") >= len(growth.TABLES)
+    for growing in growth.TABLES.values():
+        assert f"| {growing.what} |" in printed
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 import os
 import re
+import resource
+import select
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +116,7 @@ class Observed:
         stderr: what it printed there.
         seconds: how long it took.
         peak_bytes: the most memory that it and its descendants had at the same time, as `own_bytes` counts.
+        processor_seconds: what it and those that it waited for have computed.
     """
 
     status: int
@@ -120,21 +124,36 @@ class Observed:
     stderr: str
     seconds: float
     peak_bytes: int
+    processor_seconds: float
 
 
-def observe(words: Sequence[str], seconds_between_looks: float = 0.05) -> Observed:
-    """Runs Python with these words to its end, and looks at its memory meanwhile."""
+def observe(
+    words: Sequence[str], seconds_between_looks: float = 0.05, until: Callable[[], bool] = lambda: False
+) -> Observed:
+    """Runs Python with these words to its end, or kills it when something is so; looks at its memory meanwhile."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        began, peak = time.perf_counter(), 0
+        began, computed, peak = time.perf_counter(), children_seconds(), 0
         command = [sys.executable, *words]
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-        ) as process:
-            while process.poll() is None:
+        with (
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            ) as process,
+            open(os.pidfd_open(process.pid), "rb") as end,
+        ):
+            while process.poll() is None and not until():
                 peak = max(peak, sum(map(own_bytes, process_tree(process.pid))))
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(seconds_between_looks)
-        seconds = time.perf_counter() - began
+                select.select([end], [], [], seconds_between_looks)
+            seconds = time.perf_counter() - began
+            for pid in process_tree(process.pid) if process.returncode is None else ():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         for file in (stdout, stderr):
             file.seek(0)
-        return Observed(process.returncode, stdout.read().decode(), stderr.read().decode(), seconds, peak)
+        told = stdout.read().decode(), stderr.read().decode()
+        return Observed(process.returncode, *told, seconds, peak, children_seconds() - computed)
+
+
+def children_seconds() -> float:
+    """Time on the processor of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -123,12 +123,22 @@ def measure_ours(flags: Sequence[str], workload: Workload, **options: Any) -> Re
     """Train with train.py and further flags; its own clock counts everything between two steps."""
     with tempfile.TemporaryDirectory() as runs:
         _, resident = run(["train.py", *train_words(workload, Path(runs), flags)], workload, **options)
-        folder = RunFolder(Path(runs, "ours"))
-        metrics, performance = read_metrics(folder.metrics), read_metrics(folder.performance)
+        return read_result(workload, RunFolder(Path(runs, "ours")), resident)
+
+
+def read_result(workload: Workload, folder: RunFolder, resident_mib: float) -> Result:
+    """What a training was, by the numbers that its run recorded.
+
+    Args:
+        workload: what was trained.
+        folder: the run.
+        resident_mib: its memory, where that is not the GPU's.
+    """
+    metrics, performance = read_metrics(folder.metrics), read_metrics(folder.performance)
     losses = {record["step"]: record[LOSS] for record in metrics if LOSS in record}
     counted = next(record["train/tokens"] / record["step"] for record in metrics if LOSS in record)
     speeds = [record[SPEED] for record in performance if record["step"] > workload.warm_up_steps]
-    memory = performance[-1][GPU_MEMORY] if workload.is_on_gpu else resident
+    memory = performance[-1][GPU_MEMORY] if workload.is_on_gpu else resident_mib
     return Result(workload.tokens_per_step / counted * statistics.harmonic_mean(speeds), memory, losses)
 
 
