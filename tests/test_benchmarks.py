@@ -158,6 +158,19 @@ def test_a_process_is_observed_until_something_is_so_and_its_children_end_with_i
     assert processes.resident_bytes(int(sign.read_text())) == 0
 
 
+def test_memory_that_two_processes_show_alike_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(100)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.1)
+        alone = processes.own_bytes(process.pid)
+        monkeypatch.setattr(processes, "process_tree", lambda pid: [pid, pid])
+        twice = processes.own_bytes(process.pid)
+        process.kill()
+    assert 0 < twice == alone
+
+
 @pytest.mark.slow
 def test_growth_prints_a_table_for_each(tmp_path: Path) -> None:
     sizes = "--megabytes 1 2 --length 16 32 --vocabulary 100 200 --processes 1 2 --checkpoints 1 3 --runs 1 2"

@@ -41,14 +41,21 @@ def resident_bytes(pid: int) -> int:
 
 
 def own_bytes(pid: int) -> int:
-    """Memory of a process that no file holds, of shared pages its part alone; 0 once it has ended.
+    """Memory of a process and its descendants that no file holds, of pages shared with others their part alone.
 
-    Pages of files are left out: the system takes them back when others need the room.
+    Pages of files are left out: the system takes them back when others need the room. A process that is about to start
+    another program (vfork) shows the memory of its parent, which is counted once.
     """
+    rollups = set(map(_rollup, process_tree(pid)))
+    sizes = re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB", "\n".join(rollups), re.MULTILINE)
+    return 1024 * sum(map(int, sizes))
+
+
+def _rollup(pid: int) -> str:
+    """What the system tells of a process's memory, its place among it; nothing once it has ended."""
     with suppress(OSError):
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        return 1024 * sum(int(size) for size in re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB", rollup, re.MULTILINE))
-    return 0
+        return Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return ""
 
 
 def open_files(pid: int) -> int:
@@ -141,7 +148,7 @@ def observe(
             open(os.pidfd_open(process.pid), "rb") as end,
         ):
             while process.poll() is None and not until():
-                peak = max(peak, sum(map(own_bytes, process_tree(process.pid))))
+                peak = max(peak, own_bytes(process.pid))
                 select.select([end], [], [], seconds_between_looks)
             seconds = time.perf_counter() - began
             for pid in process_tree(process.pid) if process.returncode is None else ():
