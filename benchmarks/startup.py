@@ -198,6 +198,7 @@ def first_step_table(taken: Mapping[str, Taken]) -> Iterator[str]:
 
 def main() -> None:
     """Measure, print, write."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without it a second start finds all modules compiled
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ("answers", "first_step")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what is measured")
