@@ -1,6 +1,6 @@
 """Is it still as fast as it was? Ratios to a plain torch loop that must hold, for continuous integration.
 
-python -m benchmarks.guard [mlm clm] [--rounds 2] [--steps 8]
+python -m benchmarks.guard [mlm clm] [--rounds 1] [--steps 6]
 
 What `benchmarks.trainers` measures, small: train.py at its default flags and the plain loop in turn, each in a process
 of its own. Ratios are compared and no seconds; the limits leave room for the noise of a machine that is not alone, so
@@ -58,8 +58,8 @@ def main() -> int:
     """Measure, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("objectives", nargs="*", metavar="objective", help=f"of {', '.join(LIMITS)}; none: all")
-    parser.add_argument("--rounds", type=int, default=2, help="trainings with each (%(default)s)")
-    parser.add_argument("--steps", type=int, default=8, help="optimizer steps of a training (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="trainings with each (%(default)s)")
+    parser.add_argument("--steps", type=int, default=6, help="optimizer steps of a training (%(default)s)")
     parser.add_argument("--size", choices=("mini", "tiny"), default="mini", help="of the network (%(default)s)")
     options = parser.parse_args()
     if unknown := set(options.objectives) - set(LIMITS):
