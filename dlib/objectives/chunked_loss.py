@@ -8,14 +8,15 @@ section 3.2, without their kernels).
 Letters: K targets, H hidden size, V vocabulary size, c targets of a chunk, B rows, T tokens a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
-from dlib.models.projection import has_no_memory
+from dlib.models.projection import find_projection, has_no_memory
 from dlib.objectives.objective import widened
 from dlib.process.errors import UserError
 
@@ -25,16 +26,22 @@ LOSS_CHUNK_OF_A_GPU = 2048
 """... and here they are enough for a kernel."""
 
 
-def chunk_of(chosen: int | None, targets: Tensor) -> int:
-    """How many of some targets have their logits in memory at a time; 0: all.
+def find_chunks(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor | None], targets: Tensor, chosen: int | None
+) -> tuple[nn.Linear | None, int]:
+    """The projection of a model, and how many targets have their logits in memory at a time; None: all have them.
 
     Args:
-        chosen: `--loss_chunk`; None: by the device.
+        model: asked for its projection, also where nothing comes of it (`find_projection`).
+        inputs: of the model, by name.
         targets: of any shape.
+        chosen: `--loss_chunk`; None: by the device.
     """
+    layer = find_projection(model, inputs)
     chunk = LOSS_CHUNK.get(targets.device.type, LOSS_CHUNK_OF_A_GPU) if chosen is None else chosen
     # Without memory a row stands for many: what they would keep is asked for (--micro_batch_size auto).
-    return chunk if targets.numel() > chunk or has_no_memory(targets) else 0
+    is_cut = chunk and (targets.numel() > chunk or has_no_memory(targets))
+    return (layer if is_cut else None), chunk
 
 
 def chunked_losses(hidden: Tensor, layer: nn.Linear, targets: Tensor, chunk: int) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from dlib.models.projection import find_projection, has_no_memory, taking_inputs
-from dlib.objectives.chunked_loss import chunk_of, chunked_losses, chunked_predictions
+from dlib.models.projection import has_no_memory, taking_inputs
+from dlib.objectives.chunked_loss import chunked_losses, chunked_predictions, find_chunks
 from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import model_inputs, stack_rows
 
@@ -43,9 +43,8 @@ class EncoderDecoder(Objective):
     def losses(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Cross-entropy in nats of each target token (B, T), 0 where there is none, with a gradient."""
         labels, inputs = batch["labels"], inputs_of(model, batch)
-        chunk = 0 if self.smoothing else chunk_of(self.args.loss_chunk, labels)
-        layer = find_projection(model, inputs)
-        if layer is None or not chunk:
+        layer, chunk = find_chunks(model, inputs, labels, 0 if self.smoothing else self.args.loss_chunk)
+        if layer is None:
             return token_losses(model, batch, self.smoothing)[0]
         hidden, targets, places = hidden_targets(model, layer, inputs, labels)
         return put_back(chunked_losses(hidden, layer, targets, chunk), places, labels)
@@ -54,9 +53,8 @@ class EncoderDecoder(Objective):
     def predictions(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same without smoothing and gradient, and the likeliest tokens (B, T): what an evaluation measures."""
         labels, inputs = batch["labels"], inputs_of(model, batch)
-        chunk = chunk_of(self.args.loss_chunk, labels)
-        layer = find_projection(model, inputs)
-        if layer is None or not chunk:
+        layer, chunk = find_chunks(model, inputs, labels, self.args.loss_chunk)
+        if layer is None:
             losses, logits = token_losses(model, batch)
             return losses, logits.argmax(-1)
         hidden, targets, places = hidden_targets(model, layer, inputs, labels)

@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 
 from dlib.data.samples import Sample
 from dlib.models.parts import output_layer
-from dlib.models.projection import find_projection, taking_inputs
-from dlib.objectives.chunked_loss import chunk_of, chunked_losses, chunked_predictions, losses_and_likeliest
+from dlib.models.projection import taking_inputs
+from dlib.objectives.chunked_loss import chunked_losses, chunked_predictions, find_chunks, losses_and_likeliest
 from dlib.objectives.objective import Batch, Evaluated, Objective, widened
 from dlib.objectives.padding import stack_documents, stack_rows
 
@@ -71,9 +71,9 @@ class TokenPrediction(Objective):
 
         Where there are more than a chunk, their logits are never whole (`chunked_loss`).
         """
-        layer = find_projection(model, {"input_ids": batch["input_ids"], **inputs_beside(batch)})
-        chunk = chunk_of(self.args.loss_chunk, batch["targets"])
-        if layer is None or not chunk:
+        inputs = {"input_ids": batch["input_ids"], **inputs_beside(batch)}
+        layer, chunk = find_chunks(model, inputs, batch["targets"], self.args.loss_chunk)
+        if layer is None:
             logits = widened(predict_targets(model, batch, **self.forward_options))
             return F.cross_entropy(logits, batch["targets"], reduction="none")
         hidden = hidden_targets(model, layer, batch, **self.forward_options)
@@ -82,9 +82,9 @@ class TokenPrediction(Objective):
     @torch.no_grad()
     def predictions(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same without a gradient (K,), and the likeliest token (K,): what an evaluation measures."""
-        layer = find_projection(model, {"input_ids": batch["input_ids"], **inputs_beside(batch)})
-        chunk = chunk_of(self.args.loss_chunk, batch["targets"])
-        if layer is None or not chunk:
+        inputs = {"input_ids": batch["input_ids"], **inputs_beside(batch)}
+        layer, chunk = find_chunks(model, inputs, batch["targets"], self.args.loss_chunk)
+        if layer is None:
             return losses_and_likeliest(predict_targets(model, batch, **self.forward_options), batch["targets"])
         hidden = hidden_targets(model, layer, batch, **self.forward_options)
         return chunked_predictions(hidden, layer, batch["targets"], chunk)
