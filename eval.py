@@ -92,19 +92,28 @@ def watch(order: Order) -> int:
 
     outlast_reader("stdout")
     watcher = Watcher(order)
-    with ended_by_signals() if is_rank_zero() else nullcontext():
-        try:
+    try:
+        with ended_by_signals() if is_rank_zero() else nullcontext(lambda: None) as end_if_asked:
             if is_rank_zero():
                 watcher.prepare()
             with launch(order, []) as processes:
-                work_through(watcher.subjects(), order, processes, watcher.give_up)
-        except (KeyboardInterrupt, SystemExit):
-            if is_rank_zero():
-                watcher.stop()
-            raise
-        if order.once and is_rank_zero():
+                work_through(until_asked_to_end(end_if_asked, watcher.subjects()), order, processes, watcher.give_up)
+    except (KeyboardInterrupt, SystemExit):
+        if is_rank_zero():
             watcher.stop()
+        raise
+    if order.once and is_rank_zero():
+        watcher.stop()
     return USER_ERROR_STATUS if watcher.failed else 0
+
+
+def until_asked_to_end(
+    end_if_asked: Callable[[], None], looks: Iterable["Subject | None"]
+) -> Iterator["Subject | None"]:
+    """What each look found, unless this process was asked to end meanwhile."""
+    for found in looks:
+        end_if_asked()
+        yield found
 
 
 @contextmanager

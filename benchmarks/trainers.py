@@ -2,12 +2,15 @@
 
 python -m benchmarks.trainers [mlm clm sequence_classification seq2seq] [--rounds 3] [--steps 40] [-o trainers.json]
 python -m benchmarks.trainers mlm --also "--micro_batch_size 8" --also "--exact_reduce"
+python -m benchmarks.trainers sequence_classification --shortest 4 --also "--max_tokens_per_batch 2048"
 
 The same network from the same weights (BERT-mini; GPT-2 and T5 of its size), rows, size of step, optimizer, clipping
 and precision (float32), each in a process of its own, in turn, round after round. This project is train.py at its
 default flags, and once more for each --also. The plain loop projects masked positions alone. The Trainer is that of
 transformers' example scripts at its defaults, and with a loader process and the fused optimizer; with --compile once
-more with torch_compile. Memory is the peak of what is resident in the process, libraries included.
+more with torch_compile. With --shortest lines are of unlike length: each fills its rows as it does by default (this
+project packs a text, the others pad each line), and the Trainer at its best has rows of like length together. Memory is
+the peak of what is resident in the process, libraries included.
 
 Prints medians and what they are to ours; -o writes all that was measured.
 """
@@ -31,7 +34,7 @@ def measure(objective: str, options: argparse.Namespace) -> dict[str, list[Resul
     measured: dict[str, list[Result]] = {name: [] for name in names if not tell_missing(name)}
     with tempfile.TemporaryDirectory() as folder:
         sizes = options.size, options.vocab_size, options.rows, options.length, options.steps
-        workload = Workload(objective, folder, *sizes)
+        workload = Workload(objective, folder, *sizes, shortest=options.shortest)
         run(["-m", "benchmarks.trainer_parts.peers", "prepare"], workload)
         for number in range(options.rounds):
             for name, results in measured.items():
@@ -58,6 +61,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add_sizes(parser, steps=40)
     parser.add_argument("--also", action="append", default=[], metavar="FLAGS", help="measure train.py with them, too")
     parser.add_argument("--compile", action="store_true", help="measure the Trainer with torch_compile, too")
+    parser.add_argument("--shortest", type=int, metavar="WORDS", help="of the shortest line (all fill rows)")
     options = parser.parse_args(words)
     if unknown := set(options.objectives) - set(NETWORKS):
         parser.error(f"no objective {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
@@ -71,11 +75,10 @@ def main() -> None:
     for objective in options.objectives or NETWORKS:
         measured[objective] = measure(objective, options)
         print("\n".join(table(objective, measured[objective])), flush=True)
-    size = (
-        f"{options.size}, {options.rows} x {options.length} tokens, {options.vocab_size:,} in the vocabulary, float32"
-    )
-    medians_of = f"medians of {options.rounds} x {options.steps} steps"
-    print(f"{size}; {medians_of}; {machine()}; {time.strftime('%Y-%m-%d')}")
+    size = f"{options.size}, {options.rows} x {options.length} tokens, {options.vocab_size:,} in the vocabulary"
+    size += "" if options.shortest is None else f", lines of {options.shortest} words and more"
+    medians_of = f"float32; medians of {options.rounds} x {options.steps} steps"
+    print(f"{size}, {medians_of}; {machine()}; {time.strftime('%Y-%m-%d')}")
     if options.output is not None:
         write_report(options.output, measured)
 

@@ -94,8 +94,8 @@ def measure_peer(name: str, workload: Workload, **options: Any) -> Result:
 
 
 def train_words(workload: Workload, runs: Path, flags: Sequence[str]) -> list[str]:
-    """The words after train.py: the workload at the default flags, and further flags."""
-    words = {
+    """The words after train.py: the workload at the default flags, and further flags, which may size a step."""
+    words: dict[str, Any] = {
         "-n": "ours",
         "-d": workload.data,
         "--out_dir": runs,
@@ -116,6 +116,8 @@ def train_words(workload: Workload, runs: Path, flags: Sequence[str]) -> list[st
         "--precision": workload.precision,
         "--trackers": "none",
     }
+    if "--max_tokens_per_batch" in flags:
+        del words["-b"]
     return [*(str(word) for pair in words.items() for word in pair), "--offline", *flags]
 
 
@@ -137,9 +139,10 @@ def read_result(workload: Workload, folder: RunFolder, resident_mib: float) -> R
     metrics, performance = read_metrics(folder.metrics), read_metrics(folder.performance)
     losses = {record["step"]: record[LOSS] for record in metrics if LOSS in record}
     counted = next(record["train/tokens"] / record["step"] for record in metrics if LOSS in record)
+    of_peers = 1 if workload.shortest is not None else workload.tokens_per_step / counted
     speeds = [record[SPEED] for record in performance if record["step"] > workload.warm_up_steps]
     memory = performance[-1][GPU_MEMORY] if workload.is_on_gpu else resident_mib
-    return Result(workload.tokens_per_step / counted * statistics.harmonic_mean(speeds), memory, losses)
+    return Result(of_peers * statistics.harmonic_mean(speeds), memory, losses)
 
 
 def measure_any(name: str, workload: Workload, **options: Any) -> Result:

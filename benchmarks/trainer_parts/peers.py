@@ -134,7 +134,7 @@ def train_with_trainer(workload: Workload, *, best: bool = False, compiles: bool
 
     Args:
         workload: what is trained.
-        best: with loader processes and the fused optimizer.
+        best: with loader processes and the fused optimizer, and rows of like length where lengths differ.
         compiles: with torch_compile.
     """
     from datasets import Dataset
@@ -146,6 +146,8 @@ def train_with_trainer(workload: Workload, *, best: bool = False, compiles: bool
     processes = LOADER_PROCESSES[workload.accelerator]
     loader = {"dataloader_num_workers": processes, "dataloader_persistent_workers": True}
     settings: dict[str, Any] = {**loader, "optim": "adamw_torch_fused"} if best else {}
+    if best and workload.shortest is not None:
+        settings["train_sampling_strategy"] = "group_by_length"
 
     class Stamping(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

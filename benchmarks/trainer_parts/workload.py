@@ -1,7 +1,8 @@
 """What all trainers are given alike: one text, one tokenizer, one network with the weights it begins from.
 
-A line of the text has as many words as fill a row, so that every trainer cuts the same rows, and none has padding: how
-rows are filled is measured elsewhere. Words are drawn as often as in a language (Zipf), a tokenizer's token is a word.
+A line of the text has as many words as fill a row, so that every trainer cuts the same rows, and none has padding, but
+where lines of unlike length are asked for: then each trainer has its own way to fill rows. Words are drawn as often as
+in a language (Zipf), a tokenizer's token is a word.
 """
 
 import json
@@ -46,6 +47,7 @@ class Workload:
         precision: "32-true" or "bf16-mixed".
         processes: how many share a step; the plain loop and this project can be several.
         micro_batch_size: rows of a forward pass of these two; None: each chooses.
+        shortest: words of the shortest line, where any number up to that of a row is as likely; None: all fill rows.
     """
 
     objective: str
@@ -61,6 +63,7 @@ class Workload:
     precision: str = "32-true"
     processes: int = 1
     micro_batch_size: int | None = None
+    shortest: int | None = None
 
     @property
     def model(self) -> Path:
@@ -73,9 +76,10 @@ class Workload:
         return Path(self.folder, "data")
 
     @property
-    def tokens_per_step(self) -> int:
-        """Tokens that the network sees in an optimizer step, those of both sides of an encoder-decoder."""
-        return self.rows * self.length * (1 + (self.objective == "seq2seq"))
+    def tokens_per_step(self) -> float:
+        """Tokens of an optimizer step's lines, those of both sides of an encoder-decoder; of unlike lines the mean."""
+        length = self.length if self.shortest is None else (self.length + self.shortest + FRAME) / 2
+        return self.rows * length * (1 + (self.objective == "seq2seq"))
 
     @property
     def warm_up_steps(self) -> int:
@@ -132,8 +136,10 @@ def draw_lines(workload: Workload) -> Iterator[str]:
     """Lines of words, without end; with a label that the words tell, or a target, which is the source reversed."""
     randomness, num_words = np.random.default_rng(1), workload.vocab_size - len(SPECIAL)
     frequencies = 1 / np.arange(10, num_words + 10)
+    longest = workload.length - FRAME
     while True:
-        words = randomness.choice(num_words, workload.length - FRAME, p=frequencies / frequencies.sum())
+        count = longest if workload.shortest is None else randomness.integers(workload.shortest, longest + 1)
+        words = randomness.choice(num_words, count, p=frequencies / frequencies.sum())
         text = " ".join(f"w{word}" for word in words)
         if workload.objective == "sequence_classification":
             yield json.dumps({"text": text, "label": "even" if words[0] % 2 == 0 else "odd"}) + "\n"

@@ -32,14 +32,15 @@ def find_projection(model: PreTrainedModel, inputs: Mapping[str, Tensor | None])
         inputs: rows (B, T), by the name of the model's argument; None is left out.
     """
     if model not in _projections:
-        _projections[model] = None
+        row = {name: rows[:1] for name, rows in inputs.items() if rows is not None}
         try:
             layer: Any = output_layer(model) or model.get_output_embeddings()
-            row = {name: rows[:1] for name, rows in inputs.items() if rows is not None}
-            if is_whole_projection(layer) and gives_logits(model, layer, row):
-                _projections[model] = layer
+            is_all = is_whole_projection(layer) and gives_logits(model, layer, row)
+        except torch.cuda.OutOfMemoryError:  # says nothing about the model
+            raise
         except Exception:  # whatever a network of one's own raises that has no such layer, or takes no such row
-            return None
+            is_all = False
+        _projections[model] = layer if is_all else None
     return _projections[model]
 
 

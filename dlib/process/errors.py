@@ -131,16 +131,44 @@ def stdout_is_broken() -> bool:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Has SIGTERM, and SIGHUP unless it is ignored (`nohup`), end this process as Ctrl-C does, with its clean-up."""
+def ended_by_signals() -> Iterator[Callable[[], None]]:
+    """Has SIGINT, SIGTERM and SIGHUP, but for those that are ignored (`nohup`), end this process with its clean-up.
+
+    The exception comes in the middle of whatever is computed. A library may swallow it, or make another of it, as
+    OmegaConf does while it builds a configuration: so the end of the block raises it again.
+
+    Yields:
+        A function that raises it again, too, for loops that go on until they are interrupted.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came.
+        SystemExit: another came, with its exit status.
+    """
+    came: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        came.append(number)
+        raise interruption(number)
 
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    def end_if_asked() -> None:
+        if came:
+            raise interruption(came[0])
+
+    asked_by = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in asked_by if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heard}
     try:
-        yield
+        yield end_if_asked
+    except Exception:
+        end_if_asked()
+        raise
+    else:
+        end_if_asked()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interruption(number: int) -> BaseException:
+    """What ends a process that a signal has asked to."""
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

@@ -88,7 +88,7 @@ def test_every_field_has_its_own_flag() -> None:
     assert len(set(names)) == len(names)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(experiments())
 def test_dumped_configuration_loads_as_equal_arguments(tmp_path_factory: Any, args: ExperimentArgs) -> None:
     file = tmp_path_factory.mktemp("dump") / "config.yml"

@@ -4,6 +4,8 @@ import json
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -22,7 +24,7 @@ from dlib.measuring.watching import Watcher, steps_to_do
 from dlib.process.errors import UserError
 from dlib.runs.folder import RunFolder
 from tests.exactness.ranks import fork, kill_all
-from tests.launching import ROOT, Place, Training, evaluate, start_warm, train
+from tests.launching import ROOT, Place, Training, environment, evaluate, start_warm, train
 from tests.runs.folders import RECORD
 from tests.test_floors import imported
 
@@ -204,6 +206,37 @@ def test_a_live_run_is_no_longer_watched_after_sigterm_or_one_look(place: Place,
             watcher.signal(signal.SIGTERM)
         result = watcher.result()
     assert (result.status, result.stdout, result.stderr) == (0 if once else 143, "", "")
+    assert not folder.ledger.lacks("step-00000010")
+
+
+TELLS_ITSELF_TO_END = """
+import os, runpy, signal, sys
+from omegaconf import OmegaConf
+_, *sys.argv = sys.argv
+structured = OmegaConf.structured
+
+def asked_meanwhile(*args):
+    if callable(signal.getsignal(signal.SIGTERM)):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            pass
+    return structured(*args)
+
+OmegaConf.structured = asked_meanwhile
+runpy.run_path("eval.py", run_name="__main__")
+"""
+"""eval.py that gets SIGTERM while its configuration is built, where OmegaConf can swallow what comes of it."""
+
+
+def test_a_watch_ends_by_a_signal_whose_exception_was_swallowed(place: Place) -> None:
+    folder = saved_run(place, "running")
+    folder.ledger.write("step-00000005", "", "{}")
+    words = ["eval.py", str(folder.root), "--watch", "--cache_dir", str(place.cache), "--accelerator", "cpu"]
+    with folder.hold():
+        watcher = [sys.executable, "-c", TELLS_ITSELF_TO_END, *words]
+        ended = subprocess.run(watcher, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (143, "")
     assert not folder.ledger.lacks("step-00000010")
 
 

@@ -250,6 +250,18 @@ def test_looking_for_the_projection_draws_nothing_and_leaves_modes_alone() -> No
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_lack_of_memory_says_nothing_about_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    model = build_toy("llama")
+    with monkeypatch.context() as full:
+        full.setattr(model, "forward", fill)
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            find_projection(model, ids_of(objective_of("llama", 0)))
+    assert find_projection(model, ids_of(objective_of("llama", 0))) is not None
+
+
 def test_a_layer_that_does_more_than_project_is_no_projection() -> None:
     class Doubled(torch.nn.Linear):
         def forward(self, hidden: Tensor) -> Tensor:

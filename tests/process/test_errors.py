@@ -79,6 +79,19 @@ def test_closed_streams_are_empty_files(closed: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (3, *expected)
 
 
+@pytest.mark.parametrize(("signal", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("made_of_it", ["pass", "raise ValueError", "pass\n    end_if_asked()"])
+def test_a_signal_ends_the_process_whatever_a_library_made_of_its_exception(
+    signal: str, status: int, made_of_it: str
+) -> None:
+    begin = (
+        "import signal; from dlib.process.errors import ended_by_signals\nwith ended_by_signals() as end_if_asked:\n"
+    )
+    taken = f"    try: os.kill(os.getpid(), signal.{signal})\n    except BaseException: {made_of_it}\n"
+    result = run(f"{begin}{taken}print('goes on')")
+    assert (result.returncode, result.stdout, result.stderr) == (status, "", "")
+
+
 def test_errors_need_no_other_module_of_the_project() -> None:
     result = run("print(sorted(name for name in sys.modules if name.startswith('dlib')))")
     assert result.stdout.strip() == "['dlib', 'dlib.process', 'dlib.process.errors']"
