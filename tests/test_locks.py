@@ -125,7 +125,7 @@ def test_every_dependency_of_every_package_is_met_within_its_lock(tools: list[st
     for package in content["package"]:
         if package["name"] == "tokenizers":
             package["version"] = "0.1"
-    (tmp_path / "conda-lock.yml").write_text(yaml.safe_dump(content))
+    (tmp_path / "conda-lock.yml").write_text(yaml.dump(content, Dumper=yaml.CSafeDumper))
     assert "needs tokenizers" in unmet(tmp_path / "conda-lock.yml")
 
 

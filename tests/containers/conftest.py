@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,10 +40,8 @@ def needs_engine() -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """An empty folder that every user can reach, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        folder.chmod(0o755)
+    """An empty folder that every user can reach."""
+    with engine.open_folder() as folder:
         yield folder
 
 

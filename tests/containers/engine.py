@@ -6,7 +6,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def tracked_files(folder: Path, *more: str) -> list[str]:
     listed = run("git", "-C", folder, "ls-files", "-z", "--cached", *more)
     assert listed.returncode == 0, listed.stderr
     return [name for name in listed.stdout.split("\0") if name and (folder / name).is_file()]
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """An empty folder that every user can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
 
 
 def check_out(folder: Path) -> Path:

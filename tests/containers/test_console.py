@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tests.containers.engine import docker
 
 pytestmark = pytest.mark.docker
 
+USER = 1001 if os.getuid() == 0 else os.getuid()
 KEY = "0123456789abcdef0123456789abcdef01234567"
 LAB = {"WANDB_BASE_URL": "https://my.lab:8080/api"}
 RECORDING_ENGINE = """\
@@ -58,14 +59,21 @@ class Console(NamedTuple):
         return done.stdout.strip()
 
 
+@pytest.fixture(scope="module")
+def repository() -> Iterator[Path]:
+    """A clone that belongs to a user who is neither root nor known to the image, where that is possible."""
+    with engine.open_folder() as folder:
+        engine.check_out(folder / "my project")
+        engine.give_to(USER, folder)
+        yield folder / "my project"
+
+
 @pytest.fixture
-def console(image: str, open_folder: Path) -> Console:
-    """One whose user is neither root nor known to the image, where that is possible."""
-    uid = 1001 if os.getuid() == 0 else os.getuid()
+def console(image: str, repository: Path, open_folder: Path) -> Console:
+    """One with an empty home."""
     (open_folder / "home").mkdir()
-    engine.check_out(open_folder / "my project")
-    engine.give_to(uid, open_folder)
-    return Console(uid, open_folder / "my project", open_folder / "home", image)
+    engine.give_to(USER, open_folder)
+    return Console(USER, repository, open_folder / "home", image)
 
 
 def test_quotes_spaces_and_dollars_survive(console: Console) -> None:
@@ -90,6 +98,7 @@ def test_files_belong_to_the_user(console: Console) -> None:
     assert console.says("bash", "-c", write).split() == ["??", '"new', 'file"', str(console.uid), str(console.uid)]
     written = [console.repository / "new file", console.home / ".cache" / "huggingface" / "hub"]
     assert [path.stat().st_uid for path in written] == [console.uid] * 2
+    written[0].unlink()
 
 
 def test_mounts_are_there_and_read_only_when_asked(console: Console) -> None:

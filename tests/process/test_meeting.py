@@ -27,7 +27,7 @@ from dlib.process.early_contact import in_touch, tell_loss
 from dlib.process.errors import run_script
 from dlib.process.standing import Standing
 meeting.MEETING_SECONDS, meeting.REMINDER_SECONDS, meeting.NAMELESS_SECONDS = 3, 1, 1
-meeting.FAREWELL_SECONDS = 1.5
+meeting.FAREWELL_SECONDS, meeting.LEAVING_SECONDS = 1.5, 2.5
 meeting.STILL_SECONDS, meeting.SILENT_SECONDS = 2.0, 0.8
 meeting.BEAT_SECONDS, meeting.GRACE_SECONDS = 0.1, 0.5
 atexit.register(time.sleep, {linger})
