@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.trainer_parts.measuring import OURS, Result, measure_any, run, table, tell_missing, write_report
-from benchmarks.trainer_parts.workload import NETWORKS, Workload
+from benchmarks.trainer_parts.workload import FRAME, NETWORKS, Workload
 
 
 def measure(objective: str, options: argparse.Namespace) -> dict[str, list[Result]]:
@@ -65,6 +65,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if unknown := set(options.objectives) - set(NETWORKS):
         parser.error(f"no objective {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
+    if options.shortest is not None and not 1 <= options.shortest <= options.length - FRAME:
+        parser.error(f"--shortest {options.shortest}: a row has room for 1 to {options.length - FRAME} words")
     return options
 
 

@@ -226,6 +226,17 @@ def test_trainers_are_given_full_rows_and_the_plain_loop_learns_from_them(object
     assert 0 < measured.losses[4] < 2 * math.log(100)
 
 
+def test_lines_of_unlike_length_are_counted_by_their_tokens(tmp_path: Path) -> None:
+    workload = Workload("mlm", str(tmp_path), "tiny", vocab_size=100, rows=100, length=16, steps=10, shortest=4)
+    prepare(workload)
+    rows = read_rows(workload, AutoTokenizer.from_pretrained(workload.model))
+    lengths = [len(row["input_ids"]) for row in rows]
+    assert {*lengths} == {*range(6, 17)}
+    assert sum(lengths) / workload.steps == pytest.approx(workload.tokens_per_step, rel=0.03)
+    words = measuring.train_words(workload, tmp_path, ["--max_tokens_per_batch", "64"])
+    assert "-b" not in words, "a budget of tokens takes the place of a number of rows"
+
+
 def test_a_trainer_whose_packages_are_missing_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
