@@ -24,7 +24,7 @@ class Encoding(Protocol):
     """What a tokenizer makes of a text."""
 
     @property
-    def ids(self) -> Sequence[int]:
+    def ids(self) -> Sequence[int] | np.ndarray:
         """Of its tokens, without special ones."""
 
     @property
@@ -95,7 +95,8 @@ class PartArrays:
 
     def __init__(self, columns: Columns, separator_id: int, dtype: str) -> None:
         """Begin a range."""
-        self.columns, self.separator_id = columns, separator_id
+        self.columns = columns
+        self._separator = np.array([separator_id], np.dtype(dtype))
         self.num_bytes = 0  # UTF-8 bytes of the sequences that are kept, and one for the end of each
         self.dtypes = {".tokens": np.dtype(dtype), ".lengths": LENGTH_TYPE}
         self.dtypes |= {".items": LENGTH_TYPE, ".counts": LENGTH_TYPE} if columns.lists else {}
@@ -106,7 +107,7 @@ class PartArrays:
     def add(self, stretch: Stretch, encoding: Encoding) -> None:
         """Add the tokens of the next stretch of a document."""
         ids = encoding.ids
-        self._gathered[".tokens"].extend(ids)
+        self._gathered[".tokens"].append(np.asarray(ids, self.dtypes[".tokens"]))
         if self.columns.offsets:
             self._gathered[".spans"].extend(self._spans(stretch, encoding, len(ids)))
         sequence = self._sequence
@@ -121,13 +122,15 @@ class PartArrays:
 
     def take(self, suffix: str) -> np.ndarray:
         """What has gathered since it was last taken; a sequence may be under way."""
-        array = np.array(self._gathered[suffix], dtype=self.dtypes[suffix])
-        self._gathered[suffix].clear()
+        gathered = self._gathered[suffix]
+        dtype = self.dtypes[suffix]
+        array = np.concatenate([np.empty(0, dtype), *gathered]) if suffix == ".tokens" else np.array(gathered, dtype)
+        gathered.clear()
         return array
 
     def _end_sequence(self, stretch: Stretch) -> None:
         if self._sequence.tokens or self.columns.is_aligned:
-            self._gathered[".tokens"].append(self.separator_id)
+            self._gathered[".tokens"].append(self._separator)
             self._gathered[".lengths"].append(self._sequence.tokens + 1)
             self.num_bytes += self._sequence.num_bytes
             if self.columns.offsets:

@@ -26,6 +26,7 @@ from dlib.data.shards import Slice, iterate_slices
 from dlib.data.text import located
 from dlib.data.token_parts import Encode, Encoding, PartArrays, Stretch, cut_documents, item_lead
 from dlib.data.unknown_words import UnknownWordError, naming_unknown
+from dlib.data.word_memory import WordMemory, has_words
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
@@ -50,7 +51,8 @@ def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool
     tokenizer.encode_special_tokens = encode_special_tokens
     # The fast one leaves out where in the text a token stands; tokenizers has it since 0.20.
     fast = None if with_offsets else getattr(tokenizer, "encode_batch_fast", None)
-    return partial(naming_unknown, partial(fast or tokenizer.encode_batch, add_special_tokens=False))
+    encode: Encode = partial(naming_unknown, partial(fast or tokenizer.encode_batch, add_special_tokens=False))
+    return WordMemory(encode) if not with_offsets and has_words(backend) else encode
 
 
 def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:
