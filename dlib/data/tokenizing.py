@@ -26,10 +26,12 @@ from dlib.data.shards import Slice, iterate_slices
 from dlib.data.text import located
 from dlib.data.token_parts import Encode, Encoding, PartArrays, Stretch, cut_documents, item_lead
 from dlib.data.unknown_words import UnknownWordError, naming_unknown
-from dlib.data.word_memory import WordMemory, has_words
+from dlib.data.word_memory import WordMemory, takes_words_alone
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
+# So many threads of a tokenizer are faster than one that looks words up.
+MANY_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,15 @@ class TokenizingJob:
     folder: str  # absolute path of the folder for the parts
 
 
-def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool = False) -> Encode:
-    """The encoding function of a fast tokenizer, from the text of its `tokenizer.json`."""
+def load_encode(backend: str, encode_special_tokens: bool, *, with_offsets: bool = False, threads: int = 1) -> Encode:
+    """The encoding function of a fast tokenizer, from the text of its `tokenizer.json`; it may take so many threads."""
     tokenizer = Tokenizer.from_str(backend)
     tokenizer.encode_special_tokens = encode_special_tokens
     # The fast one leaves out where in the text a token stands; tokenizers has it since 0.20.
     fast = None if with_offsets else getattr(tokenizer, "encode_batch_fast", None)
     encode: Encode = partial(naming_unknown, partial(fast or tokenizer.encode_batch, add_special_tokens=False))
-    return WordMemory(encode) if not with_offsets and has_words(backend) else encode
+    remembers = not with_offsets and threads < MANY_THREADS and takes_words_alone(backend)
+    return WordMemory(encode) if remembers else encode
 
 
 def tokenize_here(job: TokenizingJob, encode: Encode, index: int = 0, processes: int = 1) -> Iterator[Part]:

@@ -72,7 +72,8 @@ def tokenize_text(job: TokenizingJob, tokenizer: "PreTrainedTokenizerBase", proc
     size, num_parts = num_bytes_of([*map(Path, job.files)]), sum(1 for _ in iterate_slices(job.files))
     cores = usable_cores() if processes == -1 else processes
     if cores < 2 or size < SMALL_TEXT_BYTES:
-        return tokenize_here(job, load_encode(backend, encode_special_tokens, with_offsets=with_offsets))
+        encoding = load_encode(backend, encode_special_tokens, with_offsets=with_offsets, threads=usable_cores())
+        return tokenize_here(job, encoding)
     # A file that has to be read as a whole is one part: then the tokenizer's threads take the further cores.
     wanted = min(cores, num_parts)
     return tokenize_in_processes(job, backend, encode_special_tokens, wanted, threads=cores // wanted)
@@ -91,7 +92,7 @@ def tokenize_in_processes(
         workers = [stack.enter_context(_worker(threads)) for _ in range(processes)]
         for index, worker in enumerate(workers):
             order = {"job": asdict(job), "backend": backend, "encode_special_tokens": encode_special_tokens}
-            _send_order(worker, {**order, "index": index, "processes": processes})
+            _send_order(worker, {**order, "threads": threads, "index": index, "processes": processes})
         for number, _ in enumerate(iterate_slices(job.files)):
             yield _receive_part(workers[number % processes])
 
@@ -109,7 +110,8 @@ def carry_out() -> None:
     """Read an order from stdin, answer with one line a part on stdout."""
     order = json.load(sys.stdin.buffer)
     job = TokenizingJob(**order["job"] | {"recipe": Recipe(**order["job"]["recipe"])})
-    encode = load_encode(order["backend"], order["encode_special_tokens"], with_offsets=bool(job.recipe.offsets))
+    options = {"with_offsets": bool(job.recipe.offsets), "threads": order["threads"]}
+    encode = load_encode(order["backend"], order["encode_special_tokens"], **options)
     try:
         for part in tokenize_here(job, encode, order["index"], order["processes"]):
             _answer({"part": part})

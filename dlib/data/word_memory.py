@@ -1,15 +1,13 @@
 """Token ids of words, remembered: most words of a text have been seen, and looking up beats tokenizing again.
 
-Most tokenizers cut a text into words before anything else, so that the ids of "some more text" are those of "some",
-of " more" and of " text", one after the other. Whether one does is read from its `tokenizer.json`: what is listed here
-looks no further than a space with ordinary characters on both sides. Any other tokenizer is asked for whole texts.
+Many tokenizers part a text at its spaces before anything else, so that the ids of "some more text" are those of "some",
+of " more" and of " text", one after the other. Whether one does is read from its `tokenizer.json`, of which a few whole
+designs are known: RoBERTa's and GPT-2's, Llama 3's, BERT's, and those that are trained here. Any other tokenizer is
+asked for whole texts, as are texts in which few words come again.
 """
 
 import json
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from itertools import dropwhile, islice, repeat
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,28 +18,24 @@ ID_TYPE = np.dtype("<u4")
 # Words and their ids take about 300 bytes each.
 MOST_WORDS = 64 * 1024
 LONGEST_WORD = 32  # in characters
+# Texts of so many characters, of which more than this share had to be asked for, are not worth it: numbers, hashes, a
+# language without spaces. So many batches are tokenized as they come then, before another try.
+ENOUGH_CHARACTERS, WORTHLESS_SHARE, RESTING_BATCHES = 64 * 1024, 0.4, 15
 # Not expected in a text; one that has it is not cut.
 CUT = "\0"
 
-NORMALIZERS = ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents")
-CUTTING_WORDS = ("Digits", "Punctuation")
-FINDING_WORDS = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
-MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 # By which Llama 3 and GPT-4, and Qwen 2, find words: a space is the first character of one, or a word by itself.
 _PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 PATTERNS = (_PATTERN % "{1,3}", _PATTERN % "")
-SHORTENED_BLANKS = ("Regex", " {2,}")
-# SentencePiece takes these for blanks.
-BLANKS = "\u2581\ufffd"
 
 
 class WordIds(NamedTuple):
     """What is known of a text's tokens."""
 
-    ids: np.ndarray  # (T,)
+    ids: Sequence[int] | np.ndarray  # (T,)
     offsets: Sequence[tuple[int, int]] = ()  # not remembered
 
 
@@ -51,7 +45,9 @@ class WordMemory:
     def __init__(self, encode: Callable[[list[str]], Iterable[Any]]) -> None:
         """Begin with no words."""
         self._encode = encode
+        # Words as they stand in a text, with the space before them; without one only a text's first word is looked up.
         self._ids: dict[str, bytes] = {}
+        self._resting = 0  # batches to come that are not looked up
 
     def __call__(self, texts: list[str]) -> list[WordIds]:
         """The ids of each text.
@@ -59,123 +55,108 @@ class WordMemory:
         Raises:
             UnknownWordError: a text has a word that has no token.
         """
-        words_of = [[text] if CUT in text else text.replace(" ", CUT + " ").split(CUT) for text in texts]
-        found_of = [list(map(self._ids.get, words, repeat(b""))) for words in words_of]
-        pieces_of = {n: _pieces(words_of[n], found) for n, found in enumerate(found_of) if not all(found)}
+        if self._resting:
+            self._resting -= 1
+            return [WordIds(encoding.ids) for encoding in self._encode(texts)]
         try:
-            ids = self._learn({piece for pieces in pieces_of.values() for piece in pieces})
-        except UnknownWordError:
-            self._encode(texts)  # it names the text
-            raise
-        found_of_pieces = {n: map(ids.__getitem__, pieces) for n, pieces in pieces_of.items()}
-        return [
-            WordIds(np.frombuffer(b"".join(found_of_pieces.get(n, found)), ID_TYPE)) for n, found in enumerate(found_of)
-        ]
+            return [WordIds(np.frombuffer(b"".join(found), ID_TYPE)) for found in self._find(texts)]
+        except UnknownWordError:  # its place is among words
+            return [WordIds(encoding.ids) for encoding in self._encode(texts)]
 
-    def _learn(self, pieces: Iterable[str]) -> dict[str, bytes]:
-        """The ids of pieces; words among them are remembered."""
+    def _find(self, texts: Sequence[str]) -> list[list[bytes]]:
+        """The ids of the words of each text, as bytes."""
+        words_of = [_words(text) for text in texts]
+        found_of = [[self._ids.get(word, b"") for word in words] for words in words_of]
+        incomplete = {n: _joined(words_of[n]) for n, found in enumerate(found_of) if not all(found)}
+        ids, asked = self._learn({piece for pieces in incomplete.values() for piece in pieces})
+        characters = sum(map(len, texts))
+        if characters >= ENOUGH_CHARACTERS and sum(map(len, asked)) > WORTHLESS_SHARE * characters:
+            self._resting = RESTING_BATCHES
+        return [[ids[piece] for piece in incomplete[n]] if n in incomplete else f for n, f in enumerate(found_of)]
+
+    def _learn(self, pieces: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
+        """The ids of pieces, and those that had to be asked for; words among these are remembered."""
         known = {piece: self._ids.get(piece, b"") for piece in pieces}
         asked = [piece for piece, ids in known.items() if not ids]
         encodings = self._encode(asked) if asked else ()
         found = {piece: np.array(one.ids, ID_TYPE).tobytes() for piece, one in zip(asked, encodings, strict=True)}
-        if len(self._ids) > MOST_WORDS:
+        if len(self._ids) + len(found) > MOST_WORDS:
             self._ids.clear()
         self._ids |= {piece: ids for piece, ids in found.items() if len(piece) <= LONGEST_WORD and _is_word(piece)}
-        return known | found
+        return known | found, asked
 
 
-def _pieces(words: list[str], found: Sequence[bytes]) -> list[str]:
-    """Words as they are, or joined where they must not be parted."""
-    are_words = all(_is_word(word) for word, ids in zip(words, found, strict=True) if not ids)
-    return words if are_words else list(_joined(words))
+def _words(text: str) -> list[str]:
+    """A text cut before each space."""
+    return [text] if CUT in text else text.replace(" ", CUT + " ").removeprefix(CUT).split(CUT)
 
 
-def _joined(words: Sequence[str]) -> Iterator[str]:
-    joined = words[0]
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words, each with all blanks that stand before it: there may be more than a space."""
+    joined = [words[0]]
     for word in words[1:]:
-        if joined and _is_ordinary(joined[-1]) and _begins_well(word):
-            yield joined
-            joined = word
+        if joined[-1] and not joined[-1][-1].isspace():
+            joined.append(word)
         else:
-            joined += word
-    yield joined
+            joined[-1] += word
+    return joined
 
 
 def _is_word(piece: str) -> bool:
-    """Whether a piece may be cut out wherever it stands."""
-    return bool(piece) and _begins_well(piece) and _is_ordinary(piece[-1]) and " " not in piece[1:]
+    """Whether a piece is what `_words` finds, and may be cut off from what follows."""
+    return piece != "" and not piece[-1].isspace() and " " not in piece[1:]
 
 
-def _begins_well(piece: str) -> bool:
-    return not piece.startswith(" ") or (len(piece) > 1 and _is_ordinary(piece[1]))
-
-
-@cache
-def _is_ordinary(character: str) -> bool:
-    """Letters, numbers, punctuation and signs that no normalization opens or ends with a blank or an accent."""
-    forms = unicodedata.normalize("NFKD", character) + unicodedata.normalize("NFKC", character)
-    kinds = (unicodedata.category(form)[0] for form in (character, forms[0], forms[-1]))
-    return character not in BLANKS and all(kind in "LNPS" for kind in kinds)
-
-
-def has_words(backend: str) -> bool:
-    """Whether a tokenizer, by its `tokenizer.json`, takes each word by itself, so that its ids can be remembered."""
+def takes_words_alone(backend: str) -> bool:
+    """Whether a tokenizer, by its `tokenizer.json`, gives a word after a space the same ids whatever stands around."""
     content = json.loads(backend)
-    model, cutting = content["model"], _steps(content["pre_tokenizer"], "pretokenizers")
+    normalizer, pre_tokenizer = content["normalizer"], content["pre_tokenizer"]
+    is_bert = pre_tokenizer == {"type": "BertPreTokenizer"}  # it drops all blanks
+    known_normalizers = (None, "NFC", "BertNormalizer") if is_bert else (None, "NFC")
     return (
-        model["type"] in MODELS
-        and not model.get("dropout")
-        and all(map(_normalizes_words, _steps(content["normalizer"], "normalizers")))
-        and any(map(_finds_words, islice(dropwhile(_cuts_words, cutting), 1)))
-        and all(map(_keeps_words, cutting))
-        and not any(map(_may_join_words, content["added_tokens"]))
+        content["model"]["type"] in ("BPE", "Unigram", "WordLevel", "WordPiece")
+        and not content["model"].get("dropout")
+        and (normalizer and normalizer["type"]) in known_normalizers
+        and (is_bert or _parts_at_spaces(pre_tokenizer))
+        and _leaves_text(content["post_processor"])
+        and all(_stays_in_word(token, may_be_blank=not is_bert) for token in content["added_tokens"])
     )
 
 
-def _steps(part: dict[str, Any] | None, kind: str) -> list[dict[str, Any]]:
-    """What a normalizer or a pre-tokenizer does, one after the other."""
-    if part is None:
-        return []
-    return [inner for step in part[kind] for inner in _steps(step, kind)] if part["type"] == "Sequence" else [part]
+def _parts_at_spaces(pre_tokenizer: dict[str, Any] | None) -> bool:
+    match pre_tokenizer:
+        case {"type": "Whitespace" | "WhitespaceSplit"} | {"type": "ByteLevel", "use_regex": True}:
+            return True
+        case {"type": "Metaspace", "split": True}:  # before tokenizers 0.19 it does not say so, and may do otherwise
+            return True
+        case {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+                {"type": "ByteLevel", "use_regex": False},
+            ],
+        }:
+            return pattern in PATTERNS
+    return False
 
 
-def _normalizes_words(step: dict[str, Any]) -> bool:
-    """Whether a normalizer makes the same of a word alone and within a text."""
-    if step["type"] == "Strip":
-        return not step["strip_left"]
-    if step["type"] == "Replace":
-        ((kind, pattern),) = step["pattern"].items()
-        return (kind, pattern) == SHORTENED_BLANKS or (kind == "String" and not _has_blank(pattern + step["content"]))
-    return step["type"] in NORMALIZERS
+def _leaves_text(post_processor: dict[str, Any] | None) -> bool:
+    """Whether a post-processor has the tokens of a text once; it works without special tokens, too."""
+    match post_processor:
+        case None | {"type": "ByteLevel" | "RobertaProcessing" | "BertProcessing"}:
+            return True
+        case {"type": "Sequence", "processors": processors}:
+            return all(map(_leaves_text, processors))
+        case {"type": "TemplateProcessing", "single": single}:
+            return [part["Sequence"]["id"] for part in single if "Sequence" in part] == ["A"]
+    return False
 
 
-def _finds_words(step: dict[str, Any]) -> bool:
-    """Whether a pre-tokenizer parts a text before each word, or before the space in front of it."""
-    match step["type"]:
-        case "ByteLevel":
-            return bool(step["use_regex"])
-        case "Metaspace":
-            return bool(step["split"])
-        case "Split":
-            return step["behavior"] in ("Isolated", "Removed") and step["pattern"].get("Regex") in PATTERNS
-        case kind:
-            return kind in FINDING_WORDS
-
-
-def _cuts_words(step: dict[str, Any]) -> bool:
-    return step["type"] in CUTTING_WORDS
-
-
-def _keeps_words(step: dict[str, Any]) -> bool:
-    """Whether a pre-tokenizer does the same to a word alone and within a text."""
-    return _finds_words(step) or _cuts_words(step) or step["type"] in ("ByteLevel", "Metaspace")
-
-
-def _may_join_words(token: dict[str, Any]) -> bool:
-    """Whether an added token may take a space between two words, as one of several spaces alone cannot."""
+def _stays_in_word(token: dict[str, Any], *, may_be_blank: bool) -> bool:
+    """Whether an added token is never found across the space between two words."""
     text: str = token["content"]
-    return bool(token["rstrip"]) or (_has_blank(text) and not (text.isspace() and len(text) > 1))
-
-
-def _has_blank(text: str) -> bool:
-    return any(character.isspace() for character in unicodedata.normalize("NFKC", text))
+    if token["rstrip"] or (token["normalized"] and not text.isascii()):
+        return False
+    if any(map(str.isspace, text)):  # several blanks are never found where one space is; one would be
+        return may_be_blank and text.isspace() and len(text) > 1 and not (token["single_word"] or token["lstrip"])
+    return True
