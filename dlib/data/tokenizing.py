@@ -30,7 +30,7 @@ from dlib.data.word_memory import WordMemory, takes_words_alone
 
 # Many enough for the tokenizer to be busy, few enough that its records (about 100 bytes a token) stay small.
 BATCH_CHARACTERS = 256 * 1024
-# So many threads of a tokenizer are faster than one that looks words up.
+# Looking words up is three to four times as fast as one thread of a tokenizer: so many threads do better.
 MANY_THREADS = 4
 
 
