@@ -27,7 +27,7 @@ from dlib.runs.metrics_log import read_metrics
 from tests.exactness.faults import Fault, die_at
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 240
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 """What `train.py` sets before it imports the libraries, which the server has imported already."""
