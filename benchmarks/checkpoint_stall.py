@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--folder", help="where the runs stand meanwhile: its disk is what they are written to")
     add_output(parser)
     args = parser.parse_args()
+    if args.saves < 2 or args.interval < 2:
+        parser.error("--saves and --interval: two at least; what comes before the second checkpoint is no usual step")
     measured: dict[str, list[Timing]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         write_corpus(Path(folder, "data"), num_lines=4000)
