@@ -7,11 +7,13 @@ asked for whole texts, as are texts in which few words come again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlib.data.token_parts import Encode, Encoding
 from dlib.data.unknown_words import UnknownWordError
 
 ID_TYPE = np.dtype("<u4")
@@ -35,33 +37,31 @@ PATTERNS = (_PATTERN % "{1,3}", _PATTERN % "")
 class WordIds(NamedTuple):
     """What is known of a text's tokens."""
 
-    ids: Sequence[int] | np.ndarray  # (T,)
+    ids: np.ndarray  # (T,)
     offsets: Sequence[tuple[int, int]] = ()  # not remembered
 
 
 class WordMemory:
     """The ids that a tokenizer gives to texts, most of them from memory."""
 
-    def __init__(self, encode: Callable[[list[str]], Iterable[Any]]) -> None:
+    def __init__(self, encode: Encode) -> None:
         """Begin with no words."""
         self._encode = encode
         # Words as they stand in a text, with the space before them; without one only a text's first word is looked up.
         self._ids: dict[str, bytes] = {}
         self._resting = 0  # batches to come that are not looked up
 
-    def __call__(self, texts: list[str]) -> list[WordIds]:
+    def __call__(self, texts: list[str]) -> Iterable[Encoding]:
         """The ids of each text.
 
         Raises:
             UnknownWordError: a text has a word that has no token.
         """
-        if self._resting:
-            self._resting -= 1
-            return [WordIds(encoding.ids) for encoding in self._encode(texts)]
-        try:
-            return [WordIds(np.frombuffer(b"".join(found), ID_TYPE)) for found in self._find(texts)]
-        except UnknownWordError:  # its place is among words
-            return [WordIds(encoding.ids) for encoding in self._encode(texts)]
+        if not self._resting:
+            with suppress(UnknownWordError):  # its place is among words: below it is among texts
+                return [WordIds(np.frombuffer(b"".join(found), ID_TYPE)) for found in self._find(texts)]
+        self._resting = max(0, self._resting - 1)
+        return self._encode(texts)
 
     def _find(self, texts: Sequence[str]) -> list[list[bytes]]:
         """The ids of the words of each text, as bytes."""
