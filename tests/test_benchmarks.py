@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks import gpu, growth, guard, scaling, startup, tokenize
+from benchmarks import gpu, growth, guard, scaling, startup, step_parts, tokenize
 from benchmarks.checkpoint_stall import timing_of
 from benchmarks.growth_parts import row
 from benchmarks.soak_parts import processes, steps, workspace
@@ -53,6 +53,41 @@ def test_target_projection_prints_a_ratio(tmp_path: Path) -> None:
 def test_sample_dropout_prints_a_ratio(tmp_path: Path) -> None:
     flags = "--rows 2 --length 8 --repeats 1 --attention 0.1".split()
     assert "x the time" in run_warm("sample_dropout", *flags, scratch=tmp_path)
+
+
+def test_step_parts_measures_each_part_in_all_its_ways(tmp_path: Path) -> None:
+    sizes = "--rows 2 --micro_batch_size 1 --length 8 --vocab_size 200 --repeats 1"
+    output = tmp_path / "parts.json"
+    run_warm("step_parts", *sizes.split(), "-o", str(output), scratch=tmp_path)
+    rows = json.loads(output.read_text())["rows"]
+    assert rows[0]["share"] == 1
+    assert all(row["ms"] > 0 for row in rows)
+    assert len({row["part"] for row in rows}) == 6
+
+
+def test_the_other_ways_of_a_part_compute_the_same() -> None:
+    torch.manual_seed(1)
+    hidden, weight, bias = torch.randn(5, 8), torch.randn(8), torch.randn(8)
+    torch.testing.assert_close(
+        step_parts.normalize_by_hand(hidden, weight, bias), step_parts.normalize(hidden, weight, bias)
+    )
+    query, key, value = torch.randn(3, 2, 3, 5, 8)
+    torch.testing.assert_close(
+        step_parts.attend_by_hand(query, key, value),
+        torch.nn.functional.scaled_dot_product_attention(query, key, value),
+    )
+
+
+def test_adamw_that_divides_clips_as_a_product_before_it() -> None:
+    updated = []
+    for way in (step_parts.clip_then_step, step_parts.step_and_clip):
+        torch.manual_seed(1)
+        layer = torch.nn.Linear(8, 8)
+        optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, eps=1.0, fused=True)
+        (layer(torch.randn(5, 8)).sum() * 100).backward()
+        way(layer, optimizer)
+        updated.append(layer.weight)
+    torch.testing.assert_close(*updated)
 
 
 def test_resume_position_prints_a_ratio(tmp_path: Path) -> None:
