@@ -112,7 +112,7 @@ def test_evaluation_finds_the_numbers_of_a_plain_loop(tmp_path: Path) -> None:
     output = tmp_path / "evaluation.json"
     run_warm("evaluation", *models.split(), *sizes.split(), "-o", str(output), scratch=tmp_path)
     rows = json.loads(output.read_text())["rows"]
-    assert [row["same"] for row in rows] == [True] * 4
+    assert [row["same"] for row in rows] == [True] * 6
 
 
 def test_the_cost_of_a_checkpoint_is_what_its_interval_took_beyond_usual_steps() -> None:
