@@ -5,7 +5,8 @@ python -m benchmarks.evaluation [--lines 500] [--batch_size 32] [--repeats 5] [-
 Ours is all that happens between a loaded model with its tokenized text and the numbers: reading rows, masking them,
 batches, the network, sums. The plain loop has the same batches as tensors from the beginning, so that it has nothing to
 do but the network, at the positions that are predicted alone, and the sums: no loop with the same batches can do less.
-Where ours takes rows of like length (--max_tokens_per_batch), the plain loop has its rows in their order as before.
+Where ours takes rows of like length, as it does for a run with --max_tokens_per_batch, the plain loop has the rows in
+their order as before.
 (For clm with a line a row, ours also tells in how many rows all tokens are predicted.)
 The model is drawn and not trained.
 """
@@ -31,12 +32,10 @@ from dlib.objectives.objective import Batch
 from dlib.training.devices import find_devices
 
 HEADS = {"mlm": "AutoModelForMaskedLM", "clm": "AutoModelForCausalLM"}
-ROWS: dict[str, tuple[str, ...]] = {
-    "packed": (),
-    "a line a row": ("--line_by_line",),
-    "a line a row, of like length": ("--line_by_line", "--max_tokens_per_batch", "4096"),
-}
-"""Flags of eval.py; how many tokens of like length are computed together follows from --eval_batch_size."""
+LINES = ("--line_by_line",)
+OF_LIKE_LENGTH = "a line a row, of like length"
+ROWS: dict[str, tuple[str, ...]] = {"packed": (), "a line a row": LINES, OF_LIKE_LENGTH: LINES}
+"""Flags of eval.py."""
 ROUNDING = 1e-6
 
 
@@ -69,8 +68,10 @@ def compare_all(args: argparse.Namespace, root: Path) -> Iterator[Comparison]:
         for name, flags in ROWS.items():
             sizes = ["--eval_batch_size", str(args.batch_size), "--max_length", str(args.length)]
             where = ["-d", str(root), "--cache_dir", str(root / "cache"), "--accelerator", "cpu"]
-            evaluation = load([str(folder), "--objective", objective, *flags, *sizes, *where])
-            yield compare_one(f"{objective}, {name}", evaluation, args)
+            evaluation, subject = load([str(folder), "--objective", objective, *flags, *sizes, *where])
+            if name == OF_LIKE_LENGTH:
+                evaluation.args.batch.max_tokens_per_batch = args.batch_size * args.length
+            yield compare_one(f"{objective}, {name}", (evaluation, subject), args)
 
 
 def load(words: Sequence[str]) -> tuple[CheckpointEvaluation, Any]:
