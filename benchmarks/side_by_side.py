@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import machine
 
@@ -99,9 +100,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the figures go, as JSON")
 
 
-def tell(rows: Sequence[Comparison], output: Path | None) -> None:
-    """Print the table, and write the figures."""
+def tell(rows: Sequence[Any], output: Path | None, show: Callable[[Sequence[Any]], Iterator[str]] = table) -> None:
+    """Print the table, as `show` makes it of some dataclasses, and write the figures."""
     report = {"command": sys.argv[1:], "machine": machine(), "date": time.strftime("%Y-%m-%d")}
-    print("\n".join([*table(rows), "", f"{report['machine']}; {report['date']}"]))
+    print("\n".join([*show(rows), "", f"{report['machine']}; {report['date']}"]))
     if output is not None:
         output.write_text(json.dumps({**report, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")

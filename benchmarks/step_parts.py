@@ -8,12 +8,9 @@ that the first line measures: forward and backward passes of all rows, clipping 
 """
 
 import argparse
-import json
 import statistics
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,8 +21,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import AdamW
 from transformers import PreTrainedModel
 
-from benchmarks.machine import machine
-from benchmarks.side_by_side import add_output, in_turn, seconds
+from benchmarks.side_by_side import add_output, in_turn, seconds, tell
 from benchmarks.target_projection import make_batch, project_targets
 from dlib.models.pretrained import draw_model, read_config
 
@@ -191,11 +187,7 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     if args.micro_batch_size < 1 or args.rows % args.micro_batch_size:
         parser.error("--rows: give a multiple of --micro_batch_size")
-    rows = list(measure(args))
-    report = {"command": sys.argv[1:], "machine": machine(), "date": time.strftime("%Y-%m-%d")}
-    print("\n".join([*table(rows), "", f"{report['machine']}; {report['date']}"]))
-    if args.output is not None:
-        args.output.write_text(json.dumps({**report, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    tell(list(measure(args)), args.output, table)
 
 
 if __name__ == "__main__":
