@@ -8,7 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -185,6 +185,11 @@ class GroupWrapper(DataclassWrapper[Any]):
 
 class FlagWrapper(FieldWrapper):
     """A field as a flag whose value stays text."""
+
+    def __init__(self, field: Field[Any], parent: DataclassWrapper[Any] | None = None, prefix: str = "") -> None:
+        # Without a parent it does not read the source for a help that is not ours: longer than all else takes here.
+        super().__init__(field, None, prefix)
+        self._parent = parent
 
     @property
     def option_strings(self) -> list[str]:

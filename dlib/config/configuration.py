@@ -7,37 +7,24 @@ merged, so that a reference in a file sees the command line's value. simple-pars
 reading of YAML ignores unknown keys below the first level.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, make_dataclass, replace
-from functools import cache, reduce
-from operator import getitem
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from dlib.args import ExperimentArgs
 from dlib.args.fields import facts_of
 from dlib.args.run import RESUME_WORDS
 from dlib.config.command_line import Flags, parse_flags, print_help
 from dlib.config.corpora import parse_corpora
-from dlib.config.fields import FIELDS, GROUPS, bare_type, flag_of, is_optional, kind_of, value_of
-from dlib.config.files import Setting, explain_interpolation, read_settings
+from dlib.config.escapes import escaped
+from dlib.config.fields import FIELDS, GROUPS, flag_of, value_of
 from dlib.config.validation import validate
 from dlib.config.wandb_names import wandb_place
-from dlib.process.errors import UserError, quoted
+from dlib.process.errors import UserError
 from dlib.process.ranks import say
-from dlib.process.versions import unescapes_missing_mark
-
-# OmegaConf also takes numbers as booleans, which hides typing errors.
-BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
-# A `${` and the backslashes before it, which OmegaConf reads as escapes.
-INTERPOLATION_START = re.compile(r"(\\*)\$\{")
-# A `???`, which OmegaConf reads as a value still to be given, with the backslashes that take this meaning away.
-MISSING_MARK = re.compile(r"\\*\?\?\?")
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,7 @@ def parse_args(argv: Sequence[str] | None = None, *, description: str) -> Parsed
     """
     flags = parse_flags(argv, description)
     if flags.help:
-        print_help(description, load_config(flags.config_paths))
+        print_help(description, load_config(flags.config_paths) if flags.config_paths else ExperimentArgs())
         raise SystemExit(0)
     args = load_training_config(flags.config_paths, flags.overrides)
     if not args.run.name and not flags.plan and args.run.resume in RESUME_WORDS:
@@ -103,95 +90,20 @@ def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> Exp
     Raises:
         UserError: a file, key or value is wrong; the message names the file and key, or the flag.
     """
+    from dlib.config.files import read_settings  # here: both wait for OmegaConf
+    from dlib.config.typed_values import resolve
+
     settings = read_settings(paths, overrides)
-    config = typed_defaults()
-    for setting in settings.values():
-        (assign if setting.key in FIELDS else assign_variable)(config, setting)
     places = {key: settings[key].place if key in settings else flag_of(key) for key in FIELDS}
-    values = {key: resolved_value(config, key, place) for key, place in places.items()}
-    args: ExperimentArgs = build("", ExperimentArgs, values)
+    args: ExperimentArgs = build("", ExperimentArgs, resolve(settings, places))
     validate(args, places)
     return args
-
-
-def typed_defaults() -> Any:
-    """The defaults as OmegaConf's own configuration, which reads texts by the types of the fields.
-
-    Raises:
-        UserError: a default is not of its field's type.
-    """
-    try:
-        return OmegaConf.structured(readable_defaults())
-    except ValidationError as error:
-        raise UserError(f"{error.full_key}: its default in the code is not of the field's type") from error
-
-
-@cache
-def readable_defaults() -> Any:
-    """The defaults, kept: making classes takes as long as all the rest."""
-    return readable("", ExperimentArgs())
-
-
-def readable(key: str, group: Any) -> Any:
-    """A group of arguments with the types that OmegaConf knows: it has no `Literal`."""
-    kinds: dict[str, Any] = {}
-    values = {declared.name: getattr(group, declared.name) for declared in fields(group)}
-    for declared in fields(group):
-        name, own_key = declared.name, f"{key}.{declared.name}".lstrip(".")
-        if own_key in GROUPS:
-            values[name] = readable(own_key, values[name])
-        kind = type(values[name]) if own_key in GROUPS else bare_type(declared)
-        kinds[name] = kind | None if is_optional(declared) else kind
-    return make_dataclass(type(group).__name__, kinds.items())(**values)
 
 
 def build(key: str, group: type, values: Mapping[str, Any]) -> Any:
     """A group of arguments, with those nested in it, from the values by full key."""
     keys = {declared.name: f"{key}.{declared.name}".lstrip(".") for declared in fields(group)}
     return group(**{name: build(k, GROUPS[k], values) if k in GROUPS else values[k] for name, k in keys.items()})
-
-
-def assign(config: Any, setting: Setting) -> None:
-    """Puts a setting into the typed configuration.
-
-    Raises:
-        UserError: the value is not of the field's type.
-    """
-    declared, value = FIELDS[setting.key], setting.value
-    if is_optional(declared) and str(value).lower() in ("none", "null", facts_of(declared).none):
-        value = None
-    if bare_type(declared) is bool and str(value).lower() not in BOOLEAN_WORDS and "${" not in str(value):
-        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}")
-    try:
-        OmegaConf.update(config, setting.key, value, merge=False)
-    except ValidationError as error:
-        raise UserError(f"{setting.place}: {quoted(value)} is not {kind_of(declared)}") from error
-    except OmegaConfBaseException as error:
-        raise UserError(explain_interpolation(error, setting.place)) from error
-
-
-def assign_variable(config: Any, setting: Setting) -> None:
-    """Puts a variable beside the typed fields, where interpolations find it; raises as `assign`."""
-    try:
-        OmegaConf.update(config, setting.key, setting.value, merge=False, force_add=True)
-    except OmegaConfBaseException as error:
-        raise UserError(explain_interpolation(error, setting.place)) from error
-
-
-def resolved_value(config: Any, key: str, place: str) -> Any:
-    """A field's value with its interpolations worked out."""
-    *groups, name = key.split(".")
-    group = reduce(getitem, groups, config)
-    try:
-        return unescaped(group[name])
-    except ValidationError as error:
-        raw: Any = OmegaConf.to_container(config, resolve=False)
-        raw = reduce(getitem, key.split("."), raw)
-        raise UserError(f"{place}: {quoted(raw)} does not lead to {kind_of(FIELDS[key])}") from error
-    except MissingMandatoryValue as error:
-        raise UserError(f"{place}: ??? stands for a missing value: write the value, or \\??? for the text") from error
-    except OmegaConfBaseException as error:
-        raise UserError(explain_interpolation(error, place)) from error
 
 
 def dump_config(args: ExperimentArgs) -> str:
@@ -201,35 +113,6 @@ def dump_config(args: ExperimentArgs) -> str:
         for section, values in escaped(asdict(args)).items()
     )
     return "\n".join(texts)
-
-
-def escaped(value: Any) -> Any:
-    """A value in which a text's `${` is no interpolation, and a text `???` no missing value."""
-    if isinstance(value, dict):
-        return {name: escaped(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    if MISSING_MARK.fullmatch(value):
-        return "\\" + value
-    return INTERPOLATION_START.sub(r"\1\1\\${", value)
-
-
-def has_interpolation(text: str) -> bool:
-    """Whether a text has a `${` that is not escaped."""
-    return any(len(start[1]) % 2 == 0 for start in INTERPOLATION_START.finditer(text))
-
-
-def unescaped(value: Any) -> Any:
-    """A plain value, and in it an escaped `???` without its backslash, where OmegaConf leaves that to us."""
-    if isinstance(value, DictConfig):
-        return {name: unescaped(value[name]) for name in value}
-    if isinstance(value, ListConfig):
-        return [unescaped(item) for item in value]
-    if unescapes_missing_mark() or not (isinstance(value, str) and MISSING_MARK.fullmatch(value)):
-        return value
-    return value.removeprefix("\\")
 
 
 def differing_fields(a: ExperimentArgs, b: ExperimentArgs, *, ignore_free: bool = True) -> list[ChangedField]:

@@ -14,7 +14,8 @@ from typing import Any
 import dlib
 from dlib.args import ExperimentArgs
 from dlib.config.command_line import parse_flags
-from dlib.config.configuration import differing_fields, escaped, load_config
+from dlib.config.configuration import differing_fields, load_config
+from dlib.config.escapes import escaped
 from dlib.config.fields import FIELDS, flag_of, value_of
 from dlib.notebook.run import Run, load_run
 from dlib.process.errors import UserError

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlib.browse.tables import shown_size
-from dlib.config.configuration import has_interpolation, load_config
+from dlib.config.configuration import load_config
+from dlib.config.escapes import has_interpolation
 from dlib.config.files import Setting, flatten, read_yaml
 from dlib.config.validation import check_name
 from dlib.process.durable import sync, sync_tree
