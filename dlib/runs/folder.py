@@ -7,7 +7,6 @@ process killed in the middle leaves only dotted names, which the next process to
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -102,7 +101,7 @@ class RunFolder(RunPaths):
             raise ValueError(f"state {state!r} is none of {', '.join(STATES)}")
         time = datetime.now(timezone.utc).isoformat(timespec="seconds")
         best = best or self.best_metric
-        place = time, os.getpid(), socket.gethostname()
+        place = time, os.getpid(), os.uname().nodename
         status = Status(state, step, total_steps, *place, reason, best.key, best.highest)
         text = json.dumps(asdict(status), indent=2) + "\n"
         try:
@@ -121,7 +120,7 @@ class RunFolder(RunPaths):
     def read_status(self) -> Status | None:
         """What status.json says; None when it is missing or damaged."""
         try:
-            status = Status(**json.loads(self.status.read_text(encoding="utf-8")))
+            status = Status(**json.loads(self.status.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
         return status if status.is_sound() else None

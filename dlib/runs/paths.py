@@ -28,7 +28,8 @@ class _Below:
         self._parts = parts
 
     def __get__(self, folder: Any, owner: type) -> Path:
-        return Path(folder.root, *self._parts)
+        path: Path = folder.root.joinpath(*self._parts)
+        return path
 
 
 @dataclass(frozen=True)
