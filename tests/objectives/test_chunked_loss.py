@@ -118,6 +118,17 @@ def test_a_gradient_of_the_gradient_is_refused() -> None:
         torch.autograd.grad(losses.sum(), hidden, create_graph=True)
 
 
+def test_a_graph_may_be_gone_through_twice() -> None:
+    hidden, layer = torch.randn(2 * CHUNK + 1, 4, requires_grad=True).double(), torch.nn.Linear(4, 7).double()
+    targets, wanted = torch.arange(len(hidden)) % 7, [hidden, layer.weight, layer.bias]
+    mean = chunked_losses(hidden, layer, targets, CHUNK).mean()
+    whole = torch.nn.functional.cross_entropy(layer(hidden), targets)
+    for _ in range(2):
+        torch.testing.assert_close(
+            torch.autograd.grad(mean, wanted, retain_graph=True), torch.autograd.grad(whole, wanted, retain_graph=True)
+        )
+
+
 @pytest.mark.parametrize("name", ["roberta", "llama"])
 def test_targets_may_have_shares_of_their_own(name: str) -> None:
     model = build_toy(name, dtype=torch.float64)
