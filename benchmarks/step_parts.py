@@ -8,6 +8,7 @@ that the first line measures: forward and backward passes of all rows, clipping 
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from transformers import PreTrainedModel
 from benchmarks.side_by_side import add_output, in_turn, seconds, tell
 from benchmarks.target_projection import make_batch, project_targets
 from dlib.models.pretrained import draw_model, read_config
+from dlib.objectives.chunked_loss import LOSS_CHUNK
 
 Ways = Mapping[str, Callable[[], object]]
 MAX_NORM = 1.0
 EPSILON = 1e-12
+MASKED_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,18 @@ def attend_by_hand(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return scores @ value
 
 
+def project_and_turn(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Logits (c, V) as `F.linear` has them, by the product that gives them as (V, c)."""
+    return (weight @ hidden.T).T.contiguous()
+
+
+def forward(count: int, work: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """Do the forward pass of some work so many times."""
+    with torch.no_grad():
+        for _ in range(count):
+            work(*inputs)
+
+
 def both_ways(count: int, work: Callable[..., Tensor], *inputs: Tensor) -> None:
     """Do the forward and the backward pass of some work so many times."""
     for _ in range(count):
@@ -136,6 +151,15 @@ def kernels(config: Any, rows: int, length: int, micro_batches: int) -> Iterator
         {
             "torch's kernel": partial(both_ways, micro_batches * layers, F.scaled_dot_product_attention, *attention),
             "by hand": partial(both_ways, micro_batches * layers, attend_by_hand, *attention),
+        },
+    )
+    targets, chunk = MASKED_SHARE * rows * length, LOSS_CHUNK["cpu"]
+    logits = (micro_batches * math.ceil(targets / chunk), drawn(chunk, width), drawn(config.vocab_size, width))
+    yield (
+        "logits by chunks",
+        {
+            "targets by weights": partial(forward, logits[0], F.linear, *logits[1:]),
+            "weights by targets, turned": partial(forward, logits[0], project_and_turn, *logits[1:]),
         },
     )
     hidden, weight = drawn(rows * length, width), drawn(config.intermediate_size, width)

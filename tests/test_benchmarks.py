@@ -62,7 +62,7 @@ def test_step_parts_measures_each_part_in_all_its_ways(tmp_path: Path) -> None:
     rows = json.loads(output.read_text())["rows"]
     assert rows[0]["share"] == 1
     assert all(row["ms"] > 0 for row in rows)
-    assert len({row["part"] for row in rows}) == 6
+    assert len({row["part"] for row in rows}) == 7
 
 
 def test_the_other_ways_of_a_part_compute_the_same() -> None:
@@ -71,6 +71,10 @@ def test_the_other_ways_of_a_part_compute_the_same() -> None:
     torch.testing.assert_close(
         step_parts.normalize_by_hand(hidden, weight, bias), step_parts.normalize(hidden, weight, bias)
     )
+    projection = torch.randn(11, 8)
+    turned = step_parts.project_and_turn(hidden, projection)
+    assert turned.is_contiguous()
+    torch.testing.assert_close(turned, torch.nn.functional.linear(hidden, projection))
     query, key, value = torch.randn(3, 2, 3, 5, 8)
     torch.testing.assert_close(
         step_parts.attend_by_hand(query, key, value),

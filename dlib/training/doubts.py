@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import torch
+
 from dlib.args import ExperimentArgs
 from dlib.data.mixture import MixedRows
 from dlib.process.errors import printable
@@ -29,12 +31,20 @@ def doubts(args: ExperimentArgs, plan: TrainingPlan, rows: "RowSource", accelera
     rate, optimizer = args.optim.learning_rate, args.optim.optimizer
     if rate > LARGE_LEARNING_RATE and optimizer in MOVES_BY_THE_RATE:
         found.append(f"--learning_rate {rate:g}: {optimizer} may move each weight by as much in a step; 0.001 is usual")
-    if args.hardware.precision == "bf16-true":
+    precision = args.hardware.precision
+    if precision == "bf16-true":
         found.append(
             "--precision bf16-true: weights have 8 bits, and the small steps of a low learning rate are lost; "
             "bf16-mixed keeps them" + "; on a CPU it takes longer than 32-true, too" * (accelerator == "cpu")
         )
+    if precision.startswith("bf16") and accelerator == "cpu" and not computes_in_bfloat16():
+        found.append(f"--precision {precision}: this CPU cannot multiply in bfloat16: 32-true is many times as fast")
     return [printable(f"warning: {doubt}") for doubt in found]
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this CPU has matrix products of bfloat16; where not, torch makes them number by number."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def epochs(plan: TrainingPlan, rows: "RowSource") -> dict[str, Fraction]:

@@ -23,13 +23,26 @@ def doubted(
     return doubts(args, make_plan(args, rows), rows, "cpu")
 
 
+def doubted_of(precision: str, accelerator: str) -> list[str]:
+    args = ExperimentArgs()
+    args = replace(args, batch=replace(args.batch, micro_batch_size=1), hardware=HardwareArgs(precision=precision))
+    return doubts(args, make_plan(args, ROWS), ROWS, accelerator)
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_weights_of_few_bits_are_told(accelerator: str) -> None:
-    args = ExperimentArgs()
-    args = replace(args, batch=replace(args.batch, micro_batch_size=1), hardware=HardwareArgs(precision="bf16-true"))
-    (line,) = doubts(args, make_plan(args, ROWS), ROWS, accelerator)
+    line = doubted_of("bf16-true", accelerator)[0]
     assert line.startswith("warning: --precision bf16-true: weights have 8 bits, and the small steps")
     assert line.endswith("on a CPU it takes longer than 32-true, too") is (accelerator == "cpu")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+def test_arithmetic_that_a_cpu_lacks_is_told(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = f"warning: --precision {precision}: this CPU cannot multiply in bfloat16: 32-true is many times as fast"
+    for has_it in (True, False):
+        monkeypatch.setattr("dlib.training.doubts.computes_in_bfloat16", lambda has_it=has_it: has_it)
+        assert (told in doubted_of(precision, "cpu")) is (precision != "32-true" and not has_it)
+        assert told not in doubted_of(precision, "cuda")
 
 
 def test_a_text_that_is_read_very_often_is_told() -> None:
