@@ -4,11 +4,11 @@ python -m benchmarks.step_parts [--rows 32] [--micro_batch_size 16] [--repeats 1
 
 BERT-mini's masked language modeling. The first way of each part is what train.py does. A part is measured by itself, in
 turn with its other ways, because what it could save is less than the noise of a whole step; its share is of the step
-that the first line measures: forward and backward passes of all rows, clipping and optimizer.
+that the first line measures: forward and backward passes of all rows, with the logits of all targets at once, clipping
+and optimizer.
 """
 
 import argparse
-import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,6 @@ from dlib.objectives.chunked_loss import LOSS_CHUNK
 Ways = Mapping[str, Callable[[], object]]
 MAX_NORM = 1.0
 EPSILON = 1e-12
-MASKED_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,11 @@ def project_and_turn(hidden: Tensor, weight: Tensor) -> Tensor:
     return (weight @ hidden.T).T.contiguous()
 
 
-def forward(count: int, work: Callable[..., Tensor], *inputs: Tensor) -> None:
-    """Do the forward pass of some work so many times."""
+def project(count: int, work: Callable[..., Tensor], hidden: Tensor, weight: Tensor) -> None:
+    """Have the logits of hidden states (K, H) so many times, those of a chunk at a time."""
     with torch.no_grad():
-        for _ in range(count):
-            work(*inputs)
+        for part in hidden.split(LOSS_CHUNK["cpu"]) * count:
+            work(part, weight)
 
 
 def both_ways(count: int, work: Callable[..., Tensor], *inputs: Tensor) -> None:
@@ -153,13 +152,13 @@ def kernels(config: Any, rows: int, length: int, micro_batches: int) -> Iterator
             "by hand": partial(both_ways, micro_batches * layers, attend_by_hand, *attention),
         },
     )
-    targets, chunk = MASKED_SHARE * rows * length, LOSS_CHUNK["cpu"]
-    logits = (micro_batches * math.ceil(targets / chunk), drawn(chunk, width), drawn(config.vocab_size, width))
+    targets = drawn(len(make_batch(rows, length, config.vocab_size)["targets"]), width)
+    projection = drawn(config.vocab_size, width)
     yield (
         "logits by chunks",
         {
-            "targets by weights": partial(forward, logits[0], F.linear, *logits[1:]),
-            "weights by targets, turned": partial(forward, logits[0], project_and_turn, *logits[1:]),
+            "targets by weights": partial(project, micro_batches, F.linear, targets, projection),
+            "weights by targets, turned": partial(project, micro_batches, project_and_turn, targets, projection),
         },
     )
     hidden, weight = drawn(rows * length, width), drawn(config.intermediate_size, width)

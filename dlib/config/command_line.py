@@ -187,7 +187,8 @@ class FlagWrapper(FieldWrapper):
     """A field as a flag whose value stays text."""
 
     def __init__(self, field: Field[Any], parent: DataclassWrapper[Any] | None = None, prefix: str = "") -> None:
-        # Without a parent it does not read the source for a help that is not ours: longer than all else takes here.
+        # Without a parent simple-parsing fails to read the group's source, and goes on: it is for a help that is not
+        # ours, and takes longer than all else here.
         super().__init__(field, None, prefix)
         self._parent = parent
 

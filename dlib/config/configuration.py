@@ -90,7 +90,7 @@ def load_config(paths: Sequence[Path], overrides: Mapping[str, Any] = {}) -> Exp
     Raises:
         UserError: a file, key or value is wrong; the message names the file and key, or the flag.
     """
-    from dlib.config.files import read_settings  # here: both wait for OmegaConf
+    from dlib.config.files import read_settings  # here: both import OmegaConf
     from dlib.config.typed_values import resolve
 
     settings = read_settings(paths, overrides)

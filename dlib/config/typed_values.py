@@ -1,6 +1,6 @@
 """Settings as values of the fields' types, with interpolations worked out: OmegaConf's part of a configuration.
 
-It is imported where a configuration is read: the help and a wrong flag are told in less time than OmegaConf takes.
+It is imported when a configuration is read: a help and a wrong flag do not wait for OmegaConf.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ import pytest
 
 from dlib.args import ExperimentArgs, HardwareArgs, OptimArgs
 from dlib.data.mixture import MixedRows
-from dlib.training.doubts import doubts
+from dlib.training.doubts import doubts, multiplies_in_bfloat16
 from dlib.training.plan import make_plan
 from tests.toys import ListRows, toy_row
 
@@ -31,18 +31,24 @@ def doubted_of(precision: str, accelerator: str) -> list[str]:
 
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_weights_of_few_bits_are_told(accelerator: str) -> None:
-    line = doubted_of("bf16-true", accelerator)[0]
+    (line,) = doubted_of("bf16-true", accelerator)
     assert line.startswith("warning: --precision bf16-true: weights have 8 bits, and the small steps")
-    assert line.endswith("on a CPU it takes longer than 32-true, too") is (accelerator == "cpu")
+    kept = {"cpu": "32-true keeps them, and is faster on a CPU", "cuda": "bf16-mixed keeps them"}
+    assert line.endswith(f"are lost; {kept[accelerator]}")
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
-def test_arithmetic_that_a_cpu_lacks_is_told(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = f"warning: --precision {precision}: this CPU cannot multiply in bfloat16: 32-true is many times as fast"
-    for has_it in (True, False):
-        monkeypatch.setattr("dlib.training.doubts.computes_in_bfloat16", lambda has_it=has_it: has_it)
-        assert (told in doubted_of(precision, "cpu")) is (precision != "32-true" and not has_it)
-        assert told not in doubted_of(precision, "cuda")
+@pytest.mark.parametrize("has_it", [True, False])
+def test_arithmetic_that_a_cpu_lacks_is_told(has_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlib.training.doubts.multiplies_in_bfloat16", lambda: has_it)
+    told = "warning: --precision bf16-mixed: torch cannot multiply in bfloat16 on this machine's CPU; 32-true is many "
+    assert doubted_of("bf16-mixed", "cpu") == [f"{told}times as fast there"] * (not has_it)
+    assert doubted_of("bf16-mixed", "cuda") == doubted_of("32-true", "cpu") == []
+
+
+@pytest.mark.oldest
+def test_any_torch_is_asked_whether_it_multiplies_in_bfloat16() -> None:
+    assert multiplies_in_bfloat16() in (True, False)
+    assert len(doubted_of("bf16-mixed", "cpu")) == (not multiplies_in_bfloat16())
 
 
 def test_a_text_that_is_read_very_often_is_told() -> None:
