@@ -13,9 +13,12 @@ a generator may change between NumPy versions, which is why a run records its pa
 
 import hashlib
 import random
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 KEY_BYTES = 8
 LENGTH_BYTES = 8
@@ -42,12 +45,24 @@ def keyed_generator(*parts: SupportsIndex | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_key(*parts)))
 
 
-def seed_torch(*parts: SupportsIndex | str) -> None:
-    """Sets torch's generators, those of all devices, to the given key (see `derive_key`)."""
+def seed_torch(*parts: SupportsIndex | str, device: "torch.device | None" = None) -> None:
+    """Sets torch's generators, of the CPU and a device, else of all devices, to the given key (see `derive_key`).
+
+    Args:
+        parts: of the key.
+        device: one that computes already. For every kind of device that has not begun, and may yet, torch keeps a trace
+            of who called: deep within a trainer that takes most of a millisecond, too much for each micro-batch.
+    """
     # Imported here so that `--help` and `--plan`, which need no torch, do not wait for it.
     import torch
 
-    torch.manual_seed(derive_key(*parts))
+    key = derive_key(*parts)
+    if device is None or device.type not in ("cpu", "cuda"):
+        torch.manual_seed(key)
+        return
+    torch.default_generator.manual_seed(key)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(key)
 
 
 def seed_other_generators(*parts: SupportsIndex | str) -> None:

@@ -14,6 +14,8 @@ import hashlib
 import json
 import sys
 import zlib
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -98,19 +100,34 @@ def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs, modules: nn.Mo
     """
     own = learning_modules(modules or nn.ModuleDict())
     networks, optimizer = nn.ModuleList([model, own]), build_optimizer(model, optim, fused=False, further=own)
-    for parameter in [parameter for group in optimizer.param_groups for parameter in group["params"]]:
-        parameter.grad = torch.empty_like(parameter)
+    kinds = _weights_by_kind(optimizer)
+    for first, *_ in kinds:
+        first.grad = torch.empty_like(first)
         with suppress(RuntimeError):  # Adafactor looks at numbers, and finds none; its state is there by then
             optimizer.step()
-        parameter.grad = None
+        first.grad = None
+    untried = sum(len(others) * tensor_bytes(optimizer.state[first].values()) for first, *others in kinds)
     averaged = [parameter for parameter in networks.parameters() if parameter.requires_grad and optim.ema_decay]
-    return kept_bytes(networks, optimizer) + sum(parameter.numel() * parameter.element_size() for parameter in averaged)
+    return kept_bytes(networks, optimizer) + untried + tensor_bytes(averaged)
+
+
+def _weights_by_kind(optimizer: Optimizer) -> list[list[nn.Parameter]]:
+    """Those of one group and shape together: an optimizer keeps as much of each. A large model has a dozen kinds."""
+    kinds: dict[Any, list[nn.Parameter]] = defaultdict(list)
+    for number, group in enumerate(optimizer.param_groups):
+        for parameter in group["params"]:
+            kinds[number, parameter.shape, parameter.dtype].append(parameter)
+    return list(kinds.values())
 
 
 def kept_bytes(networks: nn.Module, optimizer: Optimizer) -> int:
     """Size of the weights, and of what the optimizer keeps of them."""
-    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in [*networks.parameters(), *kept])
+    return tensor_bytes(networks.parameters()) + sum(tensor_bytes(state.values()) for state in optimizer.state.values())
+
+
+def tensor_bytes(values: Iterable[Any]) -> int:
+    """Size of those values that are tensors."""
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, torch.Tensor))
 
 
 def weight_files(checkpoint: CheckpointFolder) -> list[Path]:

@@ -84,6 +84,8 @@ def test_torch_repeats_its_numbers_for_the_same_key() -> None:
     seed_torch("dropout", 1, 2)
     assert torch.equal(torch.rand(4), first)
     assert not torch.equal(first, other)
+    seed_torch("dropout", 1, 2, device=torch.device("cpu"))
+    assert torch.equal(torch.rand(4), first)
 
 
 def test_generators_of_python_and_numpy_repeat_their_numbers_for_the_same_key() -> None:
