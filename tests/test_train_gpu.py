@@ -35,6 +35,19 @@ CLM = ("--objective", "clm", "--model", "configs/models/gpt2-tiny", "--model_ove
 BF16, FP16 = ("--precision", "bf16-mixed"), ("--precision", "16-mixed")
 
 
+SEED_TWICE = """
+import torch
+from dlib.process.seeding import seed_torch
+torch.cuda.init()
+states = []
+for begun_only in (False, True):
+    seed_torch("dropout", 1, 2, begun_only=begun_only)
+    states.append(torch.stack(torch.cuda.get_rng_state_all()))
+    torch.rand(4, device="cuda")
+assert torch.equal(*states)
+"""
+
+
 def run(place: Place, name: str, scratch: Path, *further: str) -> RunFolder:
     """A run of `train.py` that ends well."""
     result = train(place.arguments(name, *further), scratch, warm=False)
@@ -45,6 +58,10 @@ def run(place: Place, name: str, scratch: Path, *further: str) -> RunFolder:
 def losses(folder: RunFolder) -> list[float]:
     """The training loss of each optimizer step."""
     return [record["train/loss"] for record in read_metrics(folder.metrics)]
+
+
+def test_a_gpu_has_the_same_generator_where_devices_that_have_not_begun_are_left_out() -> None:
+    subprocess.run([sys.executable, "-c", SEED_TWICE], cwd=ROOT, timeout=TIMEOUT_SECONDS, check=True)
 
 
 @pytest.fixture(scope="module")

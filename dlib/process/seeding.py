@@ -13,12 +13,9 @@ a generator may change between NumPy versions, which is why a run records its pa
 
 import hashlib
 import random
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 KEY_BYTES = 8
 LENGTH_BYTES = 8
@@ -45,23 +42,23 @@ def keyed_generator(*parts: SupportsIndex | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_key(*parts)))
 
 
-def seed_torch(*parts: SupportsIndex | str, device: "torch.device | None" = None) -> None:
-    """Sets torch's generators, of the CPU and a device, else of all devices, to the given key (see `derive_key`).
+def seed_torch(*parts: SupportsIndex | str, begun_only: bool = False) -> None:
+    """Sets torch's generators, those of all devices, to the given key (see `derive_key`).
 
     Args:
         parts: of the key.
-        device: one that computes already. For every kind of device that has not begun, and may yet, torch keeps a trace
+        begun_only: leave out GPUs while CUDA has not begun. For each kind of device that has not, torch keeps a trace
             of who called: deep within a trainer that takes most of a millisecond, too much for each micro-batch.
     """
     # Imported here so that `--help` and `--plan`, which need no torch, do not wait for it.
     import torch
 
     key = derive_key(*parts)
-    if device is None or device.type not in ("cpu", "cuda"):
+    if not begun_only or torch.backends.mps.is_available():
         torch.manual_seed(key)
         return
     torch.default_generator.manual_seed(key)
-    if device.type == "cuda":
+    if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(key)
 
 

@@ -90,6 +90,8 @@ def checkpoint_bytes(module: "TrainingModule") -> int:
 def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs, modules: nn.ModuleDict | None = None) -> int:
     """About how much room a checkpoint is going to need: an optimizer is tried out on a model without memory.
 
+    It takes a step for one weight of each kind.
+
     Args:
         model: of a run, on the device `meta`.
         optim: its optimizer.
@@ -100,19 +102,24 @@ def estimate_checkpoint_bytes(model: nn.Module, optim: OptimArgs, modules: nn.Mo
     """
     own = learning_modules(modules or nn.ModuleDict())
     networks, optimizer = nn.ModuleList([model, own]), build_optimizer(model, optim, fused=False, further=own)
-    kinds = _weights_by_kind(optimizer)
-    for first, *_ in kinds:
+    untried_bytes = 0
+    for first, *others in _weights_by_kind(optimizer):
+        before = state_bytes(optimizer)
         first.grad = torch.empty_like(first)
         with suppress(RuntimeError):  # Adafactor looks at numbers, and finds none; its state is there by then
             optimizer.step()
         first.grad = None
-    untried = sum(len(others) * tensor_bytes(optimizer.state[first].values()) for first, *others in kinds)
+        untried = [other for other in others if not optimizer.state.get(other)]  # Adagrad begins with the state of all
+        untried_bytes += len(untried) * (state_bytes(optimizer) - before)
     averaged = [parameter for parameter in networks.parameters() if parameter.requires_grad and optim.ema_decay]
-    return kept_bytes(networks, optimizer) + untried + tensor_bytes(averaged)
+    return kept_bytes(networks, optimizer) + untried_bytes + tensor_bytes(averaged)
 
 
 def _weights_by_kind(optimizer: Optimizer) -> list[list[nn.Parameter]]:
-    """Those of one group and shape together: an optimizer keeps as much of each. A large model has a dozen kinds."""
+    """The weights by group, shape and type: an optimizer is taken to keep as much of each of a kind.
+
+    A large model has a dozen kinds, and hundreds of weights.
+    """
     kinds: dict[Any, list[nn.Parameter]] = defaultdict(list)
     for number, group in enumerate(optimizer.param_groups):
         for parameter in group["params"]:
@@ -122,7 +129,12 @@ def _weights_by_kind(optimizer: Optimizer) -> list[list[nn.Parameter]]:
 
 def kept_bytes(networks: nn.Module, optimizer: Optimizer) -> int:
     """Size of the weights, and of what the optimizer keeps of them."""
-    return tensor_bytes(networks.parameters()) + sum(tensor_bytes(state.values()) for state in optimizer.state.values())
+    return tensor_bytes(networks.parameters()) + state_bytes(optimizer)
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Size of what an optimizer keeps."""
+    return sum(tensor_bytes(state.values()) for state in optimizer.state.values())
 
 
 def tensor_bytes(values: Iterable[Any]) -> int:

@@ -63,7 +63,7 @@ class GradientSums(StepLogging):
             Sum of the losses of its samples, and by text where there are several, (1 + texts,), without a gradient.
         """
         key = ("dropout", self.plan.batches.seed, batch["step"], item["index"])
-        seed_torch(*key, device=self.device)
+        seed_torch(*key, begun_only=True)
         seed_other_generators(*key)
         strategy: Any = self.trainer.strategy
         compute = strategy.engine if isinstance(strategy, Engine) else self

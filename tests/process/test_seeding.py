@@ -84,8 +84,15 @@ def test_torch_repeats_its_numbers_for_the_same_key() -> None:
     seed_torch("dropout", 1, 2)
     assert torch.equal(torch.rand(4), first)
     assert not torch.equal(first, other)
-    seed_torch("dropout", 1, 2, device=torch.device("cpu"))
-    assert torch.equal(torch.rand(4), first)
+
+
+def test_torch_has_the_same_generator_whether_or_not_devices_that_have_not_begun_are_left_out() -> None:
+    torch = pytest.importorskip("torch")
+    seed_torch("dropout", 1, 2)
+    all_devices = torch.get_rng_state()
+    torch.rand(4)
+    seed_torch("dropout", 1, 2, begun_only=True)
+    assert torch.equal(torch.get_rng_state(), all_devices)
 
 
 def test_generators_of_python_and_numpy_repeat_their_numbers_for_the_same_key() -> None:

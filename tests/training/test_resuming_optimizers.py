@@ -38,13 +38,42 @@ class SignMomentum(Optimizer):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
-                        mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))
+                        mean = self.kept(parameter).setdefault("mean", torch.zeros_like(parameter))
                         parameter.add_(mean.lerp_(parameter.grad, 0.1).sign(), alpha=-group["lr"])
         return loss
+
+    def kept(self, parameter: torch.Tensor) -> dict[str, Any]:
+        """What it keeps of a weight."""
+        return self.state[parameter]
+
+
+class NumberedMomentum(SignMomentum):
+    """One that keeps the means by number, in a plain dictionary."""
+
+    def __init__(self, groups: list[Group]) -> None:
+        """Number the weights."""
+        super().__init__(groups, {})
+        self.state: Any = {}
+        weights = [parameter for group in self.param_groups for parameter in group["params"]]
+        self.numbers = {parameter: number for number, parameter in enumerate(weights)}
+
+    def kept(self, parameter: torch.Tensor) -> dict[str, Any]:
+        """What it keeps under a weight's number."""
+        kept: dict[str, Any] = self.state.setdefault(self.numbers[parameter], {})
+        return kept
 
 
 def build_own(groups: list[Group], args: OptimArgs, *, model: torch.nn.Module, fused: bool) -> Optimizer:
     return SignMomentum(groups, {})
+
+
+def build_numbered(groups: list[Group], args: OptimArgs, *, model: torch.nn.Module, fused: bool) -> Optimizer:
+    return NumberedMomentum(groups)
+
+
+def build_adagrad(groups: list[Group], args: OptimArgs, *, model: torch.nn.Module, fused: bool) -> Optimizer:
+    """It has the state of all weights from the beginning."""
+    return torch.optim.Adagrad(groups)
 
 
 def build_still(groups: list[Group], args: OptimArgs, *, model: torch.nn.Module, fused: bool) -> Optimizer:
@@ -55,9 +84,9 @@ def build_still(groups: list[Group], args: OptimArgs, *, model: torch.nn.Module,
 
 @pytest.fixture(autouse=True)
 def own_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two more lines in the table."""
-    monkeypatch.setitem(OPTIMIZERS, "own", Plugin(f"{__name__}:build_own"))
-    monkeypatch.setitem(OPTIMIZERS, "still", Plugin(f"{__name__}:build_still"))
+    """More lines in the table."""
+    for name in ("own", "numbered", "adagrad", "still"):
+        monkeypatch.setitem(OPTIMIZERS, name, Plugin(f"{__name__}:build_{name}"))
 
 
 def arguments(name: str, **changes: Any) -> OptimArgs:
@@ -144,7 +173,7 @@ def test_a_group_of_rate_0_does_not_move() -> None:
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.8])
-@pytest.mark.parametrize("name", [*OPTIMIZERS_THERE, "own"])
+@pytest.mark.parametrize("name", [*OPTIMIZERS_THERE, "own", "numbered", "adagrad"])
 def test_the_room_that_a_checkpoint_needs_is_known_before(name: str, layer_decay: float) -> None:
     optim, sizes = arguments(name, layer_decay=layer_decay), list[int]()
     train(
