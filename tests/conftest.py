@@ -84,7 +84,7 @@ def repository(tmp_path: Path) -> Path:
     (folder / "dlib").mkdir(parents=True)
     git(folder, "init")
     (folder / "train.py").write_text("print(1)\n")
-    (folder / ".gitignore").write_text("cache/\n")
+    (folder / ".gitignore").write_text("cache/\n__pycache__/\n")
     git(folder, "add", ".")
     git(folder, "commit", "-m", "first")
     return folder
