@@ -64,7 +64,7 @@ torch_build() {
 }
 
 announce() {
-  local what="torch $2 for CPU" size="about 0.4 GB to download, 1.5 GB on disk"
+  local what="torch $2 for CPU" size="about 0.4 GB to download, 1.9 GB on disk"
   if [ "$1" = cuda ]; then
     what="torch $2 with CUDA" size="about 3 GB to download, 6 GB on disk"
   fi

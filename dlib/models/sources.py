@@ -71,7 +71,8 @@ def find_checkpoint_model(args: ExperimentArgs, checkpoint: str) -> str:
             for path in (folder, run.root):
                 refuse_missing_checkpoint(path)
             raise UserError(
-                f"--checkpoint {checkpoint}: there is no such folder, and no run of that name in {run.root.parent}"
+                f"--checkpoint {checkpoint}: there is no such folder, and no run of that name in {args.run.out_dir}: "
+                "see runs.py list"
             )
         return str(resolve_model_folder(folder))
     from dlib.tracking.wandb_checkpoints import fetch_checkpoint  # only here: most runs start from elsewhere

@@ -73,9 +73,12 @@ def refuse_changes(args: ExperimentArgs, recorded: ExperimentArgs, folder: RunFo
     if differences:
         shown = ", ".join(f"{d.key} was {d.old!r}, now {d.new!r}" for d in differences[:SHOWN_DIFFERENCES])
         more = f" and {len(differences) - SHOWN_DIFFERENCES} more" if len(differences) > SHOWN_DIFFERENCES else ""
+        further = f", and --branch {folder.root} for its last step, --checkpoint for its weights"
+        if not folder.whole_checkpoints():
+            further = f"; it has saved nothing: runs.py drop {folder.root} puts it away"
         raise UserError(
             f"run '{folder.name}' began with other arguments: {shown}{more}; --resume {folder.root} takes its own, or "
-            f"choose another --name, and --branch {folder.root} for its last step, --checkpoint for its weights"
+            f"choose another --name{further}"
         )
 
 

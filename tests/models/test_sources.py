@@ -52,6 +52,8 @@ def test_checkpoint_comes_before_the_model(folder: Path, run: RunFolder, tmp_pat
     assert Path(source(checkpoint=str(run.root))).resolve() == run.checkpoint(1).resolve() / "model"
     with pytest.raises(UserError, match=r"^--checkpoint .*nowhere: there is no such folder, and no run"):
         source(checkpoint=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"no run of that name in runs: see runs\.py list$"):
+        source(checkpoint="runs/nowhere")
 
 
 def test_checkpoint_may_be_the_name_of_a_run(run: RunFolder) -> None:

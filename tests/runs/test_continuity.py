@@ -8,7 +8,7 @@ import pytest
 
 from dlib.args import ExperimentArgs
 from dlib.process.errors import UserError
-from dlib.runs.continuity import refuse_other_data, refuse_other_weights
+from dlib.runs.continuity import refuse_changes, refuse_other_data, refuse_other_weights
 from dlib.runs.folder import RunFolder
 from dlib.runs.metrics_log import BestMetric
 from dlib.runs.session import opened
@@ -61,6 +61,15 @@ def test_who_goes_on_with_other_hardware_is_told_what_may_change_bits(
     hold(folder, args, **devices)
     warning = f"warning: not as at the run's beginning: {said}; from here on numbers may differ\n"
     assert capsys.readouterr().err == ("" if said is None else warning)
+
+
+def test_other_arguments_are_refused_with_ways_on_that_there_are(folder: RunFolder) -> None:
+    other = replace(ExperimentArgs(), optim=replace(ExperimentArgs().optim, learning_rate=0.5))
+    with pytest.raises(UserError, match=r"now 0\.5; .*; it has saved nothing: runs\.py drop .*wiki puts it away$"):
+        refuse_changes(other, ExperimentArgs(), folder)
+    folder.checkpoint(10).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"and --branch .*wiki for its last step, --checkpoint for its weights$"):
+        refuse_changes(other, ExperimentArgs(), folder)
 
 
 def test_who_goes_on_with_other_code_is_told(
