@@ -46,12 +46,14 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = LIMIT_
 
 
 def node_of(job: str) -> str:
-    """Where a job of one node runs."""
-    return ask("squeue", "--noheader", "--jobs", job, "--format", "%N")
+    """The node that a job has alone: what is done to the node would be done to its other jobs too."""
+    node = ask("squeue", "--noheader", "--jobs", job, "--format", "%N")
+    assert ask("squeue", "--noheader", "--nodelist", node, "--format", "%A") == job, "a job that is not --exclusive"
+    return node
 
 
 def preempt(job: str) -> None:
-    """Sends a job of the partition `high` to the node of this one, which is to have it alone."""
+    """Sends a job of the partition `high` to the node of this one."""
     words = ["--partition", "high", "--nodelist", node_of(job), "--exclusive", "--output", os.devnull]
     ask("sbatch", *words, "--job-name", "preempting", "--time", "1", "--wrap", "sleep 3")
 

@@ -115,7 +115,9 @@ def test_a_disturbed_job_ends_by_itself_with_the_bits_of_an_undisturbed_run(here
 def test_a_preemption_of_a_job_without_a_run_does_not_count(here: Place) -> None:
     here.runs.mkdir(exist_ok=True)
     words = ("--cluster", str(here.runs.parent / "cluster.yml"), "--out_dir", str(here.runs), "--no_follow")
-    submitted = jobs(here, "submit", *words, "--", "eval.py", str(here.runs / "later"), "--watch")
+    submitted = jobs(
+        here, "submit", *words, "--options=--exclusive", "--", "eval.py", str(here.runs / "later"), "--watch"
+    )
     assert submitted.returncode == 0, submitted.stderr
     folder = here.runs / ".jobs" / "eval-later"
     log, found = folder / "log.txt", read_id(folder)
