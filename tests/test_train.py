@@ -128,7 +128,8 @@ def test_a_run_prints_its_own_lines_and_nothing_of_the_libraries(finished: tuple
         r"(model|objective|documents|devices|batch|training|optimizer|evaluation|checkpoints) {2,}.+",
         r"step \d+/40  loss [\d.]+(  dev loss [\d.]+)?  tokens/s [\d,.]+",
         r"run 'whole' is finished at step 40",
-        r"  (best|last|last and best), step \d+: dev loss [\d.]+, perplexity [\d.]+, bits_per_byte [\d.]+, accuracy .+",
+        r"  (best checkpoint)?( and )?(last evaluation)?, step \d+: "
+        r"dev loss [\d.]+, perplexity [\d.]+, bits_per_byte [\d.]+, accuracy .+",
         r"model: .*/runs/whole/checkpoints/best/model",
     )
     stdout, stderr = finished[1].stdout, finished[1].stderr
@@ -276,7 +277,7 @@ def test_a_fast_dev_run_shows_its_numbers_and_leaves_nothing(place: Place, scrat
     result = train(place.arguments("tried", *GOAL, *further), scratch)
     assert result.status == 0, result.stderr
     assert "2 optimizer steps" in result.stderr
-    assert "is finished at step 2\n  last and best, step 2: dev loss" in result.stderr
+    assert "is finished at step 2\n  best checkpoint and last evaluation, step 2: dev loss" in result.stderr
     assert result.last_line.startswith("--fast_dev_run: all went well")
     assert {path.name for path in place.runs.iterdir()} == before
 

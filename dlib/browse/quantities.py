@@ -74,7 +74,8 @@ def quantity(word: str, flag: str, runs: Sequence[RunSummary]) -> Quantity:
     if any(metric.read(run) is not None for run in runs) or (not runs and "/" in word):
         return metric
     near = nearest_key(word, SUMMARY) or did_you_mean(word, names or metric_names(runs), likeness=VERY_NEAR)
-    raise UserError(f"{flag}: {word!r} is neither an argument nor a metric of these runs{near}")
+    known = near or f"; each of them has {', '.join(SUMMARY)}"
+    raise UserError(f"{flag}: {word!r} is neither an argument nor a metric of these runs{known}")
 
 
 def whole_name(word: str, names: Collection[str], flag: str) -> str:

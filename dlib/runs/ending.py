@@ -43,14 +43,14 @@ def ways_on(folder: RunFolder, args: ExperimentArgs) -> str:
 
 
 def tell_numbers(folder: RunFolder) -> None:
-    """Tell the evaluations of the best checkpoint and of the newest step that has one."""
+    """Tell the evaluation of the best checkpoint and the last one, which may be older than the last checkpoint."""
     evaluated = {record["step"]: record for record in read_metrics(folder.metrics) if any(map(is_dev, record))}
     found = best(folder.metrics, folder.best_metric, among={step for step, _ in folder.whole_checkpoints()})
     best_step, last_step = found["step"] if found else None, max(evaluated, default=None)
     if best_step is not None and best_step != last_step:
-        say(f"  best, step {best_step}: dev {numbers(evaluated[best_step])}")
+        say(f"  best checkpoint, step {best_step}: dev {numbers(evaluated[best_step])}")
     if last_step is not None:
-        word = "last and best" if best_step == last_step else "last"
+        word = "best checkpoint and last evaluation" if best_step == last_step else "last evaluation"
         say(f"  {word}, step {last_step}: dev {numbers(evaluated[last_step])}")
 
 

@@ -49,7 +49,10 @@ ROWS = [
     told("runs.py show '\x1b[2J'", r"no run '\x1b[2J' in runs"),
     told("runs.py show done --out_dir s3://bucket", "--out_dir s3://bucket: give a folder here"),
     told("runs.py list --out_dir nowhere", "--out_dir nowhere: No such file or directory"),
-    told("runs.py list --sort speed", "--sort: 'speed' is neither an argument nor a metric of these runs"),
+    told(
+        "runs.py list --sort zebra",
+        "--sort: 'zebra' is neither an argument nor a metric of these runs; each of them has name, state, step, loss, ",
+    ),
     told("runs.py list --filter state=ended", "--filter state=ended: no state 'ended'"),
     told("runs.py list --filter 'loss<low'", "--filter loss<low: 'low' is not a number"),
     told("runs.py list --filter 'age>soon'", "--filter age>soon: 'soon' is not a number"),
