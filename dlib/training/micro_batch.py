@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from dlib.args import ExperimentArgs
@@ -149,12 +150,31 @@ def kept_bytes(model: PreTrainedModel, objective: Objective, samples: Sequence[S
         kept[tensor.untyped_storage()._cdata] = tensor  # views share their memory
         return tensor
 
-    batch = objective.collate(samples)
+    batch, network = objective.collate(samples), LossSum(model, objective)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, saved_tensors_hooks(keep, lambda tensor: tensor):
         # transformers knows such tensors, and asks for none of their values
-        loss = objective.loss_sum(model, {name: mode.from_tensor(each.to("meta")) for name, each in batch.items()})
+        inputs = {name: mode.from_tensor(each.to("meta")) for name, each in batch.items()}
+        loss = functional_call(network, fake_weights(network, mode), inputs)
         assert loss.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+class LossSum(nn.Module):
+    """The sum of a micro-batch's losses, as a network that has the model's weights and those of the objective's own."""
+
+    def __init__(self, model: PreTrainedModel, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.own, self.objective = model, objective.modules, objective
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Ask the objective."""
+        return self.objective.loss_sum(self.model, batch)
+
+
+def fake_weights(network: nn.Module, mode: FakeTensorMode) -> dict[str, Tensor]:
+    """Weights and buffers without memory as tensors of the mode, which works out once what layers of one shape do."""
+    named = chain(network.named_parameters(), network.named_buffers())
+    return {name: mode.from_tensor(tensor) for name, tensor in named if tensor.is_meta}
 
 
 def positions(model: PreTrainedModel, sample: Sample) -> int:
